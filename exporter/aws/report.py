@@ -1,0 +1,183 @@
+"""
+The credential report: one account's users and their keys' state in about three calls.
+
+It is up to four hours old, and does not tell key ids. Two of its promises are weaker than they
+look: a slot's number says nothing about which key it is, and an inactive key may have lost its
+last use. Joins are therefore by creation time, and only ever add to what is known.
+
+Source: IAM GenerateCredentialReport, GetCredentialReport.
+"""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from exporter.aws.calls import Calls
+from exporter.model import NEVER, AccessKey, LastUse, ReadError, Reason, Root, Use
+
+ROOT: Final = "<root_account>"
+
+ABSENT: Final = frozenset({"", "N/A", "no_information", "not_supported"})
+
+POLLS: Final = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
+"""Seconds between two looks at a report that is being made. After the last it takes too long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """
+    One of a user's keys, as the report has it.
+
+    Attributes:
+        last_use: NEVER where the report has no date.
+    """
+
+    created: datetime
+    active: bool
+    last_use: Use
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """
+    A user, as the report has them.
+
+    Attributes:
+        more: There are keys that the report does not cover.
+    """
+
+    user: str
+    path: str
+    created: datetime
+    password_last_used: datetime | None
+    slots: tuple[Slot, ...]
+    more: bool
+
+    def agrees_with(self, keys: Iterable[AccessKey]) -> bool:
+        """Tell whether *keys* are all that this row knows of."""
+        ours = sorted((key.created, key.active) for key in keys)
+        return ours == sorted((slot.created, slot.active) for slot in self.slots)
+
+    def slot_of(self, key: AccessKey, keys: Sequence[AccessKey]) -> Slot | None:
+        """Find the one slot that can only be *key*, one of the user's *keys*."""
+        twins = [k for k in keys if k.created == key.created]
+        slots = [slot for slot in self.slots if slot.created == key.created]
+        if len(twins) > 1 or len(slots) > 1:  # made in the same second
+            twins = [k for k in twins if k.active == key.active]
+            slots = [slot for slot in slots if slot.active == key.active]
+        return slots[0] if len(slots) == 1 and len(twins) == 1 else None
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialReport:
+    """
+    A report, parsed.
+
+    Attributes:
+        rows: By user name.
+        root: None: the report has no row for it.
+    """
+
+    generated: datetime
+    rows: dict[str, Row]
+    root: Root | None
+
+
+def start(calls: Calls) -> None:
+    """
+    Ask for a report, so that it is made while something else is asked.
+
+    Raises:
+        ReadError: It is denied, or AWS has no capacity.
+    """
+    calls.call("GenerateCredentialReport", expect="State")
+
+
+def fetch(calls: Calls) -> CredentialReport:
+    """
+    Get the report that was started, as soon as it is complete.
+
+    Raises:
+        ReadError: It takes too long, is denied, or is not a report.
+    """
+    for seconds in (0.0, *POLLS):
+        calls.sleep(seconds)
+        state = calls.call("GenerateCredentialReport", expect="State")["State"]
+        if state == "COMPLETE":
+            answer = calls.call("GetCredentialReport", expect="Content")
+            return parse(answer["Content"], answer["GeneratedTime"].astimezone(UTC))
+    raise ReadError(Reason.TIMEOUT, "the credential report is not made within a minute")
+
+
+def parse(content: bytes, generated: datetime) -> CredentialReport:
+    """
+    Read a report.
+
+    Raises:
+        ReadError: It is not one.
+    """
+    try:
+        lines = csv.reader(io.StringIO(content.decode()), strict=True)
+        header = next(lines)
+        rows = [dict(zip(header, _split(line, len(header)), strict=True)) for line in lines]
+        parsed = {row["user"]: _row(row) for row in rows if row["user"] != ROOT}
+        root = next((_root(row, generated) for row in rows if row["user"] == ROOT), None)
+    except (ValueError, KeyError, StopIteration, csv.Error) as error:
+        text = f"the credential report cannot be read: {type(error).__name__}: {error}"
+        raise ReadError(Reason.MALFORMED, text, code="Malformed") from error
+    return CredentialReport(generated, parsed, root)
+
+
+def _split(fields: list[str], columns: int) -> list[str]:
+    """Mend a row whose user name has commas that nobody quoted: count from the right."""
+    if len(fields) <= columns:
+        return fields
+    tail = len(fields) - (columns - 2)
+    user, _, arn = ",".join(fields[:tail]).partition(",arn:")
+    return [user, f"arn:{arn}", *fields[tail:]]
+
+
+def _row(row: dict[str, str]) -> Row:
+    path = row["arn"].partition(":user")[2].removesuffix(row["user"])
+    created = _time(row["user_creation_time"])
+    if created is None or not path.startswith("/"):
+        raise ValueError(f"not a user: {row['arn']!r}")
+    return Row(
+        row["user"],
+        path,
+        created,
+        _time(row["password_last_used"]),
+        tuple(slot for slot in (_slot(row, 1), _slot(row, 2)) if slot),
+        row.get("additional_credentials_info", "") not in ABSENT,
+    )
+
+
+def _slot(row: dict[str, str], number: int) -> Slot | None:
+    prefix = f"access_key_{number}_"
+    created = _time(row[prefix + "last_rotated"])
+    if created is None:
+        return None
+    used = _time(row[prefix + "last_used_date"])
+    service, region = row[prefix + "last_used_service"], row[prefix + "last_used_region"]
+    return Slot(created, _active(row, number), LastUse(used, service, region) if used else NEVER)
+
+
+def _active(row: dict[str, str], number: int) -> bool:
+    return row[f"access_key_{number}_active"].lower() == "true"
+
+
+def _root(row: dict[str, str], generated: datetime) -> Root:
+    used = [_time(row[f"access_key_{number}_last_used_date"]) for number in (1, 2)]
+    return Root(
+        generated,
+        sum(_active(row, number) for number in (1, 2)),
+        _time(row["password_last_used"]),
+        max((at for at in used if at), default=None),
+    )
+
+
+def _time(text: str) -> datetime | None:
+    return None if text in ABSENT else datetime.fromisoformat(text).astimezone(UTC)

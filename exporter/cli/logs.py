@@ -1,0 +1,55 @@
+"""How the exporter logs: an event and its facts, as logfmt or JSON, to standard error."""
+
+import logging
+import sys
+from typing import Any
+
+import structlog
+
+from exporter.privacy import Privacy
+
+LEVELS = {"debug": "DEBUG", "info": "INFO", "warn": "WARNING", "error": "ERROR"}
+
+NOISY = ("asyncio", "boto3", "botocore", "moto", "responses", "urllib3", "werkzeug")
+"""Libraries whose information is no information, and whose debugging shows credentials."""
+
+
+def set_up(level: str, format_: str, privacy: Privacy) -> None:
+    """
+    Log to standard error from *level* on.
+
+    Access key ids are shown in the facts of all events as *privacy* shows them, whoever logs.
+    """
+
+    def redact(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        return {
+            name: privacy.redact(value) if isinstance(value, str) else value
+            for name, value in event.items()
+        }
+
+    renderer: Any = (
+        structlog.processors.JSONRenderer(default=str)
+        if format_ == "json"
+        else structlog.processors.LogfmtRenderer(key_order=["time", "level", "msg"])
+    )
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[
+            structlog.stdlib.add_log_level,
+            structlog.stdlib.ExtraAdder(),
+            structlog.processors.TimeStamper(fmt="iso", key="time"),
+        ],
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            structlog.processors.format_exc_info,
+            structlog.processors.EventRenamer("msg"),
+            redact,
+            renderer,
+        ],
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter)
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(LEVELS[level])
+    for name in NOISY:
+        logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,0 +1,135 @@
+"""How the rooms are put together, and what they hand to each other."""
+
+import asyncio
+import logging
+import signal
+import threading
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from socket import socket
+
+from exporter import __version__, aws, server
+from exporter.config import Config, label_of_tag
+from exporter.exemptions import Exemption, Exemptions, end_of
+from exporter.metrics import Exposition, Own, Page, Shown, negotiate
+from exporter.privacy import KEY_ID, Privacy
+from exporter.refresh import Refresher
+
+log = logging.getLogger(__name__)
+
+
+async def run(
+    config: Config, privacy: Privacy, sockets: Sequence[socket], telemetry_path: str
+) -> None:
+    """Read accounts and serve on *sockets*, until a signal ends it."""
+    loop = asyncio.get_running_loop()
+    stopped = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    stop = threading.Event()
+    own = Own(version=__version__, operations=aws.OPERATIONS)
+    page = Page(_shown(config, privacy))
+    refresher = _refresher(config, own, page, stop)
+    exposition = Exposition(page, own)
+
+    def metrics(accept: str, names: frozenset[str], gzip: bool) -> tuple[bytes, str]:
+        format_ = negotiate(accept)
+        return exposition.render(format_, names=names, gzip=gzip), format_
+
+    site = server.Site(
+        __version__,
+        telemetry_path,
+        metrics,
+        refresher.is_ready,
+        partial(_account_lines, refresher, privacy),
+    )
+    http = server.serve(site, sockets)
+    for bound in sockets:
+        log.info("listening", extra={"address": server.address_of(bound)})
+    refresher.start()
+    await stopped.wait()
+    log.info("stopping")
+    refresher.stop()
+    http.stop()
+
+
+def _refresher(config: Config, own: Own, page: Page, stop: threading.Event) -> Refresher:
+    collection = config.collection
+    accounts = config.model_accounts()
+    own.configured(accounts=len(accounts), interval=collection.interval.total_seconds())
+    sessions = aws.Sessions(
+        aws.Endpoints(
+            config.aws.region,
+            config.aws.endpoint_urls.model_dump(exclude_none=True),
+            config.aws.use_fips,
+            config.aws.use_dualstack,
+        ),
+        requests_per_second=collection.requests_per_second,
+        burst=collection.burst,
+        workers=collection.workers,
+        observe=own.observe,
+        stop=stop,
+    )
+    tags = frozenset((*config.labels.user_tags, config.exemptions.tag))
+    reader = aws.Reader(
+        sessions,
+        deadline=collection.deadline.total_seconds(),
+        guide=aws.Guide(collection.credential_report),
+        wanted_user=config.users.matcher(),
+        tags=aws.TagSource(collection.user_tags),
+        # The console keeps a key's description in a tag named by the key's id.
+        wanted_tag=lambda name: name in tags or KEY_ID.fullmatch(name) is not None,
+        tags_interval=collection.user_tags_interval,
+    )
+    return Refresher(
+        accounts,
+        reader.read,
+        page.publish,
+        interval=collection.interval.total_seconds(),
+        workers=collection.workers,
+        stale_after=collection.stale_after,
+        stop=stop,
+        now=lambda: datetime.now(UTC),
+    )
+
+
+def _shown(config: Config, privacy: Privacy) -> Shown:
+    entries = [
+        Exemption(end_of(entry.until), entry.user, entry.access_key_id, entry.account, entry.reason)
+        for entry in config.exemptions.entries
+    ]
+    return Shown(
+        tags={tag: label_of_tag(tag) for tag in config.labels.user_tags},
+        passwords=config.collection.passwords,
+        key_labels=privacy.labels,
+        exempt_until=Exemptions(config.exemptions.tag, entries).until,
+    )
+
+
+def _account_lines(refresher: Refresher, privacy: Privacy) -> list[server.AccountLine]:
+    now = datetime.now(UTC)
+    return [
+        server.AccountLine(
+            id=reading.account.id or "not known yet",
+            name=reading.account.label,
+            state="up" if reading.up else "down" if reading.tried_at else "waiting",
+            keys=str(len(reading.keys)) if reading.listed_at else "not known",
+            last_success=_ago(now - reading.read_at) if reading.read_at else "never",
+            next_reading="now" if seconds is None else f"in {span(timedelta(seconds=seconds))}",
+            error=privacy.redact(f"{reading.failure}: {reading.error}") if reading.failure else "",
+        )
+        for reading, seconds in refresher.readings()
+    ]
+
+
+def _ago(duration: timedelta) -> str:
+    return f"{span(duration)} ago"
+
+
+def span(duration: timedelta) -> str:
+    seconds = int(duration.total_seconds())
+    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds // length}{unit}"
+    return f"{seconds}s"

@@ -1,0 +1,6 @@
+"""What the operator wants: YAML to one frozen `Config`, or every problem at once."""
+
+from exporter.config.load import ConfigError, Problem, load, parse
+from exporter.config.schema import Config, label_of_tag
+
+__all__ = ["Config", "ConfigError", "Problem", "label_of_tag", "load", "parse"]

@@ -1,0 +1,206 @@
+"""From a file to a `Config`; every problem with its file, line and path."""
+
+import difflib
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from exporter.config.schema import Config
+
+VARIABLE = re.compile(r"\$\{(\w+)\}")
+
+TEXTS = {
+    "missing": "is needed",
+    "string_type": "must be a text, is {input!r}",
+    "bool_type": "must be true or false, is {input!r}",
+    "int_type": "must be a whole number, is {input!r}",
+    "float_type": "must be a number, is {input!r}",
+    "greater_than": "must be greater than {gt}, is {input!r}",
+    "literal_error": "must be {expected}, is {input!r}",
+    "tuple_type": "must be a list, is {input!r}",
+    "model_type": "must be a section with options of its own, is {input!r}",
+}
+
+Path_ = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """
+    What is wrong with a configuration, and where.
+
+    Attributes:
+        line: From 1.
+        path: Such as ``accounts[2].role_arn``. Empty: the whole.
+    """
+
+    line: int
+    path: str
+    text: str
+
+
+class ConfigError(Exception):
+    """A configuration that cannot be used. Says everything that is wrong with it."""
+
+    def __init__(self, name: str, problems: list[Problem]) -> None:
+        self.problems = problems
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        lines = [
+            f"  {name}:{problem.line}: " + ": ".join(filter(None, (problem.path, problem.text)))
+            for problem in problems
+        ]
+        super().__init__("\n".join([f"{name}: {count}", *lines]))
+
+
+def load(path: Path, environment: Mapping[str, str] = os.environ) -> Config:
+    """
+    Read the file at *path*.
+
+    Raises:
+        ConfigError: It cannot be read, or used.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise ConfigError(str(path), [Problem(1, "", f"cannot be read: {why}")]) from error
+    return parse(text, str(path), environment)
+
+
+def parse(text: str, name: str, environment: Mapping[str, str] = os.environ) -> Config:
+    """
+    Read *text*, in which ``${NAME}`` stands for a variable of *environment*.
+
+    Raises:
+        ConfigError: It cannot be used. *name* is how it calls the text.
+    """
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark else 1
+        problem = Problem(line, "", f"not YAML: {error.problem or error.context}")
+        raise ConfigError(name, [problem]) from error
+    except yaml.YAMLError as error:
+        raise ConfigError(name, [Problem(1, "", f"not YAML: {error}")]) from error
+    if root is None:
+        return Config()
+    document = _Document(root, environment)
+    problems = document.problems
+    config = None
+    try:
+        config = Config.model_validate(document.value)
+    except ValidationError as error:
+        known = {problem.path for problem in problems}
+        for details in error.errors():
+            problem = _problem(details, document)
+            if problem.path not in known:  # it was told already why there is no good value
+                problems.append(problem)
+    if config is None or problems:
+        raise ConfigError(name, sorted(problems, key=lambda problem: problem.line))
+    return config
+
+
+class _Document:
+    """
+    The values of a YAML document, and where each stands.
+
+    Attributes:
+        value: Its variables are replaced.
+        lines: By path, from 1.
+        written: Scalars as they are written, by path.
+    """
+
+    def __init__(self, root: yaml.Node, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+        self._constructor = yaml.SafeLoader("")
+        self.lines: dict[Path_, int] = {}
+        self.written: dict[Path_, str] = {}
+        self.problems: list[Problem] = []
+        self.value = self._value(root, ())
+
+    def line(self, path: Path_) -> int:
+        """Find where *path* stands, or what of it there is."""
+        while path not in self.lines and path:
+            path = path[:-1]
+        return self.lines.get(path, 1)
+
+    def _value(self, node: yaml.Node, path: Path_) -> Any:
+        self.lines.setdefault(path, node.start_mark.line + 1)
+        if isinstance(node, yaml.SequenceNode):
+            return [self._value(child, (*path, i)) for i, child in enumerate(node.value)]
+        if isinstance(node, yaml.MappingNode):
+            return dict(self._items(node, path))
+        self.written[path] = node.value
+        try:
+            value = self._constructor.construct_object(node)
+        except (yaml.YAMLError, ValueError):  # such as the 31st of February
+            value = node.value
+        return self._with_variables(value, path) if isinstance(value, str) else value
+
+    def _items(self, node: yaml.MappingNode, path: Path_) -> Iterator[tuple[str, Any]]:
+        seen: set[str] = set()
+        for key, child in node.value:
+            name = str(key.value)
+            here = (*path, name)
+            self.lines[here] = key.start_mark.line + 1
+            if name in seen:
+                self._problem(here, "is there twice")
+            seen.add(name)
+            yield name, self._value(child, here)
+
+    def _with_variables(self, text: str, path: Path_) -> str:
+        def value(found: re.Match[str]) -> str:
+            name = found.group(1)
+            if name not in self._environment:
+                self._problem(path, f"the environment variable {name} is not set")
+            return self._environment.get(name, "")
+
+        return VARIABLE.sub(value, text)
+
+    def _problem(self, path: Path_, text: str) -> None:
+        self.problems.append(Problem(self.line(path), _dotted(path), text))
+
+
+def _problem(details: ErrorDetails, document: _Document) -> Problem:
+    path = tuple(details["loc"])
+    kind, shown = details["type"], details["input"]
+    if kind == "extra_forbidden":
+        text = "unknown option" + _suggestion(path)
+    elif kind == "wrong":
+        text = details["msg"]
+        if text.startswith("quote it") and path in document.written:
+            text = f'quote it, "{document.written[path]}": YAML takes bare digits for a number'
+    elif kind in TEXTS:
+        text = TEXTS[kind].format(input=shown, **details.get("ctx", {}))
+    else:
+        text = f"{details['msg'][:1].lower()}{details['msg'][1:]}, is {shown!r}"
+    return Problem(document.line(path), _dotted(path), text)
+
+
+def _suggestion(path: Path_) -> str:
+    """Find an option that is called much like the last part of *path*."""
+    section: Any = Config
+    for part in path[:-1]:
+        if isinstance(part, str):
+            section = _section_of(section.model_fields[part].annotation)
+    close = difflib.get_close_matches(str(path[-1]), section.model_fields, n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _section_of(annotation: Any) -> type[BaseModel]:
+    """Find the section that *annotation* is, or is a list of."""
+    candidates = [annotation, *getattr(annotation, "__args__", ())]
+    return next(c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel))
+
+
+def _dotted(path: Path_) -> str:
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    return text.removeprefix(".")

@@ -1,0 +1,290 @@
+"""The options: their names, types, defaults, and what they must not be."""
+
+import re
+from collections.abc import Callable
+from datetime import date, datetime, timedelta
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from exporter.model import Account
+
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+ROLE_ARN = re.compile(r"arn:(?P<partition>aws[a-z-]*):iam::(?P<account>\d{12}):role/[\w+=,.@/-]+")
+PARTITIONS = (
+    "aws",
+    "aws-cn",
+    "aws-eusc",
+    "aws-iso",
+    "aws-iso-b",
+    "aws-iso-e",
+    "aws-iso-f",
+    "aws-us-gov",
+)
+
+
+def wrong(text: str) -> PydanticCustomError:
+    return PydanticCustomError("wrong", "{text}", {"text": text})
+
+
+def _duration(value: object) -> timedelta:
+    if isinstance(value, timedelta):
+        return value
+    parts = re.fullmatch(r"(?:\d+(?:\.\d+)?[smhdw])+", value) if isinstance(value, str) else None
+    if parts is None:
+        raise wrong(f"not a duration such as 30s, 15m, 1h30m or 7d: {value!r}")
+    found = re.findall(r"([\d.]+)([smhdw])", parts.group())
+    return timedelta(seconds=sum(float(number) * UNITS[unit] for number, unit in found))
+
+
+def _positive_duration(value: object) -> timedelta:
+    duration = _duration(value)
+    if not duration:
+        raise wrong(f"must be longer than nothing, is {value!r}")
+    return duration
+
+
+def _pattern(value: object) -> object:
+    if isinstance(value, str):
+        try:
+            re.compile(value)
+        except re.error as error:
+            raise wrong(f"not a regular expression: {value!r}: {error}") from error
+    return value
+
+
+def _account_id(value: object) -> object:
+    if isinstance(value, int):
+        raise wrong(
+            f"quote it: YAML reads digits without quotes as a number ({value}),"
+            " and loses leading zeros"
+        )
+    if isinstance(value, str) and not re.fullmatch(r"\d{12}", value):
+        raise wrong(f"not the twelve digits of an account id: {value!r}")
+    return value
+
+
+def _role_arn(value: object) -> object:
+    if isinstance(value, str):
+        match = ROLE_ARN.fullmatch(value)
+        if match is None:
+            raise wrong(f"not the ARN of an IAM role: {value!r}")
+        if match["partition"] not in PARTITIONS:
+            raise wrong(f"not a partition of AWS: {match['partition']!r}")
+    return value
+
+
+def _text_of_date(value: object) -> object:
+    if isinstance(value, date | datetime):  # YAML makes these of unquoted dates
+        value = value.isoformat()
+    if isinstance(value, str):
+        try:
+            datetime.fromisoformat(value)
+        except ValueError as error:
+            raise wrong(f"not a date such as 2026-12-31: {value!r}") from error
+    return value
+
+
+def _like(pattern: str, what: str) -> BeforeValidator:
+    def validate(value: object) -> object:
+        if isinstance(value, str) and not re.fullmatch(pattern, value):
+            raise wrong(f"{what}: {value!r}")
+        return value
+
+    return BeforeValidator(validate)
+
+
+Duration = Annotated[timedelta, BeforeValidator(_positive_duration)]
+Pattern = Annotated[str, BeforeValidator(_pattern)]
+AccountId = Annotated[str, BeforeValidator(_account_id)]
+RoleArn = Annotated[str, BeforeValidator(_role_arn)]
+Until = Annotated[str, BeforeValidator(_text_of_date)]
+ExternalId = Annotated[
+    str, _like(r"[\w+=,.@:/-]{2,1224}", "not an external id (2 to 1224 letters, digits, +=,.@:/-)")
+]
+SessionName = Annotated[
+    str, _like(r"[\w+=,.@-]{2,64}", "not a session name (2 to 64 letters, digits, +=,.@-)")
+]
+Name = Annotated[str, _like(r"(?s).+", "must not be empty")]
+Url = Annotated[str, _like(r"https?://.+", "not a URL")]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty(cls, value: Any) -> Any:
+        """Take a section whose options are all commented out for an empty one."""
+        return {} if value is None else value
+
+
+class Collection(Section):
+    interval: Duration = timedelta(minutes=15)
+    workers: PositiveInt = 32
+    requests_per_second: PositiveFloat = 5.0
+    burst: PositiveInt = 10
+    deadline: Duration = timedelta(hours=1)
+    credential_report: Literal["guide", "off", "values"] = "guide"
+    stale_after: Duration = timedelta(days=7)
+    user_tags: Literal["off", "bulk", "per_user"] = "off"
+    user_tags_interval: Duration = timedelta(hours=1)
+    passwords: bool = False
+
+
+class AccountEntry(Section):
+    account_id: AccountId | None = None
+    name: Name | None = None
+    role_arn: RoleArn | None = None
+    external_id: ExternalId | None = None
+    session_name: SessionName = "aws-iam-key-exporter"
+    profile: Name | None = None
+    requests_per_second: PositiveFloat | None = None
+    burst: PositiveInt | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "AccountEntry":
+        if self.role_arn is None:
+            if self.external_id is not None:
+                raise wrong("external_id is for assuming a role: give role_arn as well")
+            return self
+        owner = self.role_arn.split(":")[4]
+        if self.account_id not in (None, owner):
+            raise wrong(f"role_arn is a role of account {owner}, not of {self.account_id}")
+        return self
+
+    def account(self) -> Account:
+        arn = self.role_arn.split(":") if self.role_arn else None
+        return Account(
+            id=self.account_id or (arn[4] if arn else ""),
+            name=self.name or "",
+            partition=arn[1] if arn else "aws",
+            role_arn=self.role_arn,
+            external_id=self.external_id,
+            session_name=self.session_name,
+            profile=self.profile,
+            requests_per_second=self.requests_per_second,
+            burst=self.burst,
+        )
+
+
+class Users(Section):
+    include: tuple[Pattern, ...] = Field(default=(".*",), strict=False)
+    exclude: tuple[Pattern, ...] = Field(default=(), strict=False)
+
+    def matcher(self) -> Callable[[str], bool]:
+        """Give what tells whether a user of some name is to be read. Patterns fit whole names."""
+        include = [re.compile(pattern) for pattern in self.include]
+        exclude = [re.compile(pattern) for pattern in self.exclude]
+
+        def matches(name: str) -> bool:
+            wanted = any(pattern.fullmatch(name) for pattern in include)
+            return wanted and not any(pattern.fullmatch(name) for pattern in exclude)
+
+        return matches
+
+
+class Labels(Section):
+    access_key_id: Literal["full", "masked", "hashed"] = "full"
+    hash_secret: Name | None = Field(default=None, repr=False)
+    user_tags: tuple[Name, ...] = Field(default=(), strict=False)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Labels":
+        if self.access_key_id == "hashed" and self.hash_secret is None:
+            raise wrong(
+                "hashed ids need hash_secret, such as ${KEY_ID_SECRET}: without, anybody could"
+                " find them by trying"
+            )
+        names: dict[str, str] = {}
+        for tag in self.user_tags:
+            other = names.setdefault(label_of_tag(tag), tag)
+            if other != tag:
+                text = f"user_tags {other!r} and {tag!r} would both be the label"
+                raise wrong(f"{text} {label_of_tag(tag)!r}")
+        return self
+
+
+def label_of_tag(tag: str) -> str:
+    """Make a label's name of a tag's."""
+    return "tag_" + re.sub(r"[^a-zA-Z0-9_]", "_", tag)
+
+
+class ExemptionEntry(Section):
+    until: Until
+    user: Pattern | None = None
+    access_key_id: Name | None = None
+    account: Name | None = None
+    reason: str = ""
+
+    @model_validator(mode="after")
+    def _names_something(self) -> "ExemptionEntry":
+        if not (self.user or self.access_key_id or self.account):
+            raise wrong("names no user, access_key_id or account: it would exempt every key")
+        return self
+
+
+class ExemptionList(Section):
+    tag: Name = "key-exporter:exempt-until"
+    entries: tuple[ExemptionEntry, ...] = Field(default=(), strict=False)
+
+
+class EndpointUrls(Section):
+    iam: Url | None = None
+    sts: Url | None = None
+
+
+class Aws(Section):
+    region: Name | None = None
+    endpoint_urls: EndpointUrls = EndpointUrls()
+    use_fips: bool = False
+    use_dualstack: bool = False
+
+
+class Config(Section):
+    collection: Collection = Collection()
+    accounts: tuple[AccountEntry, ...] = Field(default=(), strict=False)
+    users: Users = Users()
+    labels: Labels = Labels()
+    exemptions: ExemptionList = ExemptionList()
+    aws: Aws = Aws()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Config":
+        if self.labels.user_tags and self.collection.user_tags == "off":
+            raise wrong("labels.user_tags needs collection.user_tags: bulk or per_user")
+        ids: dict[str, int] = {}
+        labels: dict[str, int] = {}
+        for number, account in enumerate(self.model_accounts()):
+            if account.id:
+                first = ids.setdefault(account.id, number)
+                if first != number:
+                    text = f"accounts[{number}] and accounts[{first}] are the same account"
+                    raise wrong(f"{text}, {account.id}")
+            first = labels.setdefault(account.label, number)
+            if first != number:
+                text = f"accounts[{number}] and accounts[{first}] have the same name"
+                raise wrong(f"{text}, {account.label!r}")
+        return self
+
+    def model_accounts(self) -> list[Account]:
+        """List the accounts to read: that of the credentials found, if none is configured."""
+        return [entry.account() for entry in self.accounts or (AccountEntry(),)]
+
+    def warnings(self) -> list[str]:
+        """Say what is accepted and probably not meant."""
+        found = []
+        if self.collection.interval < timedelta(minutes=15):
+            found.append("collection.interval below 15m gains nothing: AWS records no faster")
+        if self.collection.requests_per_second > 10:
+            found.append("collection.requests_per_second above 10 gets accounts throttled")
+        return found

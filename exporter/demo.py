@@ -1,0 +1,287 @@
+"""
+A believable AWS on this machine, to try everything without an account.
+
+moto's server with a company's accounts in it. The exporter reaches it over HTTP, by the same code
+as the real AWS: it assumes a role in each account, then asks IAM. What moto lacks is added in
+front of it: a role that cannot be assumed, and credential reports as AWS makes them.
+
+The company is alive: keys are used while the exporter runs, and after some minutes one wakes up
+that has been dormant for most of a year.
+"""
+
+import base64
+import csv
+import io
+import logging
+import re
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import parse_qs
+
+from exporter.model import ACTIVE
+
+log = logging.getLogger(__name__)
+
+PEOPLE, PIPELINES, SMALL, CLOSED = "111111111111", "222222222222", "333333333333", "444444444444"
+ROLE = "aws-iam-key-exporter"
+
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "AKIADEMODEMODEMODEMO", "AWS_SECRET_ACCESS_KEY": "demo"}
+"""The environment with which the exporter signs its first requests to the demo."""
+
+WAKE_UP = 180.0
+"""Seconds until the dormant key is used."""
+
+CONFIGURATION = """
+# The demo's configuration. A real one is much like it: leave out endpoint_urls, name your roles.
+collection:
+  interval: 15s               # against AWS, 15m
+  requests_per_second: 50     # against AWS, 5
+  burst: 100
+  user_tags: bulk
+  user_tags_interval: 1m
+  passwords: true
+accounts:
+  - {{name: people, role_arn: "arn:aws:iam::111111111111:role/aws-iam-key-exporter"}}
+  - {{name: pipelines, role_arn: "arn:aws:iam::222222222222:role/aws-iam-key-exporter"}}
+  - {{name: small, role_arn: "arn:aws:iam::333333333333:role/aws-iam-key-exporter"}}
+  - {{name: no-role, role_arn: "arn:aws:iam::444444444444:role/aws-iam-key-exporter"}}
+labels:
+  user_tags: [team, owner]
+aws:
+  region: us-east-1
+  endpoint_urls: {{iam: "{url}", sts: "{url}"}}
+"""
+
+WELCOME = """
+aws-iam-key-exporter reads a make-believe AWS of four accounts; the role of one cannot be assumed.
+
+  page     http://{address}/
+  metrics  http://{address}/metrics
+
+Scrape it with Prometheus (deploy/prometheus/prometheus.yml is ready for that) and try:
+
+  # days since each key was last used, the most idle first
+  sort_desc((time() - aws_iam_access_key_last_used_timestamp_seconds) / 86400)
+
+  # active keys that nobody has ever used
+  aws_iam_access_key_never_used == 1 and aws_iam_access_key_active == 1
+
+  # accounts that cannot be seen
+  aws_iam_exporter_account_up == 0
+
+In about three minutes the key of backup-2019 in pipelines wakes up after 300 days. Ctrl-C ends it.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """
+    A key as the demo begins.
+
+    Attributes:
+        age: Days since it was made.
+        idle: Days since it was last used. None: never was.
+        every: About so many seconds after a use the next. None: it rests.
+    """
+
+    age: float
+    idle: float | None
+    service: str = "s3"
+    region: str = "eu-west-1"
+    active: bool = True
+    every: float | None = None
+
+
+def _users(account: str) -> Iterator[tuple[str, str, dict[str, str], tuple[Key, ...]]]:
+    """Give name, path, tags and keys of each user that *account* begins with."""
+    hour = 1 / 24
+    if account == PEOPLE:
+        data = {"team": "data", "owner": "ada@example.com"}
+        web = {"team": "web", "owner": "grace@example.com"}
+        yield "ada", "/people/", data, (Key(40, hour, "athena", "us-east-1", every=45),)
+        yield "grace", "/people/", web, (Key(85, 0.2, every=90), Key(400, 200, "ec2"))
+        yield "linus", "/people/", web, (Key(200, 150, "iam", "us-east-1", active=False),)
+        yield "margaret+aws@example.com", "/people/", data, (Key(12, 3, "dynamodb"),)
+        yield "edsger", "/people/former/", {}, (Key(900, 200, "s3", "us-west-2"),)
+        yield "barbara", "/people/", web, ()
+        yield "donald", "/people/", {}, ()
+        yield "intern_2026,summer", "/people/", web, (Key(60, None),)
+        yield "contractor=acme", "/people/", {}, (Key(3, None),)
+        exempt = {"team": "data", "key-exporter:exempt-until": "2099-12-31"}
+        yield "break-glass", "/", exempt, (Key(700, None),)
+    if account == PIPELINES:
+        ci = {"team": "platform", "owner": "ci@example.com"}
+        yield "deploy", "/ci/", ci, (Key(30, hour, "ecr", every=20), Key(100, 29, "ecr"))
+        yield "terraform", "/ci/", ci, (Key(20, 0.1, "ec2", every=30),)
+        yield "backup-2019", "/ci/legacy/", {}, (Key(2500, 300, "s3", "us-east-1"),)
+        yield "ses-smtp-user.20240101", "/", {"team": "mail"}, (Key(690, 1, "ses", every=300),)
+        yield "old-jenkins", "/ci/legacy/", ci, (Key(1500, 500, active=False), Key(1400, None))
+        for number in range(1, 13):
+            tags = {"team": "batch"}
+            yield f"batch-{number:02}", "/batch/", tags, (Key(10 * number, hour * number),)
+    if account == SMALL:
+        yield "deploy", "/", {}, (Key(180, 0.5, "cloudfront", "us-east-1", every=120),)
+        yield "admin", "/", {}, (Key(1000, 95, "N/A", "N/A"),)
+
+
+def start(address: str) -> str:
+    """
+    Start the make-believe AWS on loopback, in threads that end with the process.
+
+    Args:
+        address: Where the exporter listens, for the welcome.
+
+    Returns:
+        The exporter's configuration, in YAML.
+
+    Raises:
+        ImportError: The extra ``demo`` is not installed.
+    """
+    from moto.moto_server.werkzeug_app import (
+        DomainDispatcherApplication,
+        MotoRequestHandler,
+        create_backend_app,
+    )
+    from werkzeug.serving import make_server
+
+    alive = [use for account in (PEOPLE, PIPELINES, SMALL) for use in _found(account)]
+    front = _Front(DomainDispatcherApplication(create_backend_app))
+    http = make_server("127.0.0.1", 0, front, threaded=True, request_handler=MotoRequestHandler)
+    threading.Thread(target=http.serve_forever, name="demo_aws", daemon=True).start()
+    threading.Thread(target=_live, args=(alive,), name="demo_life", daemon=True).start()
+    host, _, port = address.rpartition(":")
+    shown = "127.0.0.1" if host in ("0.0.0.0", "[::]") else host
+    print(WELCOME.format(address=f"{shown}:{port}"), flush=True)
+    return CONFIGURATION.format(url=f"http://127.0.0.1:{http.server_port}")
+
+
+def _found(account: str) -> Iterator[tuple[float, float, Callable[[], None]]]:
+    """Make the users of *account*; give when each key is used next, how often, and its use."""
+    from moto.iam.models import AccessKeyLastUsed, iam_backends
+
+    backend = iam_backends[account]["aws"]
+    now = datetime.now(UTC).replace(tzinfo=None, microsecond=0)
+    for name, path, tags, keys in _users(account):
+        of_user = [{"Key": key, "Value": value} for key, value in tags.items()]
+        user = backend.create_user("us-east-1", name, path, of_user)
+        user.create_date = now - timedelta(days=max((key.age for key in keys), default=100) + 1)
+        if "/people/" in path:
+            user.password_last_used = now - timedelta(days=2)  # type: ignore[assignment]
+        for number, key in enumerate(keys):
+            made = backend.create_access_key(name)
+            made.create_date = now - timedelta(days=key.age, seconds=number)
+            made.status = ACTIVE if key.active else "Inactive"
+
+            def use(made: Any = made, key: Key = key, ago: float = 0.0) -> None:
+                at = datetime.now(UTC).replace(tzinfo=None, microsecond=0) - timedelta(days=ago)
+                made.last_used = AccessKeyLastUsed(at, key.service, key.region)
+
+            if key.idle is not None:
+                use(ago=key.idle)
+            if name == "backup-2019":
+                yield time.monotonic() + WAKE_UP, 60.0, use
+            elif key.every is not None:
+                yield time.monotonic() + key.every, key.every, use
+
+
+def _live(alive: list[tuple[float, float, Callable[[], None]]]) -> None:
+    while True:
+        alive.sort(key=lambda turn: turn[0])
+        at, every, use = alive.pop(0)
+        time.sleep(max(0.0, at - time.monotonic()))
+        use()
+        alive.append((at + every, every, use))
+
+
+class _Front:
+    """What stands in front of moto: WSGI."""
+
+    def __init__(self, moto: Callable[..., Iterable[bytes]]) -> None:
+        self._moto = moto
+        self._reports: dict[str, tuple[datetime, bytes]] = {}
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        environ["wsgi.input"] = io.BytesIO(body)
+        asked = parse_qs(body.decode())
+        action = asked.get("Action", [""])[0]
+        if action == "AssumeRole" and CLOSED in asked["RoleArn"][0]:
+            text = (
+                "User: arn:aws:iam::123456789012:user/demo is not authorized to perform:"
+                f" sts:AssumeRole on resource: {asked['RoleArn'][0]}"
+            )
+            answer = DENIED.format(text=text).encode()
+            start_response("403 Forbidden", [("Content-Type", "text/xml")])
+            return [answer]
+        if action == "GetCredentialReport":
+            start_response("200 OK", [("Content-Type", "text/xml")])
+            return [self._report(environ.get("HTTP_AUTHORIZATION", ""))]
+        return self._moto(environ, start_response)
+
+    def _report(self, authorization: str) -> bytes:
+        from moto.iam.models import get_account_id_from
+
+        signed_by = re.search(r"Credential=(\w+)/", authorization)
+        account = get_account_id_from(signed_by.group(1) if signed_by else "")
+        made = self._reports.get(account)
+        if made is None or datetime.now(UTC) - made[0] > timedelta(hours=4):
+            now = datetime.now(UTC).replace(microsecond=0)
+            made = self._reports[account] = now, _credential_report(account)
+        content = base64.b64encode(made[1]).decode()
+        return REPORT.format(content=content, at=f"{made[0]:%Y-%m-%dT%H:%M:%SZ}").encode()
+
+
+def _credential_report(account: str) -> bytes:
+    """Make a report as AWS does; moto's has no root, and no service or region."""
+    from moto.iam.models import iam_backends
+
+    def at(when: datetime | None, absent: str = "N/A") -> str:
+        return f"{when:%Y-%m-%dT%H:%M:%SZ}" if when else absent
+
+    text = io.StringIO()
+    lines = csv.writer(text, lineterminator="\n")
+    lines.writerow(COLUMNS)
+    blank = ["false", "N/A", "N/A", "N/A", "N/A"]
+    certificates = ["false", "N/A", "false", "N/A"]
+    root_used = datetime.now(UTC) - timedelta(days=30)
+    root_key = ["true", at(root_used - timedelta(days=900)), at(root_used), "us-east-1", "iam"]
+    lines.writerow(
+        ["<root_account>", f"arn:aws:iam::{account}:root", "2015-01-01T00:00:00Z", "true"]
+        + [at(root_used), "N/A", "not_supported", "true"]
+        + (root_key if account == SMALL else blank)
+        + blank
+        + certificates
+    )
+    for user in iam_backends[account]["aws"].users.values():
+        password = at(user.password_last_used, "no_information")
+        row = [user.name, user.arn, at(user.create_date), "true", password, "N/A", "N/A", "false"]
+        for key in sorted(user.access_keys, key=lambda key: key.status):
+            used = key.last_used
+            told = [at(used.timestamp), used.region, used.service] if used else ["N/A"] * 3
+            row += ["true" if key.status == ACTIVE else "false", at(key.create_date), *told]
+        lines.writerow(row + blank * (2 - len(user.access_keys)) + certificates)
+    return text.getvalue().rstrip("\n").encode()
+
+
+_SLOT = "active last_rotated last_used_date last_used_region last_used_service"
+
+COLUMNS = (
+    *["user", "arn", "user_creation_time", "password_enabled", "password_last_used"],
+    *["password_last_changed", "password_next_rotation", "mfa_active"],
+    *(f"access_key_{number}_{name}" for number in (1, 2) for name in _SLOT.split()),
+    *["cert_1_active", "cert_1_last_rotated", "cert_2_active", "cert_2_last_rotated"],
+)
+
+DENIED = """<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">
+<Error><Type>Sender</Type><Code>AccessDenied</Code><Message>{text}</Message></Error>
+<RequestId>00000000-0000-0000-0000-000000000000</RequestId></ErrorResponse>"""
+
+REPORT = """<GetCredentialReportResponse xmlns="https://iam.amazonaws.com/doc/2010-05-08/">
+<GetCredentialReportResult><Content>{content}</Content><ReportFormat>text/csv</ReportFormat>
+<GeneratedTime>{at}</GeneratedTime></GetCredentialReportResult><ResponseMetadata>
+<RequestId>00000000-0000-0000-0000-000000000000</RequestId></ResponseMetadata>
+</GetCredentialReportResponse>"""

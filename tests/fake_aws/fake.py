@@ -1,0 +1,197 @@
+"""
+The instrument that tests hold: one fake AWS, with its state, its faults and its counts.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from .accounts import Account, Clock, World
+from .answers import Answers, Callback
+from .faults import Fault
+from .ledger import LoggedCall
+from .organizations import Organization
+from .server import Server
+
+
+class FakeAws:
+    """
+    IAM, STS and Organizations at one endpoint, serving inside a `with` block.
+
+    State may be changed at any time from any thread, before and while it serves.
+
+    Args:
+        now: The clock of AWS: an aware time. By default the system's.
+        port: 0: any that is free.
+        log_size: How many of the latest calls `log` keeps.
+    """
+
+    def __init__(self, now: Clock | None = None, *, port: int = 0, log_size: int = 10_000) -> None:
+        self._world = World(now)
+        self._answers = Answers(self._world, log_size=log_size)
+        self._port = port
+        self._server: Server | None = None
+
+    def __enter__(self) -> Self:
+        self._server = Server(self._answers, port=self._port)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+        if self.bugs and error is None:
+            msg = (
+                f"{len(self.bugs)} bugs in the fake AWS or in callbacks; the first:\n{self.bugs[0]}"
+            )
+            raise AssertionError(msg)
+
+    def close(self) -> None:
+        """End the service; the state and the counts stay readable."""
+        if self._server is not None:
+            self._server.close()
+
+    @property
+    def url(self) -> str:
+        if self._server is None:
+            raise RuntimeError("the fake AWS serves only inside its with block")
+        return self._server.url
+
+    @property
+    def bugs(self) -> list[str]:
+        """Tracebacks of what should not have happened; the end of the `with` block raises them."""
+        return self._answers.bugs
+
+    # -- what exists -----------------------------------------------------------------------------
+
+    def account(self, id: str, partition: str | None = None) -> Account:
+        """Find or make an account, in partition "aws" by default."""
+        return self._world.account(id, partition=partition)
+
+    @property
+    def accounts(self) -> dict[str, Account]:
+        return self._world.accounts
+
+    def credentials(self, account_id: str) -> tuple[str, str]:
+        """
+        Give static credentials of a principal that lives in an account, always the same.
+
+        Returns:
+            The access key id and the secret.
+        """
+        caller = self._answers.credentials.base(self.account(account_id))
+        return caller.key_id, caller.secret
+
+    def environment(self, account_id: str) -> dict[str, str]:
+        """Give the environment variables that make an AWS client call from an account."""
+        key_id, secret = self.credentials(account_id)
+        return {
+            "AWS_ACCESS_KEY_ID": key_id,
+            "AWS_SECRET_ACCESS_KEY": secret,
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_ENDPOINT_URL": self.url,
+            "NO_PROXY": "127.0.0.1",
+        }
+
+    def revoke(self, account_id: str) -> None:
+        """End all sessions in an account: their calls give ExpiredToken from now on."""
+        self._answers.credentials.revoke(account_id)
+
+    def organization(self, management: str | None = None) -> Organization:
+        """Find the organization, or make it with a management account."""
+        organization = self._answers.organization
+        if organization is None:
+            if management is None:
+                raise ValueError("there is no organization yet: name its management account")
+            account = self.account(management)
+            organization = self._answers.organization = Organization(
+                management, partition=account.partition, joined=account.created
+            )
+        elif management not in (None, organization.management):
+            msg = f"the management account is {organization.management}, not {management}"
+            raise ValueError(msg)
+        return organization
+
+    # -- what goes wrong -------------------------------------------------------------------------
+
+    def fault(self, fault: Fault) -> Fault:
+        """Put a fault in force."""
+        self._answers.faults.add(fault)
+        return fault
+
+    def remove_fault(self, fault: Fault) -> None:
+        self._answers.faults.remove(fault)
+
+    def clear_faults(self) -> None:
+        self._answers.faults.clear()
+
+    @property
+    def max_page(self) -> int:
+        """The longest page that IAM serves, even if MaxItems allows more."""
+        return self._answers.at_most
+
+    @max_page.setter
+    def max_page(self, size: int) -> None:
+        if size < 1:
+            msg = f"a page must hold at least 1: {size}"
+            raise ValueError(msg)
+        self._answers.at_most = size
+
+    # -- what was asked --------------------------------------------------------------------------
+
+    def on_call(self, callback: Callback) -> Callable[[], None]:
+        """
+        Call *callback* with operation, account id and parameters before each answer is computed.
+
+        Callbacks run in several threads at once and may block: only the call they are told of
+        waits. One that raises shows in `bugs`.
+
+        Returns:
+            A function that takes the callback away again.
+        """
+        self._answers.callbacks = (*self._answers.callbacks, callback)
+
+        def remove() -> None:
+            self._answers.callbacks = tuple(
+                each for each in self._answers.callbacks if each is not callback
+            )
+
+        return remove
+
+    @property
+    def calls(self) -> Counter[tuple[str, str]]:
+        """
+        Copy the number of calls by account id and operation, those that failed included.
+
+        AssumeRole counts for the account of the role, all else for the caller's; calls that nobody
+        known has signed count for "".
+        """
+        return self._answers.ledger.calls
+
+    @property
+    def calls_by_operation(self) -> Counter[str]:
+        """Count the calls of all accounts together by operation."""
+        return self._answers.ledger.calls_by_operation
+
+    @property
+    def errors(self) -> Counter[tuple[str, str, str]]:
+        """Copy the number of errors answered, by account id, operation and code; "reset" is one."""
+        return self._answers.ledger.errors
+
+    @property
+    def log(self) -> list[LoggedCall]:
+        """Copy the latest calls, oldest first."""
+        return self._answers.ledger.log
+
+    def count(self, operation: str | None = None, account: str | None = None) -> int:
+        """Count the calls of an operation, of an account, of both or all."""
+        return self._answers.ledger.count(operation, account)
+
+    def reset_calls(self) -> None:
+        """Forget all calls and errors so far."""
+        self._answers.ledger.clear()
