@@ -104,5 +104,9 @@ def _summary(wanted: Config, file: str | None) -> str:
         f" {collection.requests_per_second:g} requests/s each,"
         f" credential report: {collection.credential_report}"
     )
+    lines.append(
+        f"  shows key ids {wanted.labels.access_key_id}; user tags: {collection.user_tags}"
+        + "".join(f", {tag}" for tag in wanted.labels.user_tags)
+    )
     lines += [f"  warning: {warning}" for warning in wanted.warnings()]
     return "\n".join(lines)

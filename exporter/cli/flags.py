@@ -47,6 +47,9 @@ def parse(argv: Sequence[str], environment: Mapping[str, str]) -> Flags:
     """
     parser = make_parser()
     told = parser.parse_args([*_from(environment, parser, argv), *argv])
+    if told.version:
+        print(VERSION)
+        parser.exit()
     if not told.web_telemetry_path.startswith("/") or told.web_telemetry_path == "/":
         parser.error("--web.telemetry-path must begin with / and be longer than that")
     if told.web_telemetry_path.startswith("/-/"):
@@ -124,7 +127,7 @@ def make_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="read a make-believe AWS on this machine, to try everything without an account",
     )
-    add("--version", action="version", version=VERSION, help="say the version and end")
+    add("--version", action="store_true", help="say the version and end")
     return parser
 
 

@@ -83,6 +83,10 @@ def _role_arn(value: object) -> object:
     return value
 
 
+def _off(value: object) -> object:
+    return "off" if value is False else value  # YAML takes a bare off for false
+
+
 def _text_of_date(value: object) -> object:
     if isinstance(value, date | datetime):  # YAML makes these of unquoted dates
         value = value.isoformat()
@@ -134,9 +138,9 @@ class Collection(Section):
     requests_per_second: PositiveFloat = 5.0
     burst: PositiveInt = 10
     deadline: Duration = timedelta(hours=1)
-    credential_report: Literal["guide", "off", "values"] = "guide"
+    credential_report: Annotated[Literal["guide", "off", "values"], BeforeValidator(_off)] = "guide"
     stale_after: Duration = timedelta(days=7)
-    user_tags: Literal["off", "bulk", "per_user"] = "off"
+    user_tags: Annotated[Literal["off", "bulk", "per_user"], BeforeValidator(_off)] = "off"
     user_tags_interval: Duration = timedelta(hours=1)
     passwords: bool = False
 
