@@ -2,11 +2,14 @@
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
+import sys
+import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -78,3 +81,71 @@ def prometheus(folder: Path, configuration: str) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(10)
+
+
+class Exporter:
+    """
+    A running exporter, as a user starts it.
+
+    Attributes:
+        lines: What it has logged.
+    """
+
+    def __init__(self, *flags: str, environment: Mapping[str, str] | None = None) -> None:
+        command = [sys.executable, "-m", "exporter", *flags]
+        if not any(flag.startswith("--web.listen-address") for flag in flags):
+            command.append("--web.listen-address=127.0.0.1:0")
+        self.process = subprocess.Popen(
+            command,
+            env={**os.environ, **(environment or {})},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.lines: list[str] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.lines.append(line)
+
+    @property
+    def log(self) -> str:
+        return "".join(self.lines)
+
+    @property
+    def address(self) -> str:
+        """Where it listens; waits until it does."""
+        wait_until(lambda: "address=" in self.log or self.process.poll() is not None, "listening")
+        return self.log.partition("address=")[2].split()[0]
+
+    def get(self, path: str) -> str:
+        return get(f"http://{self.address}{path}")
+
+    def wait_until_ready(self) -> None:
+        wait_until(lambda: self.get("/-/ready"), "every account was tried once")
+
+    def end(self, number: int = signal.SIGTERM) -> tuple[int, float]:
+        """Send signal *number*; give the exit code, and the seconds that it took."""
+        began = time.monotonic()
+        self.process.send_signal(number)
+        code = self.process.wait(20)
+        seconds = time.monotonic() - began
+        self._reader.join(5)
+        return code, seconds
+
+
+@contextmanager
+def exporter(*flags: str, environment: Mapping[str, str] | None = None) -> Iterator[Exporter]:
+    """Run the exporter with *flags*, on a free port of loopback unless they say otherwise."""
+    running = Exporter(*flags, environment=environment)
+    try:
+        yield running
+    finally:
+        running.process.kill()
+        running.process.wait(10)
+        assert running.process.stderr is not None
+        running._reader.join(5)
+        running.process.stderr.close()

@@ -31,14 +31,18 @@ class Own:
 
     Args:
         operations: What AWS is asked, so that each counter begins at 0.
+        process: Whether to tell of process and interpreter.
     """
 
-    def __init__(self, *, version: str, operations: Iterable[str] = ()) -> None:
+    def __init__(
+        self, *, version: str, operations: Iterable[str] = (), process: bool = True
+    ) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry(auto_describe=True)
-        ProcessCollector(registry=self._registry)
-        PlatformCollector(registry=self._registry)
-        GCCollector(registry=self._registry)
+        if process:
+            ProcessCollector(registry=self._registry)
+            PlatformCollector(registry=self._registry)
+            GCCollector(registry=self._registry)
         self._metrics: dict[str, Any] = {}
         for family in FAMILIES:
             if isinstance(family, OwnFamily):

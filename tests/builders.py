@@ -1,0 +1,185 @@
+"""What the tests of reading have in common: a clock, a reader without waits, readings in a row."""
+
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+from unittest.mock import patch
+
+from exporter.aws import Endpoints, Guide, Reader, Sessions
+from exporter.model import NEVER, Account, LastUse, Reading, Use
+from tests import fake_aws
+from tests.fake_aws import FakeAws
+
+PROD: Final = "111111111111"
+TEST: Final = "222222222222"
+MONITORING: Final = "999999999999"
+NOON: Final = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+ROLE: Final = "aws-iam-key-exporter"
+
+AT_ONCE: Final = 1e6
+"""A pace that never makes anybody wait."""
+
+
+class Clock:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = NOON
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def advance(self, **by: float) -> None:
+        self.now += timedelta(**by)
+
+
+class Sleepless(threading.Event):
+    """
+    The event that ends all waiting, which waits for nothing.
+
+    Attributes:
+        waits: The seconds for which it was asked to wait.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits: list[float] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        if timeout:
+            self.waits.append(timeout)
+        return self.is_set()
+
+
+def an_account(id: str = PROD, **facts: Any) -> Account:
+    return Account(**{"id": id, "name": "prod", **facts})
+
+
+def a_role_account(id: str = PROD, role: str = ROLE, **facts: Any) -> Account:
+    """An account that is entered by a role."""
+    partition = facts.get("partition", "aws")
+    return an_account(id, role_arn=f"arn:{partition}:iam::{id}:role/{role}", **facts)
+
+
+def some_sessions(url: str, **options: Any) -> Sessions:
+    """Sessions that find AWS at *url*, pace nothing and never wait."""
+    chosen: dict[str, Any] = {
+        "requests_per_second": AT_ONCE,
+        "burst": int(AT_ONCE),
+        "workers": 4,
+        "observe": lambda operation, seconds, code: None,
+        "stop": Sleepless(),
+        **options,
+    }
+    return Sessions(Endpoints(region="us-east-1", urls={"iam": url, "sts": url}), **chosen)
+
+
+def a_reader(aws: FakeAws, clock: Callable[[], datetime], **options: Any) -> Reader:
+    """
+    A reader of *aws*, which rolls no dice.
+
+    Args:
+        options: Attributes of the reader; by default new sessions are made.
+    """
+    chosen: dict[str, Any] = {
+        "sessions": options.get("sessions") or some_sessions(aws.url),
+        "guide": Guide.GUIDE,
+        "now": clock,
+        "chance": lambda: 0.5,
+        **options,
+    }
+    return Reader(**chosen)
+
+
+class Readings:
+    """
+    The readings of one account, each going by the one before.
+
+    Attributes:
+        latest: What is known.
+        asked: The calls of the latest reading that concern this account, by operation.
+    """
+
+    def __init__(self, aws: FakeAws, reader: Reader, account: Account) -> None:
+        self._aws = aws
+        self._account = account
+        self.reader = reader
+        self.latest = Reading(account)
+        self.asked: Counter[str] = Counter()
+
+    def __call__(self) -> Reading:
+        """Read once more."""
+        before = self._calls()
+        self.latest = self.reader.read(self._account, self.latest)
+        self.asked = self._calls() - before
+        for operation in ("AssumeRole", "GetCallerIdentity"):
+            del self.asked[operation]
+        return self.latest
+
+    def _calls(self) -> Counter[str]:
+        return Counter(
+            {
+                operation: calls
+                for (account_id, operation), calls in self._aws.calls.items()
+                if account_id == self._account.id
+            }
+        )
+
+    @property
+    def uses(self) -> dict[str, Use]:
+        """What is known of the keys' last use, by id."""
+        return {key.id: key.last_use for key in self.latest.keys}
+
+
+def told(key: fake_aws.AccessKey) -> Use:
+    """What AWS tells of the last use of *key*."""
+    return LastUse(*key.last_use) if key.last_use else NEVER
+
+
+def truth(account: fake_aws.Account) -> dict[str, Use]:
+    """What AWS tells of the last use of every key of *account*, by id."""
+    return {key.id: told(key) for key in account.keys}
+
+
+@contextmanager
+def environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Let these be all the variables that tell of AWS."""
+    others = {name: text for name, text in os.environ.items() if not name.startswith("AWS_")}
+    nowhere = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
+    with patch.dict(os.environ, {**others, **nowhere, **variables}, clear=True):
+        yield
+
+
+@contextmanager
+def meanwhile(
+    aws: FakeAws, operation: str, happens: Callable[[], object], **parameters: str
+) -> Iterator[None]:
+    """Let something happen once, right before the first answer to *operation* with *parameters*."""
+    pending = [happens]
+
+    def callback(asked: str, account_id: str, given: Mapping[str, Any]) -> None:
+        if asked == operation and parameters.items() <= given.items() and pending:
+            pending.pop()()
+
+    remove = aws.on_call(callback)
+    try:
+        yield
+        assert not pending, f"{operation} was not asked"
+    finally:
+        remove()
+
+
+class Stopwatch:
+    """Measures the CPU that this process spends."""
+
+    def __init__(self) -> None:
+        self._began = time.process_time(), time.perf_counter()
+
+    def read(self) -> tuple[float, float]:
+        """Seconds of CPU, and of the wall clock."""
+        return time.process_time() - self._began[0], time.perf_counter() - self._began[1]

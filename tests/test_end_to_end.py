@@ -1,0 +1,153 @@
+"""The whole way: the demo as a user starts it, scraped by a real Prometheus."""
+
+import json
+import subprocess
+import urllib.parse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from exporter.metrics import FAMILIES
+from tests.servers import Exporter, exporter, find, get, prometheus, wait_until
+
+SCRAPING = Path(__file__).parent.parent / "deploy" / "prometheus" / "prometheus.yml"
+KEYS = "aws_iam_access_key_active"
+
+
+class Stack:
+    """A running exporter, and the Prometheus that scrapes it."""
+
+    def __init__(self, running: Exporter, address: str) -> None:
+        self.exporter = running
+        self.address = address
+
+    def query(self, promql: str) -> list[dict[str, Any]]:
+        url = f"http://{self.address}/api/v1/query?query={urllib.parse.quote(promql)}"
+        return list(json.loads(get(url))["data"]["result"])
+
+    def value(self, promql: str) -> float:
+        (sample,) = self.query(promql)
+        return float(sample["value"][1])
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    find("prometheus")
+    with exporter("--demo") as running:
+        running.wait_until_ready()
+        # The shipped scrape configuration, but for the address and the patience.
+        configuration = yaml.safe_load(SCRAPING.read_text())
+        (job,) = configuration["scrape_configs"]
+        job |= {"scrape_interval": "1s", "scrape_timeout": "1s"}
+        job["static_configs"][0]["targets"] = [running.address]
+        configuration.pop("rule_files", None)
+        configuration.pop("alerting", None)
+        folder = tmp_path_factory.mktemp("prometheus")
+        with prometheus(folder, yaml.safe_dump(configuration)) as address:
+            stack = Stack(running, address)
+            wait_until(lambda: stack.query(KEYS), "the keys are scraped")
+            yield stack
+
+
+def test_prometheus_scrapes_it(stack: Stack) -> None:
+    """The exporter is up to Prometheus."""
+    assert stack.value("up") == 1
+
+
+def test_each_used_key_has_one_age(stack: Stack) -> None:
+    """There is one age for each key that was used."""
+    used = stack.value("count(aws_iam_access_key_never_used == 0)")
+
+    assert stack.value("count(aws_iam_access_key_last_used_age_seconds)") == used > 0
+
+
+def test_never_used_keys_have_no_age(stack: Stack) -> None:
+    """A key that was never used says so, and has neither age nor time."""
+    never = "aws_iam_access_key_never_used == 1"
+    on = "on (account_id, user, access_key_id)"
+
+    assert stack.value(f"count({never})") >= 4
+    assert stack.query(f"{never} and {on} aws_iam_access_key_last_used_age_seconds") == []
+    assert stack.query(f"{never} and {on} aws_iam_access_key_last_used_timestamp_seconds") == []
+
+
+def test_just_the_account_without_role_is_down(stack: Stack) -> None:
+    """account_up is 0 for the one account whose role cannot be assumed."""
+    down = stack.query("aws_iam_exporter_account_up == 0")
+
+    assert [sample["metric"]["account"] for sample in down] == ["no-role"]
+
+
+def test_service_and_region_keep_their_names(stack: Stack) -> None:
+    """No label had to make way for a target label."""
+    series = json.loads(get(f"http://{stack.address}/api/v1/labels"))["data"]
+
+    assert [name for name in series if name.startswith("exported_")] == []
+    assert {"service", "region"} <= set(series)
+
+
+def test_ages_agree_with_the_times_of_last_use(stack: Stack) -> None:
+    """The age at a scrape and the time of last use tell the same."""
+    off = (
+        "max(abs(timestamp(aws_iam_access_key_last_used_age_seconds)"
+        " - aws_iam_access_key_last_used_age_seconds"
+        " - on (account_id, user, access_key_id) group_left ()"
+        " aws_iam_access_key_last_used_timestamp_seconds))"
+    )
+
+    assert stack.value(off) < 2
+
+
+def test_the_demo_is_alive(stack: Stack) -> None:
+    """While the demo runs keys are used."""
+    name = "max(aws_iam_access_key_last_used_timestamp_seconds)"
+    before = stack.value(name)
+
+    wait_until(lambda: stack.value(name) > before, "a key is used", 60)
+
+
+def test_the_demo_has_what_a_company_has(stack: Stack) -> None:
+    """The demo shows each kind of key, and a user name in two accounts."""
+    day = 86400
+    age = "aws_iam_access_key_last_used_age_seconds"
+    kinds = {
+        "used within hours": f"{age} < 2 * 3600",
+        "idle for 200 days": f"{age} >= 200 * {day}",
+        "inactive": f"{KEYS} == 0",
+        "two keys of a user": f"count by (account_id, user) ({KEYS}) == 2",
+        "one name in two accounts": f"count by (user) (count by (account_id, user) ({KEYS})) == 2",
+        "exempt": "aws_iam_access_key_exempt_until_timestamp_seconds",
+        "odd names": 'aws_iam_access_key_active{user=~".*[+=,.@_].*"}',
+        "under a path": 'aws_iam_access_key_info{path="/ci/legacy/"}',
+        "with a team": 'aws_iam_access_key_info{tag_team="web"}',
+        "users without keys": 'aws_iam_account_users{account="people"} > 9',
+        "a root key": "aws_iam_account_root_access_keys > 0",
+        "young and never used": (
+            "aws_iam_access_key_never_used == 1 and on (account_id, user, access_key_id)"
+            f" time() - aws_iam_access_key_created_timestamp_seconds < 7 * {day}"
+        ),
+    }
+
+    assert [kind for kind, promql in kinds.items() if not stack.query(promql)] == []
+
+
+def test_every_family_is_on_the_page(stack: Stack) -> None:
+    """The page has every family of the table, with help and type."""
+    page = stack.exporter.get("/metrics")
+
+    assert [f.name for f in FAMILIES if f"# TYPE {f.name} {f.kind}\n" not in page] == []
+
+
+def test_promtool_has_nothing_to_say(stack: Stack) -> None:
+    """promtool finds no fault with the page."""
+    result = subprocess.run(
+        [find("promtool"), "check", "metrics"],
+        input=stack.exporter.get("/metrics"),
+        capture_output=True,
+        text=True,
+    )
+
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
