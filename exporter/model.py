@@ -271,7 +271,9 @@ class Reading:
             return replace(
                 self, users=(), keys=(), root=None, report=None, listed_at=None, tags_at=None
             )
-        if all(key.settled or key.as_of is None or key.as_of >= limit for key in self.keys):
+        root = self.root if self.root is None or self.root.as_of >= limit else None
+        fresh = all(key.settled or key.as_of is None or key.as_of >= limit for key in self.keys)
+        if fresh and root is self.root:
             return self
         keys = tuple(
             key
@@ -279,4 +281,4 @@ class Reading:
             else replace(key, last_use=UNKNOWN, as_of=None)
             for key in self.keys
         )
-        return replace(self, keys=keys)
+        return replace(self, keys=keys, root=root)

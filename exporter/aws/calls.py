@@ -131,6 +131,10 @@ class Calls:
                 return
             parameters["Marker"] = page["Marker"]
 
+    def has_time_for(self, seconds: float) -> bool:
+        """Tell whether the deadline is further away than *seconds*."""
+        return self._clock() + seconds <= self._deadline
+
     def sleep(self, seconds: float) -> None:
         """
         Wait.
@@ -186,6 +190,6 @@ class Calls:
             self._shut = error
 
     def _mind_deadline(self, seconds: float) -> None:
-        if self._clock() + seconds > self._deadline:
+        if not self.has_time_for(seconds):
             self._shut = ReadError(Reason.DEADLINE, "the reading took longer than its deadline")
             raise self._shut

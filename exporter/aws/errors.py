@@ -77,6 +77,7 @@ REASON_OF_TYPE: tuple[tuple[type[BaseException], Reason], ...] = (
     (botocore.HTTPClientError, Reason.NETWORK),
     (botocore.IncompleteReadError, Reason.NETWORK),
     (ResponseParserError, Reason.MALFORMED),
+    (KeyError, Reason.MALFORMED),  # its parser met XML that is not IAM's, such as a proxy's page
     (botocore.ParamValidationError, Reason.INVALID_REQUEST),
 )
 """botocore's own errors, the most specific first."""

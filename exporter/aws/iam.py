@@ -136,16 +136,12 @@ class _Attempt:
             return self._end(replace(self._before, report=self._report), error)
         users, tags_at = self._read_tags(users)
         root = self._read_root()
-        known: list[User] = []
-        keys: list[AccessKey] = []
-        for user in users:
-            if (found := self._read_keys(user)) is not None:
-                known.append(found[0])
-                keys.extend(found[1])
+        found = {user.name: self._read_keys(user) for user in self._turned(users)}
+        told = [pair for user in users if (pair := found[user.name]) is not None]
         reading = replace(
             self._before,
-            users=tuple(known),
-            keys=tuple(keys),
+            users=tuple(user for user, _ in told),
+            keys=tuple(key for _, keys in told for key in keys),
             root=root,
             report=self._report,
             listed_at=self._listed_at(),
@@ -180,7 +176,7 @@ class _Attempt:
         return [self._user_of_row(row) for row in rows if self._reader.wanted_user(row.user)]
 
     def _list_users(self) -> list[User]:
-        users = []
+        users = {}  # by name: pages are no snapshot, and may tell of a user twice
         for told in self._calls.pages("ListUsers", "Users"):
             if not self._reader.wanted_user(told["UserName"]):
                 continue
@@ -191,8 +187,8 @@ class _Attempt:
                 id=told["UserId"],
                 password_last_used=_utc(used) if (used := told.get("PasswordLastUsed")) else None,
             )
-            users.append(self._remembered(user))
-        return users
+            users[user.name] = self._remembered(user)
+        return list(users.values())
 
     def _user_of_row(self, row: Row) -> User:
         used = row.password_last_used
@@ -307,10 +303,24 @@ class _Attempt:
                 "nothing known of the root user",
                 extra={"account": self._calls.account.id, "error": str(error)},
             )
-            count = None
+            if error.reason is Reason.ACCESS_DENIED and (root is None or root.access_keys is None):
+                return Root(self._began, None)
+            return root  # what was known stays, and is asked again at the next reading
         return replace(root or Root(self._began, None), as_of=self._began, access_keys=count)
 
     # Keys.
+
+    def _turned(self, users: list[User]) -> list[User]:
+        """
+        Choose with whom to begin.
+
+        A reading that ended early did not come to the last ones. After it the next begins
+        anywhere, so that none is last for ever.
+        """
+        if self._before.failure is None:
+            return users
+        first = int(self._reader.chance() * len(users))
+        return users[first:] + users[:first]
 
     def _read_keys(self, user: User) -> tuple[User, list[AccessKey]] | None:
         """Read the keys of *user*. None: the user is gone."""
@@ -360,7 +370,7 @@ class _Attempt:
         self, user: User, known: dict[str, AccessKey]
     ) -> tuple[User, list[AccessKey] | None]:
         """List the keys of *user*, with what is *known* of them. None: the user is gone."""
-        keys = []
+        keys = {}
         try:
             for told in self._calls.pages(
                 "ListAccessKeys", "AccessKeyMetadata", UserName=user.name
@@ -368,13 +378,13 @@ class _Attempt:
                 id_, created = told["AccessKeyId"], _utc(told["CreateDate"])
                 key = known.get(id_) or AccessKey(id_, user.name, told["Status"], created)
                 settled = key.settled and told["Status"] != ACTIVE
-                keys.append(replace(key, status=told["Status"], settled=settled))
+                keys[id_] = replace(key, status=told["Status"], settled=settled)
         except ReadError as error:
             if error.code == "NoSuchEntity":
                 return user, None
             self._note(error)
             return replace(user, keys_known=False), list(known.values())
-        return replace(user, keys_known=True), keys
+        return replace(user, keys_known=True), list(keys.values())
 
     def _read_last_use(self, key: AccessKey, keys: list[AccessKey], row: Row | None) -> AccessKey:
         key = self._told_by_report(key, keys, row)

@@ -104,12 +104,18 @@ def fetch(calls: Calls) -> CredentialReport:
         ReadError: It takes too long, is denied, or is not a report.
     """
     for seconds in (0.0, *POLLS):
+        if not calls.has_time_for(2 * seconds):
+            break  # what is left is for asking without it
         calls.sleep(seconds)
         state = calls.call("GenerateCredentialReport", expect="State")["State"]
         if state == "COMPLETE":
             answer = calls.call("GetCredentialReport", expect="Content")
-            return parse(answer["Content"], answer["GeneratedTime"].astimezone(UTC))
-    raise ReadError(Reason.TIMEOUT, "the credential report is not made within a minute")
+            generated = answer.get("GeneratedTime")
+            if generated is None:
+                text = "GetCredentialReport: the answer has no GeneratedTime"
+                raise ReadError(Reason.MALFORMED, text, code="Malformed")
+            return parse(answer["Content"], generated.astimezone(UTC))
+    raise ReadError(Reason.TIMEOUT, "the credential report is not made in time")
 
 
 def parse(content: bytes, generated: datetime) -> CredentialReport:
@@ -125,7 +131,9 @@ def parse(content: bytes, generated: datetime) -> CredentialReport:
         rows = [dict(zip(header, _split(line, len(header)), strict=True)) for line in lines]
         parsed = {row["user"]: _row(row) for row in rows if row["user"] != ROOT}
         root = next((_root(row, generated) for row in rows if row["user"] == ROOT), None)
-    except (ValueError, KeyError, StopIteration, csv.Error) as error:
+        if not rows:
+            raise ValueError("no rows, not even root's")
+    except (ValueError, KeyError, OverflowError, StopIteration, csv.Error) as error:
         text = f"the credential report cannot be read: {type(error).__name__}: {error}"
         raise ReadError(Reason.MALFORMED, text, code="Malformed") from error
     return CredentialReport(generated, parsed, root)

@@ -79,6 +79,14 @@ class Door:
     until: float = 0.0
 
 
+@dataclass(slots=True)
+class _Base:
+    """The session of one profile."""
+
+    session: boto3.Session | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
 class Sessions:
     """
     The ways into all accounts.
@@ -112,7 +120,7 @@ class Sessions:
         self._lock = threading.Lock()
         self._doors: dict[Account, Door] = {}
         self._clients: dict[tuple[str, str], Any] = {}
-        self._bases: dict[str | None, boto3.Session] = {}
+        self._bases: dict[str | None, _Base] = {}
         self._owners: dict[str, Account] = {}
 
     def door(self, account: Account) -> Door:
@@ -136,18 +144,19 @@ class Sessions:
         Raises:
             ReadError: There are none.
         """
+        with self._lock:
+            base = self._bases.setdefault(account.profile, _Base())
         try:
-            with self._lock:  # making sessions is not thread-safe
-                session = self._bases.get(account.profile)
-                if session is None:
-                    session = self._bases[account.profile] = boto3.Session(
-                        profile_name=account.profile
-                    )
-                credentials = session.get_credentials()
+            # Sessions are not thread-safe. Each has its own lock, since finding credentials can
+            # take long: it may run a program, or wait for a metadata service.
+            with base.lock:
+                if base.session is None:
+                    base.session = boto3.Session(profile_name=account.profile)
+                credentials = base.session.get_credentials()
+                region = self._endpoints.region or base.session.region_name or ""
                 if credentials is None:
-                    del self._bases[account.profile]  # look anew the next time
+                    base.session = None  # look anew the next time
                     raise NoCredentialsError
-                region = self._endpoints.region or session.region_name or ""
         except Exception as error:
             raise read_error(error, "find credentials") from error
         if not region or (account.role_arn and _partition(region) != account.partition):
