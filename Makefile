@@ -1,17 +1,21 @@
-# make demo    try it: a make-believe AWS of four accounts, no credentials needed
-# make test    everything that has to hold: lint, types, tests
-# make bench   what is claimed of speed, measured side by side
-# make format  put the source in order
-# make clean   forget everything that was made
+# make demo        try it: a make-believe AWS of four accounts, no credentials needed
+# make demo-stack  the same with Prometheus and Alertmanager, until an alert arrives
+# make test        everything that has to hold: lint, types, tests
+# make bench       what is claimed of speed, measured side by side
+# make format      put the source in order
+# make clean       forget everything that was made
 
 PYTHON ?= python3
 VENV ?= .venv
 LISTEN ?= 127.0.0.1:10064
 
-.PHONY: demo test bench format clean
+.PHONY: demo demo-stack test bench format clean
 
 demo: $(VENV)/demo
 	$(VENV)/bin/aws-iam-key-exporter --demo --web.listen-address=$(LISTEN)
+
+demo-stack: $(VENV)/demo
+	$(VENV)/bin/python deploy/demo_stack.py
 
 test: $(VENV)/dev
 	$(VENV)/bin/ruff check .

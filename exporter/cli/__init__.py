@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import platform
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +25,8 @@ FINE, FAILED, WRONG_USAGE = 0, 1, 2
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program and give its exit code."""
+    for number in (signal.SIGTERM, signal.SIGINT):  # until the loop takes them over
+        signal.signal(number, lambda *_: sys.exit(FINE))
     flags = parse(sys.argv[1:] if argv is None else argv, os.environ)
     try:
         wanted = config.load(Path(flags.config_file)) if flags.config_file else Config()
