@@ -6,7 +6,7 @@ ARG EXTRAS=""
 RUN python -m venv /app
 COPY pyproject.toml README.md LICENSE ./
 COPY exporter exporter
-RUN /app/bin/pip install --no-cache-dir --no-compile ".${EXTRAS}" \
+RUN /app/bin/pip install --no-cache-dir ".${EXTRAS}" \
  && /app/bin/pip uninstall --yes pip
 
 FROM python:3.13-slim
@@ -25,5 +25,5 @@ ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 HOME=/nonexistent
 USER 65534:65534
 EXPOSE 10064
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s \
-    CMD ["/app/bin/python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:10064/-/healthy', timeout=4)"]
+    CMD ["/app/bin/python", "-c", "import http.client, sys; c = http.client.HTTPConnection('127.0.0.1', 10064, timeout=4); c.request('GET', '/-/healthy'); sys.exit(c.getresponse().status != 200)"]
 ENTRYPOINT ["/app/bin/aws-iam-key-exporter"]

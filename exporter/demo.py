@@ -29,8 +29,13 @@ log = logging.getLogger(__name__)
 PEOPLE, PIPELINES, SMALL, CLOSED = "111111111111", "222222222222", "333333333333", "444444444444"
 ROLE = "aws-iam-key-exporter"
 
-CREDENTIALS = {"AWS_ACCESS_KEY_ID": "AKIADEMODEMODEMODEMO", "AWS_SECRET_ACCESS_KEY": "demo"}
-"""The environment with which the exporter signs its first requests to the demo."""
+ENVIRONMENT = {
+    "AWS_ACCESS_KEY_ID": "AKIADEMODEMODEMODEMO",
+    "AWS_SECRET_ACCESS_KEY": "demo",
+    "NO_PROXY": "127.0.0.1",
+    "no_proxy": "127.0.0.1",
+}
+"""With which the exporter signs its first requests to the demo, and reaches it."""
 
 WAKE_UP = 180.0
 """Seconds until the dormant key is used."""

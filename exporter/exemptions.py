@@ -4,25 +4,11 @@ import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import datetime
 
-from exporter.model import AccessKey, Account, User
+from exporter.model import AccessKey, Account, User, end_of
 
 log = logging.getLogger(__name__)
-
-
-def end_of(text: str) -> datetime:
-    """
-    Read an ISO date, which lasts until its end, or an ISO time; both UTC unless they say otherwise.
-
-    Raises:
-        ValueError: It is neither.
-    """
-    if len(text) == len("2026-12-31"):
-        day = date.fromisoformat(text)
-        return datetime.combine(day + timedelta(days=1), time(), UTC)
-    at = datetime.fromisoformat(text)
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ Everything is immutable and compared by value, so that a value can cross threads
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, date, datetime, time, timedelta
 from enum import Enum, StrEnum
 from typing import Final, Literal
 
@@ -30,6 +30,14 @@ class Reason(StrEnum):
     MALFORMED = "malformed"
     DEADLINE = "deadline"
     UNEXPECTED = "unexpected"
+
+
+class Stopped(BaseException):
+    """
+    The exporter is asked to end.
+
+    Not an Exception: nothing that mends failures may take it for one.
+    """
 
 
 class ReadError(Exception):
@@ -134,7 +142,8 @@ class User:
         id: IAM's unique id (``AIDA...``). Empty where only the credential report was read.
         password_last_used: None: never, or the user has no console password.
         tags: Those that were asked for, by name.
-        keys_known: False: the user's keys could not be listed and have to be at the next reading.
+        keys_at: When the user's keys were last confirmed. None: they are not known.
+        relist: The user's keys could not be listed and have to be at the next reading.
         in_report: The latest credential report covers the user whole.
     """
 
@@ -144,7 +153,8 @@ class User:
     id: str = ""
     password_last_used: datetime | None = None
     tags: Tags = ()
-    keys_known: bool = True
+    keys_at: datetime | None = None
+    relist: bool = False
     in_report: bool = False
 
     def is_same(self, other: "User") -> bool:
@@ -251,6 +261,11 @@ class Reading:
         return self.read_at is not None and self.failure is None
 
     @property
+    def keys_known(self) -> bool:
+        """Whether the keys are known of all users that there are."""
+        return self.listed_at is not None and all(user.keys_at for user in self.users)
+
+    @property
     def unknown(self) -> int:
         """How many keys there are whose last use could not be learned."""
         return sum(key.last_use is UNKNOWN for key in self.keys)
@@ -272,13 +287,37 @@ class Reading:
                 self, users=(), keys=(), root=None, report=None, listed_at=None, tags_at=None
             )
         root = self.root if self.root is None or self.root.as_of >= limit else None
-        fresh = all(key.settled or key.as_of is None or key.as_of >= limit for key in self.keys)
-        if fresh and root is self.root:
-            return self
+        users = tuple(
+            replace(user, keys_at=None) if user.keys_at and user.keys_at < limit else user
+            for user in self.users
+        )
+        listed = {user.name for user in users if user.keys_at}
         keys = tuple(
             key
             if key.settled or key.as_of is None or key.as_of >= limit
             else replace(key, last_use=UNKNOWN, as_of=None)
             for key in self.keys
+            if key.user in listed
         )
-        return replace(self, keys=keys, root=root)
+        return replace(self, users=users, keys=keys, root=root)
+
+
+def end_of(text: str) -> datetime:
+    """
+    Read an ISO date, which lasts until its end, or an ISO time; UTC unless it says otherwise.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        pass
+    else:
+        last = day == date.max
+        return datetime.combine(day if last else day + timedelta(days=1), time(), UTC)
+    try:
+        at = datetime.fromisoformat(text)
+        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError(str(error)) from error

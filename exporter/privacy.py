@@ -3,12 +3,13 @@
 import hashlib
 import hmac
 import re
+from collections import Counter
 from collections.abc import Iterable
 from enum import StrEnum
 
 from exporter.model import AccessKey
 
-KEY_ID = re.compile(r"\bA[KS]IA[A-Z0-9]{12,}\b")
+KEY_ID = re.compile(r"A[KS]IA[A-Z0-9]{12,}")
 """A long-term or a temporary access key id, wherever it stands."""
 
 
@@ -42,18 +43,21 @@ class Privacy:
         """
         Show the ids of one user's *keys*, by id, each differently.
 
-        Where two look the same when masked, the later made one gets a number.
+        Those that look the same when masked get some digits of their own.
         """
-        labels: dict[str, str] = {}
-        taken: dict[str, int] = {}
-        for key in sorted(keys, key=lambda key: (key.created, key.id)):
-            label = self.label(key.id)
-            taken[label] = taken.get(label, 0) + 1
-            labels[key.id] = label if taken[label] == 1 else f"{label}~{taken[label]}"
-        return labels
+        labels = {key.id: self.label(key.id) for key in keys}
+        counts = Counter(labels.values())
+        return {
+            id_: label if counts[label] == 1 else f"{label}~{_digits(id_)}"
+            for id_, label in labels.items()
+        }
 
     def redact(self, text: str) -> str:
         """Show every id within *text* as `label` does."""
         if self._show is Show.FULL:
             return text
         return KEY_ID.sub(lambda found: self.label(found.group()), text)
+
+
+def _digits(id_: str) -> str:
+    return hashlib.sha256(id_.encode()).hexdigest()[:4]

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from exporter.model import Account, ReadError, Reading, Reason
+from exporter.model import Account, ReadError, Reading, Reason, Stopped
 
 log = logging.getLogger(__name__)
 
@@ -114,22 +114,34 @@ class Refresher:
 
     def _work(self) -> None:
         while (account := self._take()) is not None:
-            entry = self._entries[account]
             began = self._clock()
-            reading = self._attempt(account, entry.reading)
-            if self._stop.is_set():
-                return
-            now = self._now()
-            reading = replace(reading, seconds=self._clock() - began, tried_at=now)
-            reading = reading.without_facts_before(now - self._stale_after)
-            self._tell(entry.reading, reading)
             try:
-                self._publish(account, reading)
+                self._turn(account, began)
+            except Stopped:
+                return
             except Exception:
-                log.exception("cannot publish a reading", extra={"account": account.label})
-            with self._due:
-                entry.reading = reading
-                self._plan(account, self._next(account, began))
+                log.exception("an account's turn failed", extra={"account": account.label})
+            finally:
+                with self._due:
+                    self._plan(account, self._next(account, began))
+
+    def _turn(self, account: Account, began: float) -> None:
+        entry = self._entries[account]
+        before = entry.reading
+        reading = self._attempt(account, before)
+        if self._stop.is_set():
+            raise Stopped
+        now = self._now()
+        reading = replace(reading, seconds=self._clock() - began, tried_at=now)
+        reading = reading.without_facts_before(now - self._stale_after)
+        try:
+            self._publish(account, reading)
+        except Exception as error:  # a bug: what cannot be shown must not look like all is well
+            log.exception("cannot publish a reading", extra={"account": account.label})
+            reading = _nothing_of(reading).failed(_bug(error))
+            self._publish(account, reading)
+        entry.reading = reading
+        self._tell(before, reading)
 
     def _take(self) -> Account | None:
         """Wait for an account that is due. None: the exporter is to stop."""
@@ -165,7 +177,7 @@ class Refresher:
             return self._read(account, before)
         except Exception as error:  # a bug: it may cost this account its reading, and no more
             log.exception("cannot read account", extra={"account": account.label})
-            return before.failed(ReadError(Reason.UNEXPECTED, f"{type(error).__name__}: {error}"))
+            return before.failed(_bug(error))
 
     def _tell(self, before: Reading, reading: Reading) -> None:
         facts: dict[str, object] = {"account": reading.account.label}
@@ -180,6 +192,22 @@ class Refresher:
         }
         first_or_mended = not before.up
         log.log(logging.INFO if first_or_mended else logging.DEBUG, "account read", extra=facts)
+
+
+def _bug(error: Exception) -> ReadError:
+    return ReadError(Reason.UNEXPECTED, f"{type(error).__name__}: {error}")
+
+
+def _nothing_of(reading: Reading) -> Reading:
+    """Keep of *reading* only how it went."""
+    return Reading(
+        reading.account,
+        read_at=reading.read_at,
+        tried_at=reading.tried_at,
+        seconds=reading.seconds,
+        failures=reading.failures,
+        throttles=reading.throttles,
+    )
 
 
 def share(account: Account) -> float:

@@ -63,7 +63,10 @@ def bind(address: str) -> list[socket]:
     host, colon, port = address.rpartition(":")
     if not colon or not port.isdecimal() or int(port) > 65535:
         raise OSError("not an address such as :10064, 127.0.0.1:10064 or [::1]:10064")
-    return bind_sockets(int(port), host.removeprefix("[").removesuffix("]") or None)
+    try:
+        return bind_sockets(int(port), host.removeprefix("[").removesuffix("]") or None)
+    except UnicodeError as error:
+        raise OSError(f"not the name of a host: {host}") from error
 
 
 def address_of(bound: socket) -> str:
@@ -87,7 +90,14 @@ def serve(site: Site, sockets: Sequence[socket]) -> HTTPServer:
         default_handler_args=options,
         log_function=_log_request,
     )
-    server = HTTPServer(application)
+    # Nobody sends us much, or slowly; but Prometheus keeps its connection from scrape to scrape.
+    server = HTTPServer(
+        application,
+        idle_connection_timeout=300,
+        body_timeout=10,
+        max_body_size=4096,
+        max_header_size=16384,
+    )
     server.add_sockets(sockets)
     return server
 
@@ -137,7 +147,7 @@ class Handler(RequestHandler):
 class MetricsHandler(Handler):
     async def get(self) -> None:
         accept = self.request.headers.get("Accept", "")
-        gzip = "gzip" in self.request.headers.get("Accept-Encoding", "").lower()
+        gzip = _accepts_gzip(self.request.headers.get("Accept-Encoding", ""))
         names = frozenset(self.get_query_arguments("name[]"))
         body, type_ = await asyncio.get_running_loop().run_in_executor(
             self.pool, self.site.metrics, accept, names, gzip
@@ -147,6 +157,14 @@ class MetricsHandler(Handler):
         if gzip:
             self.set_header("Content-Encoding", "gzip")
         self.finish(body)
+
+
+def _accepts_gzip(accept_encoding: str) -> bool:
+    for item in accept_encoding.lower().split(","):
+        coding, _, quality = item.replace(" ", "").partition(";q=")
+        if coding in ("gzip", "x-gzip"):
+            return quality.strip("0.") != "" or quality == ""
+    return False
 
 
 class HealthyHandler(Handler):

@@ -18,7 +18,7 @@ def an_account(id_: str = "111111111111", name: str = "prod", **facts: Any) -> A
 
 
 def a_user(name: str = "alice", **facts: Any) -> User:
-    return User(**{"name": name, "path": "/", "created": days_ago(500), **facts})
+    return User(**{"name": name, "path": "/", "created": days_ago(500), "keys_at": NOON, **facts})
 
 
 def a_use(days: float = 1, service: str = "s3", region: str = "eu-west-1") -> LastUse:

@@ -98,9 +98,9 @@ def test_a_role_tells_account_and_partition() -> None:
 )
 def test_durations(text: str, seconds: float) -> None:
     """A duration is a number and a unit, once or several times."""
-    config = read(f"collection: {{interval: {text}}}")
+    config = read(f"collection: {{user_tags_interval: {text}}}")
 
-    assert config.collection.interval == timedelta(seconds=seconds)
+    assert config.collection.user_tags_interval == timedelta(seconds=seconds)
 
 
 def test_variables_are_replaced() -> None:
@@ -139,6 +139,41 @@ def test_secrets_stay_out_of_the_representation() -> None:
     config = read("labels: {access_key_id: hashed, hash_secret: hush}")
 
     assert "hush" not in repr(config)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "accounts: [{role_arn: 'arn:aws:iam::111111111111:role/x', external_id: '${S}'}]",
+        "labels: {hash_secret: 1234567890}",
+        "labels: ${S}",
+        "collection: {interval: '${S}', workers: '${S}'}",
+    ],
+)
+def test_secrets_stay_out_of_errors(text: str) -> None:
+    """Errors quote what is written in the file, not what variables bring, and no secrets."""
+    with pytest.raises(ConfigError) as caught:
+        read(text, S="hush hush <")
+
+    assert "hush" not in str(caught.value).replace("hash_secret", "")
+    assert "1234567890" not in str(caught.value)
+
+
+def test_an_alias_of_itself_is_a_problem() -> None:
+    """A document that contains itself is told, not followed."""
+    assert "config.yaml:1: accounts[0]: an alias for what it is part of" in refusal(
+        "accounts: &a [*a]"
+    )
+
+
+def test_durations_are_bounded() -> None:
+    """A duration of more than ten years is a mistake."""
+    assert "longer than ten years" in refusal("collection: {interval: 9999999999999d}")
+
+
+def test_facts_must_live_longer_than_it_takes_to_confirm_them() -> None:
+    """stale_after that is shorter than a round would show accounts without their keys."""
+    assert "stale_after must be longer" in refusal("collection: {stale_after: 1m}")
 
 
 def test_what_is_accepted_but_unwise_is_warned_of() -> None:

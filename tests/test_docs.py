@@ -129,7 +129,7 @@ def test_the_image_listens_where_it_says() -> None:
     (health,) = dockerfile("HEALTHCHECK")
 
     assert dockerfile("EXPOSE") == ["10064"]
-    assert "127.0.0.1:10064/-/healthy" in health
+    assert "'127.0.0.1', 10064" in health
 
 
 def test_the_image_has_the_packages_version() -> None:

@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from exporter.exemptions import Exemption, Exemptions, end_of
+from exporter.exemptions import Exemption, Exemptions
+from exporter.model import end_of
 from tests.facts import a_key, a_user, an_account
 
 TAG = "key-exporter:exempt-until"
@@ -16,6 +17,8 @@ JULY = datetime(2027, 7, 1, tzinfo=UTC)
     ("text", "expected"),
     [
         ("2027-06-30", JULY),
+        ("20270630", JULY),
+        ("9999-12-31", datetime(9999, 12, 31, tzinfo=UTC)),
         ("2027-07-01T00:00:00", JULY),
         ("2027-07-01T02:00:00+02:00", JULY),
     ],
@@ -37,9 +40,10 @@ def test_without_tag_and_entry_nothing_is_exempt() -> None:
     assert Exemptions(TAG).until(an_account(), a_user(), a_key()) is None
 
 
-def test_a_malformed_tag_is_no_exemption(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("text", ["next summer", "0001-01-01T00:00:00+14:00", ""])
+def test_a_malformed_tag_is_no_exemption(text: str, caplog: pytest.LogCaptureFixture) -> None:
     """A tag that is no date exempts nothing, and is reported once."""
-    user = a_user(tags=((TAG, "next summer"),))
+    user = a_user(tags=((TAG, text),))
     exemptions = Exemptions(TAG)
 
     with caplog.at_level(logging.WARNING):

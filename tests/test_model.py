@@ -1,5 +1,6 @@
 """What we know, and how it gets along with what we learn."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -68,6 +69,16 @@ def test_a_settled_last_use_does_not_age() -> None:
     reading = a_reading(key).without_facts_before(days_ago(7))
 
     assert reading.keys == (key,)
+
+
+def test_keys_that_could_not_be_listed_for_long_are_forgotten() -> None:
+    """Keys of a user whose listing was not confirmed since the limit are gone, and not known."""
+    before = a_reading(a_key("AKIA1"), a_key("AKIA2", user="bob"))
+    stale = replace(before, users=(replace(before.users[0], keys_at=days_ago(8)), before.users[1]))
+
+    reading = stale.without_facts_before(days_ago(7))
+
+    assert ([key.id for key in reading.keys], reading.keys_known) == (["AKIA2"], False)
 
 
 def test_an_old_listing_is_forgotten_whole() -> None:

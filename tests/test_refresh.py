@@ -98,22 +98,17 @@ def test_an_account_never_overlaps_itself() -> None:
     source = FakeSource()
     source.hold.clear()
 
-    with refreshing(source, PROD, interval=0.01, workers=8):
+    with refreshing(source, PROD, TEST, interval=0.01, workers=8):
         time.sleep(0.1)
-        begun = source.began.count(PROD)
+        begun = [source.began.count(account) for account in (PROD, TEST)]
 
-    assert (begun, source.overlapped) == (1, False)
+    assert (begun, source.overlapped) == ([1, 1], False)
 
 
 def test_a_slow_account_delays_nobody() -> None:
     """While one account hangs the others are read and published."""
     source = FakeSource()
     source.hold.clear()
-
-    def answer(account: Account, before: Reading) -> Reading:
-        return source.whole(account, before)
-
-    source.answer = answer
     slow = source.read
 
     def read(account: Account, before: Reading) -> Reading:
@@ -194,15 +189,17 @@ def test_facts_that_are_too_old_are_dropped() -> None:
     assert (reading.read_at, reading.listed_at) == (NOON, None)
 
 
-def test_a_page_that_cannot_be_published_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    """An error of the publisher is logged, and the account is read again."""
+def test_a_reading_that_cannot_be_published_is_a_failed_one(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """What cannot be shown leaves no older page that says all is well, and the loop goes on."""
     source = FakeSource()
     told: list[Reading] = []
 
     def publish(account: Account, reading: Reading) -> None:
-        told.append(reading)
-        if reading.tried_at:
+        if reading.keys:
             raise ValueError("no page")
+        told.append(reading)
 
     refresher = Refresher(
         [PROD],
@@ -219,6 +216,7 @@ def test_a_page_that_cannot_be_published_ends_nothing(caplog: pytest.LogCaptureF
     refresher.stop()
 
     assert "no page" in caplog.text
+    assert {(reading.up, reading.failure) for reading in told[1:]} == {(False, Reason.UNEXPECTED)}
 
 
 def test_accounts_spread_evenly() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import http.client
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -80,6 +81,15 @@ def test_gzip_where_it_is_asked_for() -> None:
         answer, body = ask(port, "/metrics", Accept_Encoding="gzip")
 
     assert (answer.headers["Content-Encoding"], gzip.decompress(body)) == ("gzip", b"page\n")
+
+
+@pytest.mark.parametrize("accepted", ["gzip;q=0", "gzip; q=0.0", "identity", "br"])
+def test_no_gzip_where_it_is_refused(accepted: str) -> None:
+    """A client that does not want gzip gets none."""
+    with serving() as port:
+        answer, _ = ask(port, "/metrics", Accept_Encoding=accepted)
+
+    assert answer.headers["Content-Encoding"] is None
 
 
 @pytest.mark.parametrize("path", ["/", "/metrics", "/-/healthy", "/-/ready"])
@@ -177,6 +187,22 @@ def test_what_is_no_address_is_refused(address: str) -> None:
     """An address needs a colon and a port."""
     with pytest.raises(OSError, match="not an address such as :10064"):
         server.bind(address)
+
+
+def test_a_host_that_is_no_name_is_refused() -> None:
+    """A host that no name can be is an error like any other."""
+    with pytest.raises(OSError, match="not the name of a host"):
+        server.bind("a..b:1")
+
+
+def test_a_large_body_is_not_swallowed() -> None:
+    """Who sends more than anybody has to is cut off."""
+    with serving() as port, socket.create_connection(("127.0.0.1", port), timeout=5) as client:
+        client.sendall(b"POST /metrics HTTP/1.1\r\nContent-Length: 50000000\r\n\r\n")
+
+        answer = client.recv(100)
+
+    assert answer.startswith(b"HTTP/1.1 400") or answer == b""
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:0", "[::1]:0", ":0"])

@@ -163,11 +163,13 @@ class Calls:
                 pace.take()
             try:
                 answer = self._sessions.request(
-                    service, operation, parameters, signer=signer, region=self._door.region
+                    service,
+                    operation,
+                    parameters,
+                    signer=signer,
+                    region=self._door.region,
+                    expect=expect,
                 )
-                if expect not in answer:
-                    text = f"{operation}: the answer has no {expect}"
-                    raise ReadError(Reason.MALFORMED, text, code="Malformed")
             except ReadError as error:
                 if error.reason is Reason.THROTTLED:
                     self.throttles += 1
@@ -184,7 +186,7 @@ class Calls:
     def _give_up(self, error: ReadError) -> None:
         self._given_up = self._given_up + 1 if is_worth_retrying(error) else 0
         if error.reason is Reason.CREDENTIALS:
-            self._door.signer = None  # so that the next reading signs in anew
+            self._sessions.forget(self._door)
             self._shut = error
         elif self._given_up == GIVE_UPS:
             self._shut = error

@@ -199,14 +199,15 @@ class _Attempt:
         known = self._users.get(user.name)
         if known is None or not known.is_same(user):
             self._keys.pop(user.name, None)
-            return replace(user, keys_known=False)
+            return user
         used = max(filter(None, (known.password_last_used, user.password_last_used)), default=None)
         return replace(
             user,
             id=user.id or known.id,
             password_last_used=used,
             tags=known.tags,
-            keys_known=known.keys_known,
+            keys_at=known.keys_at,
+            relist=known.relist,
             in_report=known.in_report,
         )
 
@@ -357,13 +358,13 @@ class _Attempt:
         if not self._guided:
             vouched, user = False, replace(user, in_report=False)
         elif self._fresh is None:
-            vouched = user.keys_known and user.in_report
+            vouched = user.in_report and user.keys_at is not None and not user.relist
         else:
             covered = row is not None and not row.more and len(keys) <= 2
             user = replace(user, in_report=covered)
             vouched = covered and row is not None and row.agrees_with(keys)
         if vouched:
-            return replace(user, keys_known=True), keys
+            return replace(user, keys_at=self._began, relist=False), keys
         return self._list_keys(user, {key.id: key for key in keys})
 
     def _list_keys(
@@ -376,15 +377,21 @@ class _Attempt:
                 "ListAccessKeys", "AccessKeyMetadata", UserName=user.name
             ):
                 id_, created = told["AccessKeyId"], _utc(told["CreateDate"])
-                key = known.get(id_) or AccessKey(id_, user.name, told["Status"], created)
+                key = known.get(id_) or self._renamed(id_, user)
+                key = key or AccessKey(id_, user.name, told["Status"], created)
                 settled = key.settled and told["Status"] != ACTIVE
                 keys[id_] = replace(key, status=told["Status"], settled=settled)
         except ReadError as error:
             if error.code == "NoSuchEntity":
                 return user, None
             self._note(error)
-            return replace(user, keys_known=False), list(known.values())
-        return replace(user, keys_known=True), list(keys.values())
+            return replace(user, relist=True), list(known.values())
+        return replace(user, keys_at=self._began, relist=False), list(keys.values())
+
+    def _renamed(self, id_: str, user: User) -> AccessKey | None:
+        """Find what was known of a key before its user had this name."""
+        known = next((key for key in self._before.keys if key.id == id_), None)
+        return replace(known, user=user.name) if known else None
 
     def _read_last_use(self, key: AccessKey, keys: list[AccessKey], row: Row | None) -> AccessKey:
         key = self._told_by_report(key, keys, row)

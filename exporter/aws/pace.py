@@ -3,19 +3,13 @@
 import time
 from collections.abc import Callable
 
+from exporter.model import Stopped
+
 SLOWEST = 0.02
 """The share of the configured rate that throttling can slow us down to."""
 
 RECOVERY = 300.0
 """Seconds from a standstill to the full rate again. AWS's limits are shared with people."""
-
-
-class Stopped(BaseException):
-    """
-    The exporter is asked to end.
-
-    Not an Exception: nothing that mends failures may take it for one.
-    """
 
 
 class Pace:

@@ -38,6 +38,9 @@ HOME_REGION = {
 }
 """A region of each partition. Any of them finds the partition's one IAM endpoint."""
 
+FORGET_AFTER = 10.0
+"""Seconds for which base credentials are kept, even refused ones."""
+
 Observe = Callable[[str, float, str], None]
 """Told of every request: operation, seconds, and the code of its error or nothing."""
 
@@ -81,9 +84,15 @@ class Door:
 
 @dataclass(slots=True)
 class _Base:
-    """The session of one profile."""
+    """
+    The session of one profile.
+
+    Attributes:
+        made_at: Seconds of the clock.
+    """
 
     session: boto3.Session | None = None
+    made_at: float = 0.0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -152,6 +161,7 @@ class Sessions:
             with base.lock:
                 if base.session is None:
                     base.session = boto3.Session(profile_name=account.profile)
+                    base.made_at = self._clock()
                 credentials = base.session.get_credentials()
                 region = self._endpoints.region or base.session.region_name or ""
                 if credentials is None:
@@ -162,6 +172,16 @@ class Sessions:
         if not region or (account.role_arn and _partition(region) != account.partition):
             region = HOME_REGION[account.partition]
         return credentials, region
+
+    def forget(self, door: Door) -> None:
+        """Sign in anew the next time, with credentials looked up anew: these are refused."""
+        door.signer = None
+        with self._lock:
+            base = self._bases.setdefault(door.account.profile, _Base())
+        with base.lock:
+            # Not for each of a thousand accounts that share them: a session takes 100 ms.
+            if self._clock() - base.made_at >= FORGET_AFTER:
+                base.session = None
 
     def claim(self, door: Door, id_: str, arn: str) -> None:
         """
@@ -223,11 +243,16 @@ class Sessions:
         service: str,
         operation: str,
         parameters: Mapping[str, Any],
+        *,
         signer: Signer,
         region: str,
+        expect: str,
     ) -> dict[str, Any]:
         """
         Make one request, once.
+
+        Args:
+            expect: The member that an answer must have. An answer without it is none.
 
         Raises:
             ReadError: It failed, for whatever cause.
@@ -238,7 +263,13 @@ class Sessions:
             method = getattr(self.client(service, region), _method(operation))
             _signer.set(signer)
             answer: dict[str, Any] = method(**parameters)
+            if expect not in answer:
+                code = "Malformed"
+                text = f"{operation}: the answer has no {expect}"
+                raise ReadError(Reason.MALFORMED, text, code=code)
             return answer
+        except ReadError:
+            raise
         except Exception as error:
             failure = read_error(error, operation)
             code = failure.code

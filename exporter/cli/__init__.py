@@ -56,7 +56,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         log.warning(warning)
     asyncio.run(run(wanted, privacy, sockets, flags.web_telemetry_path))
     log.info("stopped")
-    return FINE
+    # At once: an ordinary end would wait for what is in flight, a scrape that is being rendered
+    # or a call to AWS, of which nobody needs the outcome.
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(FINE)
 
 
 def _bind(addresses: Sequence[str]) -> list[socket]:
@@ -88,7 +92,7 @@ def _demo(address: str) -> Config:
 
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
         os.environ.pop(name, None)
-    os.environ.update(demo.CREDENTIALS)
+    os.environ.update(demo.ENVIRONMENT)
     return config.parse(demo.start(address), "the demo's configuration")
 
 
@@ -111,5 +115,20 @@ def _summary(wanted: Config, file: str | None) -> str:
         f"  shows key ids {wanted.labels.access_key_id}; user tags: {collection.user_tags}"
         + "".join(f", {tag}" for tag in wanted.labels.user_tags)
     )
+    lines.append(
+        f"  drops facts after {span(collection.stale_after)}; a reading may take"
+        f" {span(collection.deadline)}"
+    )
+    lines.append(
+        f"  users: {', '.join(wanted.users.include)}"
+        + (f" but {', '.join(wanted.users.exclude)}" if wanted.users.exclude else "")
+    )
+    lines += [
+        f"  exempt until {entry.until:%Y-%m-%d %H:%M} UTC: "
+        + ", ".join(filter(None, (entry.account, entry.user, entry.access_key_id)))
+        for entry in wanted.exemptions.entries
+    ]
+    urls = wanted.aws.endpoint_urls.model_dump(exclude_none=True)
+    lines += [f"  asks {service} at {url}" for service, url in urls.items()]
     lines += [f"  warning: {warning}" for warning in wanted.warnings()]
     return "\n".join(lines)

@@ -11,7 +11,7 @@ from socket import socket
 
 from exporter import __version__, aws, server
 from exporter.config import Config, label_of_tag
-from exporter.exemptions import Exemption, Exemptions, end_of
+from exporter.exemptions import Exemption, Exemptions
 from exporter.metrics import Exposition, Own, Page, Shown, negotiate
 from exporter.privacy import KEY_ID, Privacy
 from exporter.refresh import Refresher
@@ -96,13 +96,14 @@ def _refresher(config: Config, own: Own, page: Page, stop: threading.Event) -> R
 
 def _shown(config: Config, privacy: Privacy) -> Shown:
     entries = [
-        Exemption(end_of(entry.until), entry.user, entry.access_key_id, entry.account, entry.reason)
+        Exemption(entry.until, entry.user, entry.access_key_id, entry.account, entry.reason)
         for entry in config.exemptions.entries
     ]
     return Shown(
         tags={tag: label_of_tag(tag) for tag in config.labels.user_tags},
         passwords=config.collection.passwords,
         key_labels=privacy.labels,
+        redact=privacy.redact,
         exempt_until=Exemptions(config.exemptions.tag, entries).until,
     )
 
@@ -114,7 +115,7 @@ def _account_lines(refresher: Refresher, privacy: Privacy) -> list[server.Accoun
             id=reading.account.id or "not known yet",
             name=reading.account.label,
             state="up" if reading.up else "down" if reading.tried_at else "waiting",
-            keys=str(len(reading.keys)) if reading.listed_at else "not known",
+            keys=str(len(reading.keys)) if reading.keys_known else "not known",
             last_success=_ago(now - reading.read_at) if reading.read_at else "never",
             next_reading="now" if seconds is None else f"in {span(timedelta(seconds=seconds))}",
             error=privacy.redact(f"{reading.failure}: {reading.error}") if reading.failure else "",

@@ -12,20 +12,23 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from exporter.config.schema import Config
+from exporter.config.schema import Config, contradictions
+
+SECRETS = {"external_id", "hash_secret"}
+"""Options whose values are never shown."""
 
 VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 TEXTS = {
     "missing": "is needed",
-    "string_type": "must be a text, is {input!r}",
-    "bool_type": "must be true or false, is {input!r}",
-    "int_type": "must be a whole number, is {input!r}",
-    "float_type": "must be a number, is {input!r}",
-    "greater_than": "must be greater than {gt}, is {input!r}",
-    "literal_error": "must be {expected}, is {input!r}",
-    "tuple_type": "must be a list, is {input!r}",
-    "model_type": "must be a section with options of its own, is {input!r}",
+    "string_type": "must be a text",
+    "bool_type": "must be true or false",
+    "int_type": "must be a whole number",
+    "float_type": "must be a number",
+    "greater_than": "must be greater than {gt:g}",
+    "literal_error": "must be {expected}",
+    "tuple_type": "must be a list",
+    "model_type": "must be a section with options of its own",
 }
 
 Path_ = tuple[str | int, ...]
@@ -103,6 +106,10 @@ def parse(text: str, name: str, environment: Mapping[str, str] = os.environ) -> 
             problem = _problem(details, document)
             if problem.path not in known:  # it was told already why there is no good value
                 problems.append(problem)
+    problems += [
+        Problem(document.line(path), _dotted(path), text)
+        for path, text in contradictions(document.value)
+    ]
     if config is None or problems:
         raise ConfigError(name, sorted(problems, key=lambda problem: problem.line))
     return config
@@ -124,6 +131,7 @@ class _Document:
         self.lines: dict[Path_, int] = {}
         self.written: dict[Path_, str] = {}
         self.problems: list[Problem] = []
+        self._within: list[yaml.Node] = []
         self.value = self._value(root, ())
 
     def line(self, path: Path_) -> int:
@@ -134,10 +142,17 @@ class _Document:
 
     def _value(self, node: yaml.Node, path: Path_) -> Any:
         self.lines.setdefault(path, node.start_mark.line + 1)
-        if isinstance(node, yaml.SequenceNode):
-            return [self._value(child, (*path, i)) for i, child in enumerate(node.value)]
-        if isinstance(node, yaml.MappingNode):
-            return dict(self._items(node, path))
+        if node in self._within:
+            self._problem(path, "an alias for what it is part of")
+            return None
+        if isinstance(node, yaml.CollectionNode):
+            self._within.append(node)
+            try:
+                if isinstance(node, yaml.MappingNode):
+                    return dict(self._items(node, path))
+                return [self._value(child, (*path, i)) for i, child in enumerate(node.value)]
+            finally:
+                self._within.pop()
         self.written[path] = node.value
         try:
             value = self._constructor.construct_object(node)
@@ -171,17 +186,17 @@ class _Document:
 
 def _problem(details: ErrorDetails, document: _Document) -> Problem:
     path = tuple(details["loc"])
-    kind, shown = details["type"], details["input"]
+    kind = details["type"]
     if kind == "extra_forbidden":
-        text = "unknown option" + _suggestion(path)
-    elif kind == "wrong":
-        text = details["msg"]
-        if text.startswith("quote it") and path in document.written:
-            text = f'quote it, "{document.written[path]}": YAML takes bare digits for a number'
-    elif kind in TEXTS:
-        text = TEXTS[kind].format(input=shown, **details.get("ctx", {}))
+        return Problem(document.line(path), _dotted(path), "unknown option" + _suggestion(path))
+    if kind in TEXTS:
+        text = TEXTS[kind].format(**details.get("ctx", {}))
     else:
-        text = f"{details['msg'][:1].lower()}{details['msg'][1:]}, is {shown!r}"
+        text = details["msg"][:1].lower() + details["msg"][1:]
+    # Quoted as it is written: a value may hold what a variable brought.
+    written = document.written.get(path)
+    if written is not None and not {*path[-1:]} & SECRETS:
+        text = f'{text}: "{written}"'
     return Problem(document.line(path), _dotted(path), text)
 
 

@@ -1,7 +1,7 @@
 """The options: their names, types, defaults, and what they must not be."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import date, datetime, timedelta
 from typing import Annotated, Any, Literal
 
@@ -16,7 +16,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from exporter.model import Account
+from exporter.model import Account, end_of
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 ROLE_ARN = re.compile(r"arn:(?P<partition>aws[a-z-]*):iam::(?P<account>\d{12}):role/[\w+=,.@/-]+")
@@ -32,7 +32,15 @@ PARTITIONS = (
 )
 
 
+LONGEST = timedelta(days=3650)
+
+
 def wrong(text: str) -> PydanticCustomError:
+    """
+    Make the error that says *text*. What is written in the file is added to it.
+
+    It never quotes the value, which may be a secret that a variable brought.
+    """
     return PydanticCustomError("wrong", "{text}", {"text": text})
 
 
@@ -41,15 +49,18 @@ def _duration(value: object) -> timedelta:
         return value
     parts = re.fullmatch(r"(?:\d+(?:\.\d+)?[smhdw])+", value) if isinstance(value, str) else None
     if parts is None:
-        raise wrong(f"not a duration such as 30s, 15m, 1h30m or 7d: {value!r}")
+        raise wrong("not a duration such as 30s, 15m, 1h30m or 7d")
     found = re.findall(r"([\d.]+)([smhdw])", parts.group())
-    return timedelta(seconds=sum(float(number) * UNITS[unit] for number, unit in found))
+    seconds = sum(float(number) * UNITS[unit] for number, unit in found)
+    if seconds > LONGEST.total_seconds():
+        raise wrong("longer than ten years")
+    return timedelta(seconds=seconds)
 
 
 def _positive_duration(value: object) -> timedelta:
     duration = _duration(value)
     if not duration:
-        raise wrong(f"must be longer than nothing, is {value!r}")
+        raise wrong("must be longer than nothing")
     return duration
 
 
@@ -58,18 +69,15 @@ def _pattern(value: object) -> object:
         try:
             re.compile(value)
         except re.error as error:
-            raise wrong(f"not a regular expression: {value!r}: {error}") from error
+            raise wrong(f"not a regular expression ({error})") from error
     return value
 
 
 def _account_id(value: object) -> object:
     if isinstance(value, int):
-        raise wrong(
-            f"quote it: YAML reads digits without quotes as a number ({value}),"
-            " and loses leading zeros"
-        )
+        raise wrong("quote it, since YAML takes bare digits for a number")
     if isinstance(value, str) and not re.fullmatch(r"\d{12}", value):
-        raise wrong(f"not the twelve digits of an account id: {value!r}")
+        raise wrong("not the twelve digits of an account id")
     return value
 
 
@@ -77,9 +85,9 @@ def _role_arn(value: object) -> object:
     if isinstance(value, str):
         match = ROLE_ARN.fullmatch(value)
         if match is None:
-            raise wrong(f"not the ARN of an IAM role: {value!r}")
+            raise wrong("not the ARN of an IAM role")
         if match["partition"] not in PARTITIONS:
-            raise wrong(f"not a partition of AWS: {match['partition']!r}")
+            raise wrong("not in a partition of AWS")
     return value
 
 
@@ -87,21 +95,21 @@ def _off(value: object) -> object:
     return "off" if value is False else value  # YAML takes a bare off for false
 
 
-def _text_of_date(value: object) -> object:
-    if isinstance(value, date | datetime):  # YAML makes these of unquoted dates
+def _until(value: object) -> object:
+    if isinstance(value, date):  # YAML makes these of unquoted dates and times
         value = value.isoformat()
     if isinstance(value, str):
         try:
-            datetime.fromisoformat(value)
+            return end_of(value)
         except ValueError as error:
-            raise wrong(f"not a date such as 2026-12-31: {value!r}") from error
+            raise wrong("not a date such as 2026-12-31") from error
     return value
 
 
 def _like(pattern: str, what: str) -> BeforeValidator:
     def validate(value: object) -> object:
         if isinstance(value, str) and not re.fullmatch(pattern, value):
-            raise wrong(f"{what}: {value!r}")
+            raise wrong(what)
         return value
 
     return BeforeValidator(validate)
@@ -111,7 +119,7 @@ Duration = Annotated[timedelta, BeforeValidator(_positive_duration)]
 Pattern = Annotated[str, BeforeValidator(_pattern)]
 AccountId = Annotated[str, BeforeValidator(_account_id)]
 RoleArn = Annotated[str, BeforeValidator(_role_arn)]
-Until = Annotated[str, BeforeValidator(_text_of_date)]
+Until = Annotated[datetime, BeforeValidator(_until)]
 ExternalId = Annotated[
     str, _like(r"[\w+=,.@:/-]{2,1224}", "not an external id (2 to 1224 letters, digits, +=,.@:/-)")
 ]
@@ -143,6 +151,18 @@ class Collection(Section):
     user_tags: Annotated[Literal["off", "bulk", "per_user"], BeforeValidator(_off)] = "off"
     user_tags_interval: Duration = timedelta(hours=1)
     passwords: bool = False
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Collection":
+        longest = max(self.interval, self.deadline)
+        if self.credential_report == "values":
+            longest = max(longest, timedelta(hours=6))
+        if self.stale_after <= longest:
+            raise wrong(
+                "stale_after must be longer than interval and deadline, and than 6h with"
+                " credential_report: values; else facts are dropped before they can be confirmed"
+            )
+        return self
 
 
 class AccountEntry(Section):
@@ -205,10 +225,7 @@ class Labels(Section):
     @model_validator(mode="after")
     def _consistent(self) -> "Labels":
         if self.access_key_id == "hashed" and self.hash_secret is None:
-            raise wrong(
-                "hashed ids need hash_secret, such as ${KEY_ID_SECRET}: without, anybody could"
-                " find them by trying"
-            )
+            raise wrong("hashed ids need a hash_secret, so that nobody finds them by trying")
         names: dict[str, str] = {}
         for tag in self.user_tags:
             other = names.setdefault(label_of_tag(tag), tag)
@@ -262,24 +279,6 @@ class Config(Section):
     exemptions: ExemptionList = ExemptionList()
     aws: Aws = Aws()
 
-    @model_validator(mode="after")
-    def _consistent(self) -> "Config":
-        if self.labels.user_tags and self.collection.user_tags == "off":
-            raise wrong("labels.user_tags needs collection.user_tags: bulk or per_user")
-        ids: dict[str, int] = {}
-        labels: dict[str, int] = {}
-        for number, account in enumerate(self.model_accounts()):
-            if account.id:
-                first = ids.setdefault(account.id, number)
-                if first != number:
-                    text = f"accounts[{number}] and accounts[{first}] are the same account"
-                    raise wrong(f"{text}, {account.id}")
-            first = labels.setdefault(account.label, number)
-            if first != number:
-                text = f"accounts[{number}] and accounts[{first}] have the same name"
-                raise wrong(f"{text}, {account.label!r}")
-        return self
-
     def model_accounts(self) -> list[Account]:
         """List the accounts to read: that of the credentials found, if none is configured."""
         return [entry.account() for entry in self.accounts or (AccountEntry(),)]
@@ -292,3 +291,33 @@ class Config(Section):
         if self.collection.requests_per_second > 10:
             found.append("collection.requests_per_second above 10 gets accounts throttled")
         return found
+
+
+def contradictions(document: Any) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """
+    Find what is wrong between sections of *document*, each with its path.
+
+    Takes a document as it is read, whatever else is wrong with it.
+    """
+    sections = document if isinstance(document, dict) else {}
+    collection = sections.get("collection") or {}
+    labels = sections.get("labels") or {}
+    if isinstance(collection, dict) and isinstance(labels, dict):
+        tags_are_read = collection.get("user_tags", False) not in (False, "off")
+        if labels.get("user_tags") and not tags_are_read:
+            yield ("labels", "user_tags"), "needs collection.user_tags: bulk or per_user"
+    ids: dict[str, int] = {}
+    names: dict[str, int] = {}
+    entries = sections.get("accounts") or []
+    for number, entry in enumerate(entries if isinstance(entries, list) else []):
+        try:
+            account = AccountEntry.model_validate(entry).account()
+        except ValueError:
+            continue  # told elsewhere
+        first = ids.setdefault(account.id, number) if account.id else number
+        if first != number:
+            yield ("accounts", number), f"is account {account.id}, as accounts[{first}] is"
+            continue
+        first = names.setdefault(account.label, number)
+        if first != number:
+            yield ("accounts", number), f"is called {account.label!r}, as accounts[{first}] is"

@@ -122,9 +122,9 @@ def _password(user: User) -> Samples:
         yield (), seconds(user.password_last_used)
 
 
-def _listed(count: Callable[[Reading], Samples]) -> Callable[[Reading], Samples]:
-    """Tell nothing of an account whose users were never listed: no users is not zero users."""
-    return lambda reading: count(reading) if reading.listed_at is not None else ()
+def _if_keys_known(count: Callable[[Reading], Samples]) -> Callable[[Reading], Samples]:
+    """Count no keys where some users' are not known: what was not read is not zero."""
+    return lambda reading: count(reading) if reading.keys_known else ()
 
 
 def _keys_by_status(reading: Reading) -> Iterator[tuple[tuple[str, ...], float]]:
@@ -235,20 +235,21 @@ FAMILIES: tuple[Family, ...] = (
         "gauge",
         "How many users there are, without excluded ones (ListUsers). Absent: not known.",
         ACCOUNT,
-        _listed(lambda reading: [((), len(reading.users))]),
+        lambda reading: [((), len(reading.users))] if reading.listed_at else [],
     ),
     AccountFamily(
         "aws_iam_account_access_keys",
         "gauge",
-        "How many access keys of this status the users have (ListAccessKeys). Absent: not known.",
+        "How many access keys of this status the users have (ListAccessKeys). Absent: the keys of"
+        " some users are not known.",
         (*ACCOUNT, "status"),
-        _listed(_keys_by_status),
+        _if_keys_known(_keys_by_status),
     ),
     AccountFamily(
         "aws_iam_account_root_access_keys",
         "gauge",
-        "How many active access keys the root user has (GetCredentialReport, else"
-        " GetAccountSummary). Absent: not known.",
+        "How many active access keys the root user has (GetCredentialReport), or 1 for any"
+        " (GetAccountSummary, where there is no report). Absent: not known.",
         ACCOUNT,
         _root_keys,
     ),
@@ -284,10 +285,10 @@ FAMILIES: tuple[Family, ...] = (
     AccountFamily(
         "aws_iam_exporter_account_keys_unknown",
         "gauge",
-        "How many keys there are whose last use could not be learned. Absent: not even the keys"
-        " are known.",
+        "How many keys there are whose last use could not be learned. Absent: the keys of some"
+        " users are not known.",
         ACCOUNT,
-        _listed(lambda reading: [((), reading.unknown)]),
+        _if_keys_known(lambda reading: [((), reading.unknown)]),
     ),
     AccountFamily(
         "aws_iam_exporter_account_failures_total",
@@ -306,7 +307,7 @@ FAMILIES: tuple[Family, ...] = (
     AccountFamily(
         "aws_iam_exporter_account_report_usable",
         "gauge",
-        "1 if the latest reading went by a credential report, 0 if it could not and asked user by"
+        "1 if a credential report guides the readings, 0 if none could be had and they ask user by"
         " user. Absent: none is wanted, or there was no reading yet.",
         ACCOUNT,
         _report_usable,

@@ -29,6 +29,7 @@ class Shown:
         passwords: Whether users' passwords are told of.
         key_labels: How the ids of one user's keys are shown, by id.
         exempt_until: Until when a key is exempt.
+        redact: Shows key ids within free text as labels do.
     """
 
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -37,6 +38,7 @@ class Shown:
         key.id: key.id for key in keys
     }
     exempt_until: Callable[[Account, User, AccessKey], datetime | None] = lambda *_: None
+    redact: Callable[[str], str] = str
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +148,7 @@ class Page:
         for user in reading.users:
             keys = of_user.get(user.name, ())
             labels = self._shown.key_labels(keys)
-            tags = dict(user.tags)
+            tags = {name: self._shown.redact(value) for name, value in user.tags}
             for key in keys:
                 yield (
                     labels[key.id],
