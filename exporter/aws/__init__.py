@@ -5,8 +5,10 @@ Asks questions and answers in our own words (`model`). Every botocore error that
 package leaves it as a `ReadError`.
 """
 
-from exporter.aws.iam import Guide, Reader, TagSource
+from exporter.aws.guide import Guide
+from exporter.aws.iam import Reader
 from exporter.aws.session import Endpoints, Sessions
+from exporter.aws.tags import TagSource
 
 OPERATIONS = (
     "AssumeRole",

@@ -5,21 +5,21 @@ Naively that is a call per page of users, one per user for their keys, and one p
 last use. The credential report tells which users' keys are as they were, so that in the steady
 state only the pages and the active keys are asked.
 
-Source: IAM ListUsers, ListAccessKeys, GetAccessKeyLastUsed, GetAccountAuthorizationDetails,
-ListUserTags, GetAccountSummary.
+Source: IAM ListUsers, ListAccessKeys, GetAccessKeyLastUsed.
 """
 
-import logging
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 
-from exporter.aws import report as credential_report
+from exporter.aws import tags
 from exporter.aws.calls import Calls
-from exporter.aws.report import CredentialReport, Row
+from exporter.aws.guide import Guidance, Guide
+from exporter.aws.report import Row
+from exporter.aws.root import read_root
 from exporter.aws.session import Sessions
+from exporter.aws.tags import TagSource
 from exporter.model import (
     ACTIVE,
     NEVER,
@@ -29,46 +29,13 @@ from exporter.model import (
     ReadError,
     Reading,
     Reason,
-    Report,
-    Root,
-    Tags,
     Use,
     User,
     later,
 )
 
-log = logging.getLogger(__name__)
-
-REPORT_LIFE = timedelta(hours=4)
-"""For so long AWS answers with the same report."""
-
-REPORT_LIMIT = timedelta(hours=6)
-"""A report older than this is no guide any more."""
-
-REPORT_JITTER = timedelta(minutes=15)
-"""Up to so much later than possible a report is asked for, so that accounts do not all at once."""
-
-REPORT_RETRY = timedelta(minutes=30)
-"""About so long after a report could not be had, the next attempt."""
-
 SETTLED_RECHECK = timedelta(days=1)
 """So often a key that cannot be used any more is asked, where no report tells."""
-
-
-class Guide(StrEnum):
-    """What the credential report is used for."""
-
-    GUIDE = "guide"
-    OFF = "off"
-    VALUES = "values"
-
-
-class TagSource(StrEnum):
-    """Where users' tags come from: nowhere, all at once, or user by user."""
-
-    OFF = "off"
-    BULK = "bulk"
-    PER_USER = "per_user"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +89,9 @@ class _Attempt:
         self._calls = calls
         self._began = reader.now()
         self._failures: list[ReadError] = []
-        self._report = before.report
-        self._fresh: CredentialReport | None = None
+        self._guidance = Guidance(
+            reader.guide, calls, before.report, began=self._began, chance=reader.chance
+        )
         self._users = {user.name: user for user in before.users}
         self._keys: dict[str, list[AccessKey]] = {}
         for key in before.keys:
@@ -133,9 +101,9 @@ class _Attempt:
         try:
             users = self._read_users()
         except ReadError as error:
-            return self._end(replace(self._before, report=self._report), error)
+            return self._end(replace(self._before, report=self._guidance.state), error)
         users, tags_at = self._read_tags(users)
-        root = self._read_root()
+        root = read_root(self._calls, self._before.root, self._guidance, self._began)
         found = {user.name: self._read_keys(user) for user in self._turned(users)}
         told = [pair for user in users if (pair := found[user.name]) is not None]
         reading = replace(
@@ -143,8 +111,8 @@ class _Attempt:
             users=tuple(user for user, _ in told),
             keys=tuple(key for _, keys in told for key in keys),
             root=root,
-            report=self._report,
-            listed_at=self._listed_at(),
+            report=self._guidance.state,
+            listed_at=self._guidance.values_of or self._began,
             tags_at=tags_at,
         )
         return self._end(reading, self._failures[0] if self._failures else None)
@@ -156,23 +124,20 @@ class _Attempt:
         text = f"{error} (and {more} more)" if more > 0 else str(error)
         return reading.failed(ReadError(error.reason, text, code=error.code))
 
-    # Users and the report.
+    # Users.
 
     def _read_users(self) -> list[User]:
-        due = self._report is None or self._began >= self._report.next_at
-        started = self._reader.guide is not Guide.OFF and due and self._start_report()
-        if self._reader.guide is not Guide.VALUES:
-            listed = self._list_users()
-            if started:
-                self._fetch_report()
+        self._guidance.start()
+        if not self._guidance.by_value:
+            listed = self._list_users()  # meanwhile AWS makes the report
+            self._guidance.fetch()
             return listed
-        if started:
-            self._fetch_report()
-        if not self._guided:
+        self._guidance.fetch()
+        if not self._guidance.holds:
             return self._list_users()
-        if self._fresh is None:
+        if self._guidance.fresh is None:
             return list(self._before.users)
-        rows = self._fresh.rows.values()
+        rows = self._guidance.fresh.rows.values()
         return [self._user_of_row(row) for row in rows if self._reader.wanted_user(row.user)]
 
     def _list_users(self) -> list[User]:
@@ -211,103 +176,26 @@ class _Attempt:
             in_report=known.in_report,
         )
 
-    def _start_report(self) -> bool:
-        try:
-            credential_report.start(self._calls)
-        except ReadError as error:
-            self._no_report(error)
-            return False
-        return True
-
-    def _fetch_report(self) -> None:
-        try:
-            fresh = credential_report.fetch(self._calls)
-            if self._began - fresh.generated >= REPORT_LIMIT:
-                text = f"the credential report is of {fresh.generated.isoformat()}"
-                raise ReadError(Reason.SERVICE_FAILURE, text, code="ReportExpired")
-        except ReadError as error:
-            self._no_report(error)
-            return
-        self._fresh = fresh
-        jitter = REPORT_JITTER * self._reader.chance()
-        next_at = max(fresh.generated + REPORT_LIFE, self._began) + jitter
-        self._report = Report(fresh.generated, next_at, usable=True)
-
-    def _no_report(self, error: ReadError) -> None:
-        """Go on without: by the one before while it is young enough, else user by user."""
-        generated = self._report.generated if self._report else None
-        usable = generated is not None and self._began - generated < REPORT_LIMIT
-        retry = REPORT_RETRY * (0.5 + self._reader.chance())
-        self._report = Report(generated, self._began + retry, usable)
-        log.warning(
-            "no credential report; " + ("going by the last" if usable else "asking user by user"),
-            extra={"account": self._calls.account.id, "reason": error.reason, "error": str(error)},
-        )
-
-    @property
-    def _guided(self) -> bool:
-        return self._report is not None and self._report.usable
-
-    def _listed_at(self) -> datetime:
-        if self._reader.guide is Guide.VALUES and self._guided and self._report is not None:
-            return self._report.generated or self._began
-        return self._began
-
-    # Tags and root.
-
     def _read_tags(self, users: list[User]) -> tuple[list[User], datetime | None]:
-        source, tags_at = self._reader.tags, self._before.tags_at
-        due = tags_at is None or self._began - tags_at >= self._reader.tags_interval
-        if source is TagSource.OFF or not due:
+        reader, tags_at, failed = self._reader, self._before.tags_at, len(self._failures)
+        due = tags_at is None or self._began - tags_at >= reader.tags_interval
+        if reader.tags is TagSource.OFF or not due:
             return users, tags_at
-        if source is TagSource.PER_USER:
-            failed = len(self._failures)
-            users = [self._with_own_tags(user) for user in users]
-            return users, tags_at if len(self._failures) > failed else self._began
+        if reader.tags is TagSource.PER_USER:
+            users = [self._with_tags(user) for user in users]
+        else:
+            try:
+                users = tags.all_at_once(self._calls, users, reader.wanted_tag)
+            except ReadError as error:
+                self._note(error)
+        return users, tags_at if len(self._failures) > failed else self._began
+
+    def _with_tags(self, user: User) -> User:
         try:
-            details = self._calls.pages(
-                "GetAccountAuthorizationDetails", "UserDetailList", Filter=["User"]
-            )
-            tags = {user["UserName"]: self._kept(user.get("Tags", ())) for user in details}
+            return tags.of_user(self._calls, user, self._reader.wanted_tag)
         except ReadError as error:
             self._note(error)
-            return users, tags_at
-        return [replace(user, tags=tags.get(user.name, ())) for user in users], self._began
-
-    def _with_own_tags(self, user: User) -> User:
-        try:
-            return replace(
-                user,
-                tags=self._kept(self._calls.pages("ListUserTags", "Tags", UserName=user.name)),
-            )
-        except ReadError as error:
-            if error.code != "NoSuchEntity":
-                self._note(error)
             return user
-
-    def _kept(self, tags: Iterable[dict[str, str]]) -> Tags:
-        wanted = self._reader.wanted_tag
-        return tuple(sorted((tag["Key"], tag["Value"]) for tag in tags if wanted(tag["Key"])))
-
-    def _read_root(self) -> Root | None:
-        root = self._before.root
-        if self._fresh is not None and self._fresh.root is not None:
-            return self._fresh.root
-        if self._guided or (root is not None and self._began - root.as_of < REPORT_LIFE):
-            return root
-        try:
-            answer = self._calls.call("GetAccountSummary", expect="SummaryMap")
-            count = answer["SummaryMap"].get("AccountAccessKeysPresent")
-        except ReadError as error:
-            # Only the report and this tell of root, and neither is a must: absent is honest.
-            log.warning(
-                "nothing known of the root user",
-                extra={"account": self._calls.account.id, "error": str(error)},
-            )
-            if error.reason is Reason.ACCESS_DENIED and (root is None or root.access_keys is None):
-                return Root(self._began, None)
-            return root  # what was known stays, and is asked again at the next reading
-        return replace(root or Root(self._began, None), as_of=self._began, access_keys=count)
 
     # Keys.
 
@@ -325,7 +213,7 @@ class _Attempt:
 
     def _read_keys(self, user: User) -> tuple[User, list[AccessKey]] | None:
         """Read the keys of *user*. None: the user is gone."""
-        row = self._row_of(user)
+        row = self._guidance.row_of(user)
         user, keys = self._known_keys(user, row)
         if keys is None:
             return None
@@ -348,16 +236,12 @@ class _Attempt:
                 keys = listed
         return user, [answered[key.id] for key in keys]
 
-    def _row_of(self, user: User) -> Row | None:
-        row = self._fresh.rows.get(user.name) if self._fresh is not None else None
-        return row if row is not None and row.created == user.created else None
-
     def _known_keys(self, user: User, row: Row | None) -> tuple[User, list[AccessKey] | None]:
         """Take the remembered keys where the report vouches for them, else list them."""
         keys = self._keys.get(user.name, [])
-        if not self._guided:
+        if not self._guidance.holds:
             vouched, user = False, replace(user, in_report=False)
-        elif self._fresh is None:
+        elif self._guidance.fresh is None:
             vouched = user.in_report and user.keys_at is not None and not user.relist
         else:
             covered = row is not None and not row.more and len(keys) <= 2
@@ -409,21 +293,20 @@ class _Attempt:
     def _told_by_report(self, key: AccessKey, keys: list[AccessKey], row: Row | None) -> AccessKey:
         """Add what *row* tells of *key*."""
         slot = row.slot_of(key, keys) if row is not None else None
-        if slot is None or self._fresh is None or slot.active != key.active:
+        if slot is None or self._guidance.fresh is None or slot.active != key.active:
             return key
-        enough = self._reader.guide is Guide.VALUES if key.active else key.settled
+        enough = self._guidance.by_value if key.active else key.settled
         if slot.last_use is NEVER and not enough:
             return key  # an inactive key may have lost its last use there
         use = later(key.last_use, slot.last_use)
-        return replace(key, last_use=use, as_of=self._fresh.generated)
+        return replace(key, last_use=use, as_of=self._guidance.fresh.generated)
 
     def _is_known(self, key: AccessKey) -> bool:
         """Tell whether the last use needs not be asked."""
         if key.as_of is None:
             return False
         if key.active:
-            by_value = self._reader.guide is Guide.VALUES and self._guided
-            return by_value and self._report is not None and key.as_of == self._report.generated
+            return key.as_of == self._guidance.values_of
         return key.settled and self._began - key.as_of < SETTLED_RECHECK
 
     def _note(self, error: ReadError) -> None:

@@ -55,12 +55,20 @@ class Signer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Endpoints:
-    """Where AWS is. The defaults are for the public cloud."""
+    """
+    Where AWS is. The defaults are for the public cloud.
+
+    Attributes:
+        connect_timeout: Seconds until a connection has to be there.
+        read_timeout: Seconds that an answer may keep us waiting.
+    """
 
     region: str | None = None
     urls: Mapping[str, str] = field(default_factory=dict)
     use_fips: bool = False
     use_dualstack: bool = False
+    connect_timeout: float = 5.0
+    read_timeout: float = 30.0
 
 
 @dataclass(slots=True)
@@ -224,8 +232,8 @@ class Sessions:
                 # could not be cancelled, and would not know the pace.
                 retries={"mode": "standard", "total_max_attempts": 1},
                 max_pool_connections=self._workers,
-                connect_timeout=5,
-                read_timeout=30,
+                connect_timeout=self._endpoints.connect_timeout,
+                read_timeout=self._endpoints.read_timeout,
                 use_fips_endpoint=self._endpoints.use_fips or None,
                 use_dualstack_endpoint=self._endpoints.use_dualstack or None,
                 user_agent_extra="aws-iam-key-exporter",
