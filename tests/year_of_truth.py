@@ -1,0 +1,577 @@
+"""
+A year of a company's access keys, and what the alert rules make of it against what truly happened.
+
+The company's life is invented, with a fixed seed: ordinary use, leave, rotation, forgotten keys,
+leaks, exemptions; and what goes wrong in watching it: roles that break for days, outages of the
+exporter, keys whose last use is not known. What the exporter would have told becomes Prometheus's
+blocks, a real Prometheus evaluates the shipped expressions over them, and each alert is held
+against the truth, which knows everything.
+
+    python -m tests.year_of_truth
+"""
+
+import json
+import random
+import re
+import subprocess
+import tempfile
+import urllib.parse
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.rules import DAY, FILES, HOUR
+from tests.servers import find, free_port, get, wait_until
+
+STEP = 6 * HOUR
+"""Between samples. The exporter is scraped far more often; a year of that would not fit."""
+
+BEGIN = 1_700_006_400
+END = BEGIN + 365 * DAY
+TIMES = range(BEGIN, END, STEP)
+
+Subject = tuple[str, str]
+"""What an alert is about: an account, and in it a key or a root's credential."""
+
+
+# -- what truly happens ------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Key:
+    """
+    A key's life.
+
+    Attributes:
+        uses: When, for which service, in which region; in order of time.
+        off: When it was deactivated. None: never.
+        unknown_until: Until then AWS could not be asked about it.
+    """
+
+    account: str
+    user: str
+    id: str
+    created: int
+    uses: list[tuple[int, str, str]] = field(default_factory=list)
+    off: int | None = None
+    deleted: int = END + DAY
+    exempt_until: int | None = None
+    unknown_until: int = 0
+
+    def exists(self, at: int) -> bool:
+        return self.created <= at < self.deleted
+
+    def active(self, at: int) -> bool:
+        return self.exists(at) and (self.off is None or at < self.off)
+
+    def exempt(self, at: int) -> bool:
+        return self.exempt_until is not None and at < self.exempt_until
+
+    def last_use(self, at: int) -> tuple[int, str, str] | None:
+        number = bisect_right(self.uses, at, key=lambda use: use[0])
+        return self.uses[number - 1] if number else None
+
+
+@dataclass(slots=True)
+class Company:
+    """
+    Attributes:
+        blind: By account, from when until when its role is broken.
+        outages: From when until when nothing is scraped.
+        roots: By account, when its root user signed in.
+    """
+
+    keys: list[Key]
+    blind: dict[str, list[tuple[int, int]]]
+    outages: list[tuple[int, int]]
+    roots: dict[str, list[int]]
+
+    def is_scraped(self, at: int) -> bool:
+        return not any(start <= at < end for start, end in self.outages)
+
+    def is_read(self, account: str, at: int) -> bool:
+        """Tell whether a whole reading of *account* is seen *at* this time."""
+        return self.is_scraped(at) and not any(a <= at < b for a, b in self.blind[account])
+
+    def next_reading(self, account: str, at: int) -> int:
+        """Give when *account* is read first from *at* on; after the end if it never is."""
+        later = TIMES[bisect_left(TIMES, at) :]
+        return next((time for time in later if self.is_read(account, time)), END)
+
+
+def company(keys: int = 120, accounts: int = 5) -> Company:
+    """Invent a company with about so many *keys* at any time."""
+    chance = random.Random(20260401)
+    names = [f"{number:012}" for number in range(1, accounts + 1)]
+    made: list[Key] = []
+    lives = [
+        *[_machine] * 6,
+        *[_person] * 5,
+        *[_rotated] * 4,
+        *[_forgotten] * 2,
+        *[_leaked] * 2,
+        *[_rare] * 2,
+        *[_unused] * 2,
+        _kept,
+        _exempt,
+    ]
+    for number in range(keys):
+        life = lives[number % len(lives)]
+        account = names[number % accounts]
+        for key in life(chance, f"{life.__name__[1:]}-{number}"):
+            key.account, key.id = account, f"AKIA{len(made):04}"
+            key.uses = sorted(use for use in key.uses if key.active(use[0]) and use[0] < END)
+            made.append(key)
+    blind = {name: _spans(chance, 3, 6 * DAY) for name in names}
+    roots = {name: sorted(_moments(chance, 2)) for name in names}
+    return Company(made, blind, _spans(chance, 4, 2 * DAY), roots)
+
+
+def _moments(chance: random.Random, count: int) -> list[int]:
+    return [BEGIN + chance.randrange(10 * DAY, 350 * DAY) for _ in range(count)]
+
+
+def _spans(chance: random.Random, count: int, longest: int) -> list[tuple[int, int]]:
+    return [(at, at + chance.randrange(STEP, longest)) for at in _moments(chance, count)]
+
+
+def _life(
+    chance: random.Random,
+    start: int,
+    end: int,
+    every: float,
+    places: Iterable[tuple[str, str]] = (("s3", "eu-west-1"),),
+) -> list[tuple[int, str, str]]:
+    """Use a key from *start* to *end*, about *every* so many seconds."""
+    choice = list(places)
+    uses, at = [], float(start)
+    while at < end:
+        uses.append((int(at), *chance.choice(choice)))
+        at += chance.expovariate(1 / every) + 15 * 60
+    return uses
+
+
+def _key(user: str, created: int, **facts: Any) -> Key:
+    return Key("", user, "", created, **facts)
+
+
+def _before(chance: random.Random, least: int, most: int) -> int:
+    return BEGIN - chance.randrange(least, most)
+
+
+def _machine(chance: random.Random, user: str) -> Iterator[Key]:
+    """A machine goes on and on; some are given something new to do."""
+    created = _before(chance, 10 * DAY, 900 * DAY)
+    uses = _life(chance, created, END, 5 * HOUR, [("s3", "eu-west-1"), ("sqs", "eu-west-1")])
+    if chance.random() < 0.4:
+        new = BEGIN + chance.randrange(40 * DAY, 300 * DAY)
+        uses += _life(chance, new, END, 5 * HOUR, [("dynamodb", "eu-west-1")])
+    yield _key(user, created, uses=uses[-3000:])
+
+
+def _person(chance: random.Random, user: str) -> Iterator[Key]:
+    """A person works for some weeks, and is away for up to two months."""
+    created = at = _before(chance, 10 * DAY, 300 * DAY)
+    uses = []
+    while at < END:
+        end = at + chance.randrange(20 * DAY, 90 * DAY)
+        uses += _life(chance, at, end, DAY, [("ec2", "us-east-1")])
+        at = end + chance.randrange(5 * DAY, 60 * DAY)
+    yield _key(user, created, uses=uses)
+
+
+def _rotated(chance: random.Random, user: str) -> Iterator[Key]:
+    """A key is replaced every two or three months; now and then the old one is forgotten."""
+    at = _before(chance, DAY, 80 * DAY)
+    while at < END:
+        end = at + chance.randrange(60 * DAY, 85 * DAY)
+        key = _key(user, at, uses=_life(chance, at + HOUR, end + DAY, 8 * HOUR))
+        if chance.random() < 0.75:
+            key.off = end + 7 * DAY
+            key.deleted = end + 20 * DAY
+        else:
+            key.deleted = end + 150 * DAY
+        yield key
+        at = end
+
+
+def _forgotten(chance: random.Random, user: str) -> Iterator[Key]:
+    """A key is used no more from some day on; half of them are found and removed."""
+    created = _before(chance, 100 * DAY, 900 * DAY)
+    end = BEGIN + chance.randrange(-80 * DAY, 200 * DAY)
+    key = _key(user, created, uses=_life(chance, max(created, end - 200 * DAY), end, DAY))
+    if chance.random() < 0.5:
+        key.off = end + chance.randrange(95 * DAY, 140 * DAY)
+        key.deleted = key.off + chance.randrange(15 * DAY, 200 * DAY)
+    yield key
+
+
+def _leaked(chance: random.Random, user: str) -> Iterator[Key]:
+    """A dormant key, or one in use, is found by a thief, who tries what it is good for."""
+    created = _before(chance, 150 * DAY, 900 * DAY)
+    theft = BEGIN + chance.randrange(20 * DAY, 340 * DAY)
+    end = theft - chance.randrange(95 * DAY, 300 * DAY) if chance.random() < 0.7 else END
+    uses = _life(chance, max(created, end - 200 * DAY), max(end, created + DAY), 12 * HOUR)
+    stolen = [("iam", "us-east-1"), ("ec2", "ap-east-1"), ("s3", "ap-east-1")]
+    uses += _life(chance, theft, theft + chance.randrange(HOUR, 5 * DAY), 4 * HOUR, stolen)
+    yield _key(user, created, uses=uses)
+
+
+def _rare(chance: random.Random, user: str) -> Iterator[Key]:
+    """A job runs every quarter, a little less or a little more than 90 days apart."""
+    at = created = _before(chance, 100 * DAY, 300 * DAY)
+    uses = []
+    while at < END:
+        uses.append((at, "s3", "eu-west-1"))
+        at += chance.choice([80, 89, 92, 120]) * DAY + chance.randrange(DAY)
+    yield _key(user, created, uses=uses)
+
+
+def _unused(chance: random.Random, user: str) -> Iterator[Key]:
+    """A key is made for later, and some are used in the end."""
+    created = BEGIN + chance.randrange(-20 * DAY, 200 * DAY)
+    key = _key(user, created)
+    if chance.random() < 0.7:
+        first = created + chance.randrange(2 * DAY, 120 * DAY)
+        key.uses = _life(chance, first, END, 2 * DAY)
+    if chance.random() < 0.3:
+        key.unknown_until = created + 50 * DAY
+        key.uses = [use for use in key.uses if use[0] < created + 20 * DAY]
+    yield key
+
+
+def _kept(chance: random.Random, user: str) -> Iterator[Key]:
+    """A key was deactivated, and nobody deletes it."""
+    created = _before(chance, 100 * DAY, 300 * DAY)
+    end = BEGIN + chance.randrange(-60 * DAY, 200 * DAY)
+    yield _key(user, created, uses=_life(chance, created, end, DAY), off=end + DAY)
+
+
+def _exempt(chance: random.Random, user: str) -> Iterator[Key]:
+    """A key lies in a safe, and is exempt until a date."""
+    created = _before(chance, 200 * DAY, 300 * DAY)
+    until = BEGIN + chance.randrange(50 * DAY, 300 * DAY)
+    yield _key(user, created, uses=[(created + DAY, "iam", "N/A")], exempt_until=until)
+
+
+# -- what is told of it ------------------------------------------------------------------------
+
+
+def exposition(company: Company) -> Iterator[str]:
+    """Give what Prometheus would have scraped in the year, as OpenMetrics, family by family."""
+    series: dict[str, dict[str, list[str]]] = {}
+
+    def tell(name: str, labels: str, at: int, value: float) -> None:
+        of_name = series.setdefault(name, {})
+        of_name.setdefault(f'{{job="j",instance="a",{labels}}}', []).append(
+            f"{value:g} {at}\n" if abs(value) < 1e5 else f"{value:.0f} {at}\n"
+        )
+
+    known_at = dict.fromkeys(company.blind, BEGIN)
+    for at in TIMES:
+        if not company.is_scraped(at):
+            continue
+        for account in company.blind:
+            of = f'account_id="{account}",account="{account}"'
+            up = company.is_read(account, at)
+            if up:
+                known_at[account] = at
+            tell("aws_iam_exporter_account_up", of, at, up)
+            success = known_at[account]
+            tell("aws_iam_exporter_account_last_success_timestamp_seconds", of, at, success)
+            signed = [time for time in company.roots[account] if time <= success]
+            if signed:
+                name = "aws_iam_account_root_last_used_timestamp_seconds"
+                tell(name, f'{of},credential="password"', at, signed[-1])
+        for key in company.keys:
+            known = known_at[key.account]
+            if not key.exists(known):
+                continue
+            of = f'account_id="{key.account}",account="{key.account}"'
+            of += f',user="{key.user}",access_key_id="{key.id}"'
+            tell("aws_iam_access_key_created_timestamp_seconds", of, at, key.created)
+            tell("aws_iam_access_key_active", of, at, key.active(known))
+            if key.exempt_until is not None:
+                name = "aws_iam_access_key_exempt_until_timestamp_seconds"
+                tell(name, of, at, key.exempt_until)
+            if known < key.unknown_until:
+                continue
+            use = key.last_use(known)
+            tell("aws_iam_access_key_never_used", of, at, use is None)
+            if use is not None:
+                last, service, region = use
+                tell("aws_iam_access_key_last_used_timestamp_seconds", of, at, last)
+                where = f'{of},service="{service}",region="{region}"'
+                tell("aws_iam_access_key_last_used_age_seconds", where, at, at - last)
+    for name, by_labels in series.items():
+        yield f"# TYPE {name} gauge\n"
+        for labels, samples in by_labels.items():
+            head = f"{name}{labels} "
+            yield "".join(head + sample for sample in samples)
+    yield "# EOF\n"
+
+
+def expressions() -> dict[str, str]:
+    """
+    Give each alert's expression, made of the exporter's own metrics alone.
+
+    What a rule records is put in its place; where a rule looks back on what was recorded, a
+    subquery does.
+    """
+    groups = [g for f in FILES for g in yaml.safe_load(f.read_text(encoding="utf-8"))["groups"]]
+    rules = [rule for group in groups for rule in group["rules"]]
+    recorded = {rule["record"]: rule["expr"] for rule in rules if "record" in rule}
+
+    def expand(expression: str, matchers: str = "") -> str:
+        def one(found: re.Match[str]) -> str:
+            name, own, window, resolution = found.groups()
+            narrowed = matchers or own or ""
+            if name not in recorded:
+                back = f"[{window}]" if window else ""
+                return name + narrowed + back
+            back = f"[{window}:{resolution or f'{STEP}s'}]" if window else ""
+            return f"({expand(recorded[name], narrowed)}){back}"
+
+        text = re.sub(r"#.*", "", expression)
+        pattern = r"\b(aws_iam_[a-z_:]+[a-z_])(\{[^}]*\})?(?:\[(\w+)(?::(\w+))?\])?"
+        return re.sub(pattern, one, text)
+
+    return {rule["alert"]: expand(rule["expr"]) for rule in rules if "alert" in rule}
+
+
+# -- what is right -----------------------------------------------------------------------------
+
+Span = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """How many of what truly happened were told, and how many of what was told truly happened."""
+
+    true: int
+    told: int
+    found: int
+    right: int
+
+    @property
+    def recall(self) -> float:
+        return self.found / self.true if self.true else 1.0
+
+    @property
+    def precision(self) -> float:
+        return self.right / self.told if self.told else 1.0
+
+
+def spans(times: Iterable[int], breaks: Callable[[int], bool] = lambda at: True) -> list[Span]:
+    """Join *times* into spans from first to last; steps between that do not break are bridged."""
+    joined: list[Span] = []
+    for at in times:
+        if joined and not any(map(breaks, range(joined[-1][1] + STEP, at, STEP))):
+            joined[-1] = joined[-1][0], at
+        else:
+            joined.append((at, at))
+    return joined
+
+
+def score(true: dict[Subject, list[Span]], told: dict[Subject, list[Span]]) -> Score:
+    """Hold spans against spans: they agree where they overlap, each with one other."""
+    found = right = 0
+    for subject, expected in true.items():
+        found += sum(
+            any(_overlap(span, other) for other in told.get(subject, [])) for span in expected
+        )
+    for subject, alerts in told.items():
+        rest = list(true.get(subject, []))
+        for span in alerts:
+            match = next((other for other in rest if _overlap(span, other)), None)
+            if match is not None:
+                rest.remove(match)
+                right += 1
+    return Score(sum(map(len, true.values())), sum(map(len, told.values())), found, right)
+
+
+def _overlap(one: Span, other: Span) -> bool:
+    return one[0] <= other[1] and other[0] <= one[1]
+
+
+State = Callable[[Key, int], bool]
+
+
+def _unused_since(days: int) -> State:
+    def holds(key: Key, at: int) -> bool:
+        use = key.last_use(at)
+        return use is not None and at - use[0] > days * DAY
+
+    return holds
+
+
+def _is_kept(key: Key, at: int) -> bool:
+    use = key.last_use(at)
+    since = use[0] if use else key.created
+    return key.off is not None and at - key.off > 14 * DAY and at - since > 90 * DAY
+
+
+def states(company: Company) -> dict[str, dict[Subject, list[Span]]]:
+    """Give for each alert of hygiene when it truly held, where there was a reading to see it."""
+    by_user: dict[tuple[str, str], list[Key]] = {}
+    for key in company.keys:
+        by_user.setdefault((key.account, key.user), []).append(key)
+
+    def is_safe(key: Key, at: int) -> bool:
+        use = key.last_use(at)
+        return at - (use[0] if use else key.created) > 30 * DAY and any(
+            (use := other.last_use(at)) is not None and at - use[0] < 7 * DAY
+            for other in by_user[key.account, key.user]
+            if other is not key and other.active(at)
+        )
+
+    active: dict[str, State] = {
+        "AwsIamAccessKeyUnused": _unused_since(90),
+        "AwsIamAccessKeyNeverUsed": lambda key, at: (
+            key.last_use(at) is None and at - key.created > 30 * DAY
+        ),
+        "AwsIamAccessKeyNotRotated": lambda key, at: at - key.created > 90 * DAY,
+        "AwsIamAccessKeySafeToDelete": is_safe,
+    }
+    truth: dict[str, dict[Subject, list[Span]]] = {
+        name: {} for name in (*active, "AwsIamAccessKeyInactiveNotDeleted")
+    }
+    for key in company.keys:
+        held: dict[str, list[int]] = {name: [] for name in truth}
+        for at in TIMES:
+            if not key.exists(at) or key.exempt(at) or at < key.unknown_until:
+                continue
+            if key.active(at):
+                for name, holds in active.items():
+                    if holds(key, at):
+                        held[name].append(at)
+            elif _is_kept(key, at):
+                held["AwsIamAccessKeyInactiveNotDeleted"].append(at)
+        for name, times in held.items():
+            seen = [
+                (start, company.next_reading(key.account, end + 1))
+                for start, end in spans(times)
+                if company.next_reading(key.account, start) <= end
+            ]
+            if seen:
+                truth[name][key.account, key.id] = seen
+    return truth
+
+
+def events(company: Company) -> dict[str, dict[Subject, list[Span]]]:
+    """Give for each alert of security what truly happened, until the day after it was seen."""
+    truth: dict[str, dict[Subject, list[Span]]] = {
+        f"AwsIam{name}": {}
+        for name in (
+            *("AccessKeyAwakened", "AccessKeyFirstUse"),
+            *("AccessKeyNewRegion", "AccessKeyNewService", "RootUsed"),
+        )
+    }
+
+    def add(name: str, account: str, subject: str, at: int) -> None:
+        seen = company.next_reading(account, at)
+        if seen < END:
+            span = at, seen + DAY
+            truth[f"AwsIam{name}"].setdefault((account, subject), []).append(span)
+
+    for key in company.keys:
+        for number, (at, *place) in enumerate(key.uses):
+            if at < BEGIN + STEP or not key.exists(company.next_reading(key.account, at)):
+                continue
+            if number == 0:
+                if at - key.created > 30 * DAY and at >= key.unknown_until:
+                    add("AccessKeyFirstUse", key.account, key.id, at)
+                continue
+            if at - key.uses[number - 1][0] > 90 * DAY:
+                add("AccessKeyAwakened", key.account, key.id, at)
+            month = bisect_left(key.uses, at - 30 * DAY, key=lambda use: use[0])
+            before = key.uses[max(0, min(month, number - 1)) : number]
+            if at - max(key.uses[0][0], BEGIN) < 8 * DAY:
+                continue
+            for name, which in (("AccessKeyNewService", 1), ("AccessKeyNewRegion", 2)):
+                if key.uses[number][which] not in {use[which] for use in before}:
+                    add(name, key.account, f"{key.id} {place[which - 1]}", at)
+    for account, times in company.roots.items():
+        for at in times:
+            seen = company.next_reading(account, at)
+            if seen < at + DAY - STEP:
+                add("RootUsed", account, "password", at)
+    return truth
+
+
+# -- the judgment ------------------------------------------------------------------------------
+
+
+def fired(address: str, expression: str, company: Company) -> dict[Subject, list[Span]]:
+    """Ask Prometheus when *expression* held for whom in the year."""
+    query = {"query": expression, "start": BEGIN, "end": END - STEP, "step": STEP}
+    url = f"http://{address}/api/v1/query_range?{urllib.parse.urlencode(query)}"
+    told: dict[Subject, list[Span]] = {}
+    for sample in json.loads(get(url, timeout=120))["data"]["result"]:
+        labels = sample["metric"]
+        rest = ("access_key_id", "credential", "service", "region")
+        what = " ".join(labels[name] for name in rest if name in labels)
+        times = [int(at) for at, _ in sample["values"]]
+        told[labels["account_id"], what] = spans(times, company.is_scraped)
+    return told
+
+
+def judge(folder: Path) -> dict[str, Score]:
+    """Live through the year in *folder*, and give how right each alert was."""
+    found = company()
+    page = folder / "year.om"
+    with page.open("w", encoding="utf-8") as file:
+        file.writelines(exposition(found))
+    command = [find("promtool"), "tsdb", "create-blocks-from", "openmetrics"]
+    blocks = folder / "data"
+    subprocess.run(
+        [*command, "--max-block-duration=768h", page, blocks], check=True, capture_output=True
+    )
+    page.unlink()
+    asked = expressions()
+    with _prometheus(folder) as address:
+        truth = states(found) | events(found)
+        with ThreadPoolExecutor(2) as pool:
+            told = pool.map(lambda name: fired(address, asked[name], found), truth)
+            return {name: score(truth[name], of) for name, of in zip(truth, told, strict=True)}
+
+
+@contextmanager
+def _prometheus(folder: Path) -> Iterator[str]:
+    """Run a Prometheus that keeps the year, and bridges its steps."""
+    (folder / "prometheus.yml").touch()
+    address = f"127.0.0.1:{free_port()}"
+    command = [
+        find("prometheus"),
+        f"--config.file={folder / 'prometheus.yml'}",
+        f"--storage.tsdb.path={folder / 'data'}",
+        "--storage.tsdb.retention.time=100y",
+        f"--query.lookback-delta={STEP - 1}s",
+        f"--web.listen-address={address}",
+        "--log.level=error",
+    ]
+    with subprocess.Popen(command) as process:
+        try:
+            wait_until(lambda: get(f"http://{address}/-/ready"), "Prometheus is ready", 60)
+            yield address
+        finally:
+            process.terminate()
+
+
+def table(scores: dict[str, Score]) -> str:
+    rows = ["| alert | truly | told | precision | recall |", "|---|---|---|---|---|"]
+    for name, of in scores.items():
+        ratios = f"{of.precision:.3f} | {of.recall:.3f}"
+        rows.append(f"| `{name}` | {of.true} | {of.told} | {ratios} |")
+    return "\n".join(rows)
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as temporary:
+        print(table(judge(Path(temporary))))
