@@ -1,0 +1,1 @@
+"""The dashboards, and the module that writes them."""
