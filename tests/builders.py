@@ -1,5 +1,7 @@
 """What the tests of reading have in common: a clock, a reader without waits, readings in a row."""
 
+import csv
+import io
 import os
 import threading
 import time
@@ -12,6 +14,7 @@ from typing import Any, Final
 from unittest.mock import patch
 
 import botocore.session
+from hypothesis import settings
 
 from exporter.aws import Endpoints, Guide, Reader, Sessions
 from exporter.model import NEVER, Account, LastUse, Reading, Use
@@ -23,6 +26,12 @@ TEST: Final = "222222222222"
 MONITORING: Final = "999999999999"
 NOON: Final = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 ROLE: Final = "aws-iam-key-exporter"
+
+settings.register_profile(
+    "short", derandomize=True, max_examples=30, stateful_step_count=40, deadline=None, database=None
+)
+settings.register_profile("long", max_examples=1000, stateful_step_count=80, deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or "short")
 
 # Reading AWS's model of IAM takes 40 ms; once will do for a thousand tests.
 botocore.session.create_loader = lru_cache(botocore.session.create_loader)
@@ -62,6 +71,32 @@ class Sleepless(threading.Event):
         return self.is_set()
 
 
+class Ticker:
+    """A clock of seconds that waiting moves."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self.stopped = False
+
+    def __call__(self) -> float:
+        return self.seconds
+
+    def wait(self, seconds: float) -> bool:
+        self.seconds += seconds
+        return self.stopped
+
+
+class Waiting(threading.Event):
+    """The event that ends all waiting, on a clock that waiting moves."""
+
+    def __init__(self, ticker: Ticker) -> None:
+        super().__init__()
+        self._ticker = ticker
+
+    def wait(self, timeout: float | None = None) -> bool:
+        return self._ticker.wait(timeout or 0.0)
+
+
 def an_account(id: str = PROD, **facts: Any) -> Account:
     return Account(**{"id": id, "name": "prod", **facts})
 
@@ -72,7 +107,7 @@ def a_role_account(id: str = PROD, role: str = ROLE, **facts: Any) -> Account:
     return an_account(id, role_arn=f"arn:{partition}:iam::{id}:role/{role}", **facts)
 
 
-def some_sessions(url: str, **options: Any) -> Sessions:
+def some_sessions(url: str, *, read_timeout: float = 30.0, **options: Any) -> Sessions:
     """Sessions that find AWS at *url*, pace nothing and never wait."""
     chosen: dict[str, Any] = {
         "requests_per_second": AT_ONCE,
@@ -82,7 +117,10 @@ def some_sessions(url: str, **options: Any) -> Sessions:
         "stop": Sleepless(),
         **options,
     }
-    return Sessions(Endpoints(region="us-east-1", urls={"iam": url, "sts": url}), **chosen)
+    endpoints = Endpoints(
+        region="us-east-1", urls={"iam": url, "sts": url}, read_timeout=read_timeout
+    )
+    return Sessions(endpoints, **chosen)
 
 
 def a_reader(aws: FakeAws, clock: Callable[[], datetime], **options: Any) -> Reader:
@@ -150,6 +188,22 @@ def told(key: fake_aws.AccessKey) -> Use:
 def truth(account: fake_aws.Account) -> dict[str, Use]:
     """What AWS tells of the last use of every key of *account*, by id."""
     return {key.id: told(key) for key in account.keys}
+
+
+def with_swapped_slots(report: bytes) -> bytes:
+    """A credential report with what is in the first slot in the second, and the other way."""
+    lines = list(csv.reader(io.StringIO(report.decode())))
+    first, second = (
+        [place for place, name in enumerate(lines[0]) if name.startswith(f"access_key_{slot}_")]
+        for slot in (1, 2)
+    )
+    for line in lines[1:]:
+        if len(line) == len(lines[0]):  # else a comma was not quoted
+            for one, other in zip(first, second, strict=True):
+                line[one], line[other] = line[other], line[one]
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(lines)
+    return text.getvalue().encode()
 
 
 @contextmanager

@@ -23,9 +23,20 @@ from hypothesis import strategies as st
 
 from exporter.aws import Guide, TagSource
 from exporter.aws.calls import ATTEMPTS, GIVE_UPS, ROLE_SECONDS, Calls
-from exporter.aws.pace import RECOVERY, SLOWEST, Pace, Stopped
+from exporter.aws.pace import RECOVERY, SLOWEST, Pace
 from exporter.aws.report import POLLS, parse
-from exporter.model import NEVER, UNKNOWN, AccessKey, LastUse, ReadError, Reading, Reason, later
+from exporter.model import (
+    NEVER,
+    UNKNOWN,
+    AccessKey,
+    LastUse,
+    ReadError,
+    Reading,
+    Reason,
+    Stopped,
+    User,
+    later,
+)
 from tests import fake_aws
 from tests.builders import (
     MONITORING,
@@ -36,6 +47,8 @@ from tests.builders import (
     Clock,
     Readings,
     Sleepless,
+    Ticker,
+    Waiting,
     a_reader,
     a_role_account,
     an_account,
@@ -44,6 +57,7 @@ from tests.builders import (
     some_sessions,
     told,
     truth,
+    with_swapped_slots,
 )
 from tests.fake_aws import FakeAws, Fault
 
@@ -566,7 +580,8 @@ class TestReportJoin:
     def test_only_key_in_the_second_slot(self, prod: fake_aws.Account, reads: Reads) -> None:
         """A user's only key can be in the second slot."""
         key = a_key(prod)
-        prod.report.content = with_swapped_slots(prod)
+        content = fake_aws.report.content(prod, quoted=True)
+        prod.report.content = with_swapped_slots(content)
         read = reads(guide=Guide.VALUES)
         read()
 
@@ -1487,21 +1502,6 @@ class TestRetries:
         assert aws.count("AssumeRole") == (1 if error is Reason.ACCESS_DENIED else ATTEMPTS)
 
 
-class Ticker:
-    """A clock of seconds that waiting moves."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-        self.stopped = False
-
-    def __call__(self) -> float:
-        return self.seconds
-
-    def wait(self, seconds: float) -> bool:
-        self.seconds += seconds
-        return self.stopped
-
-
 class TestPace:
     @pytest.fixture
     def ticker(self) -> Ticker:
@@ -1616,17 +1616,6 @@ class TestPace:
 
         with pytest.raises(Stopped):
             reads(guide=Guide.OFF, sessions=sessions)()
-
-
-class Waiting(threading.Event):
-    """The event that ends all waiting, on a clock that waiting moves."""
-
-    def __init__(self, ticker: Ticker) -> None:
-        super().__init__()
-        self._ticker = ticker
-
-    def wait(self, timeout: float | None = None) -> bool:
-        return self._ticker.wait(timeout or 0.0)
 
 
 class TestDeadline:
@@ -2086,24 +2075,6 @@ class TestPeerDefects:
         (key,) = reads()().keys
 
         assert key.last_use == LastUse(NOON, "ec2", "ap-southeast-2")
-
-
-def with_swapped_slots(account: fake_aws.Account) -> bytes:
-    """The account's report, with what is in the first slot in the second, and the other way."""
-    text = fake_aws.report.content(account, quoted=True).decode()
-    rows = list(csv.DictReader(io.StringIO(text)))
-    out = io.StringIO()
-    writer = csv.DictWriter(out, fake_aws.report.COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    other = {"1": "2", "2": "1"}
-    for row in rows:
-        writer.writerow(
-            {
-                re.sub(r"(?<=^access_key_)\d", lambda m: other[m[0]], name): value
-                for name, value in row.items()
-            }
-        )
-    return out.getvalue().encode()
 
 
 def an_answer(operation: str, result: str) -> str:

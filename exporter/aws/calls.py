@@ -16,7 +16,7 @@ ATTEMPTS = 5
 """How often one question is asked before it counts as failed."""
 
 GIVE_UPS = 3
-"""So many questions in a row that failed after all their attempts end the reading."""
+"""So many questions of one kind in a row that failed after all attempts end the reading."""
 
 ROLE_SECONDS = 3600
 """The longest that AWS allows when a role assumes a role."""
@@ -48,7 +48,7 @@ class Calls:
         self._door = sessions.door(account)
         self._deadline = clock() + seconds
         self._clock = clock
-        self._given_up = 0
+        self._given_up: dict[str, int] = {}
         self._shut: ReadError | None = None
         self.throttles = 0
 
@@ -175,20 +175,22 @@ class Calls:
                     self.throttles += 1
                     self._door.pace.throttled()
                 if attempt == ATTEMPTS or not is_worth_retrying(error):
-                    self._give_up(error)
+                    self._give_up(operation, error)
                     raise
                 self.sleep(random.uniform(0, 0.1 * 2**attempt))
                 attempt += 1
             else:
-                self._given_up = 0
+                self._given_up[operation] = 0
                 return answer
 
-    def _give_up(self, error: ReadError) -> None:
-        self._given_up = self._given_up + 1 if is_worth_retrying(error) else 0
+    def _give_up(self, operation: str, error: ReadError) -> None:
+        # By operation: one that AWS refuses can be asked in turn with one that it does not.
+        in_vain = self._given_up.get(operation, 0) + 1 if is_worth_retrying(error) else 0
+        self._given_up[operation] = in_vain
         if error.reason is Reason.CREDENTIALS:
             self._sessions.forget(self._door)
             self._shut = error
-        elif self._given_up == GIVE_UPS:
+        elif in_vain == GIVE_UPS:
             self._shut = error
 
     def _mind_deadline(self, seconds: float) -> None:

@@ -1,0 +1,278 @@
+"""
+What reading costs: calls, time, CPU and memory, beside a plain loop over the same account.
+
+    python -m tests.bench
+
+AWS is the fake one, in a process of its own, and each way to read in one, too. The pace is set so
+high that nobody waits: what counts is the number of calls, which decides how long a reading takes
+at a pace that AWS allows, and the CPU of one call. Nothing here fails a test.
+"""
+
+import json
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import boto3
+
+from exporter.aws import Endpoints, Guide, Reader, Sessions
+from exporter.model import Account, Reading
+from exporter.refresh import Refresher
+from tests.fake_aws import FakeAws
+from tests.fake_aws.fleet import MONITORING, ROLE, USES, fill
+
+LARGE: Final = "123456789012"
+USERS, KEYS = 5000, 6000
+USERS_WITH_KEYS = 4000
+FLEET, FLEET_KEYS = 50, 100
+WORKERS = 32
+PACE = 5.0
+"""Calls a second that AWS allows one account."""
+
+BAR = 1.0
+"""Milliseconds of CPU that a call may cost."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """
+    What one reading cost.
+
+    Attributes:
+        seconds: Of the wall clock.
+        cpu: Seconds, of the whole process.
+        memory: What the process holds at the end, in MiB.
+    """
+
+    what: str
+    calls: int
+    seconds: float
+    cpu: float
+    memory: float
+
+
+class Meter:
+    """Counts the requests of a process, and what they cost it."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self._began = self._now()
+
+    def observe(self, operation: str, seconds: float, code: str) -> None:
+        self.calls += 1
+
+    def cost(self, what: str) -> Cost:
+        """Tell what was spent since the last time."""
+        seconds, cpu = self._now()
+        cost = Cost(what, self.calls, seconds - self._began[0], cpu - self._began[1], _memory())
+        self.calls, self._began = 0, self._now()
+        return cost
+
+    def _now(self) -> tuple[float, float]:
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        return time.perf_counter(), used.ru_utime + used.ru_stime
+
+
+def _memory() -> float:
+    with open("/proc/self/status", encoding="ascii") as lines:
+        kilobytes = next(line.split()[1] for line in lines if line.startswith("VmRSS"))
+    return int(kilobytes) / 1024
+
+
+# AWS.
+
+
+def serve() -> None:
+    """Serve one large account and a fleet of small ones, until killed."""
+    ends = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, ends)
+    with FakeAws(log_size=1) as aws:
+        _fill_large(aws)
+        fill(aws, accounts=FLEET, keys=FLEET_KEYS)
+        print(json.dumps([aws.environment(LARGE), aws.environment(MONITORING)]), flush=True)
+        signal.sigwait(ends)
+
+
+def _fill_large(aws: FakeAws) -> None:
+    """Fill the account: a key in ten inactive, one in ten never used, a user in five without."""
+    dice = random.Random(1)
+    account = aws.account(LARGE)
+    for number in range(USERS):
+        user = account.add_user(f"user-{number:04}", created=account.created - timedelta(days=900))
+        keys = 2 if number < KEYS - USERS_WITH_KEYS else int(number < USERS_WITH_KEYS)
+        for age in range(keys):
+            key = user.add_key(created=user.created + timedelta(days=age))
+            if dice.random() < 0.9:
+                ago = timedelta(minutes=dice.randrange(400 * 24 * 60))
+                key.use(*dice.choice(USES), at=account.created - ago)
+            if dice.random() < 0.1:
+                key.status = "Inactive"
+
+
+# Ways to read.
+
+
+def plain(meter: Meter) -> Iterator[Cost]:
+    """The loop that everybody writes, with boto3 as it comes."""
+    iam: Any = boto3.client("iam")
+    iam.meta.events.register("before-call.iam", lambda **_: meter.observe("", 0, ""))
+    facts = []
+    for page in iam.get_paginator("list_users").paginate():
+        for user in page["Users"]:
+            for keys in iam.get_paginator("list_access_keys").paginate(UserName=user["UserName"]):
+                for key in keys["AccessKeyMetadata"]:
+                    id = key["AccessKeyId"]
+                    used = iam.get_access_key_last_used(AccessKeyId=id)["AccessKeyLastUsed"]
+                    facts.append((user, key, used))
+    assert len(facts) == KEYS
+    yield meter.cost("plain boto3 loop, every time")
+
+
+def guided(guide: Guide) -> Callable[[Meter], Iterator[Cost]]:
+    def read(meter: Meter) -> Iterator[Cost]:
+        later = timedelta()
+        sessions = _sessions(meter)
+        reader = Reader(sessions, guide=guide, now=lambda: datetime.now(UTC) + later)
+        account = Account("", "large")
+        turns = {"first": timedelta(), "next": timedelta(minutes=15)}
+        if guide is not Guide.OFF:
+            turns["with a new report"] = timedelta(hours=5)
+        reading = Reading(account)
+        for turn, later in turns.items():  # noqa: B007
+            reading = reader.read(account, reading)
+            assert reading.up, reading.error
+            assert (len(reading.users), len(reading.keys)) == (USERS, KEYS)
+            yield meter.cost(f"{guide}, {turn}")
+
+    return read
+
+
+def fleet(meter: Meter) -> Iterator[Cost]:
+    """All accounts of a fleet at once, by the threads of the exporter."""
+    names = [f"{100_000_000_000 + number}" for number in range(1, FLEET + 1)]
+    accounts = [Account(id, id, role_arn=f"arn:aws:iam::{id}:role/{ROLE}") for id in names]
+    left, finished, stop = set(accounts), threading.Event(), threading.Event()
+
+    def publish(account: Account, reading: Reading) -> None:
+        if reading.up:
+            left.discard(account)
+        if not left:
+            finished.set()
+
+    refresher = Refresher(
+        accounts,
+        Reader(_sessions(meter)).read,
+        publish,
+        interval=3600,
+        workers=WORKERS,
+        stale_after=timedelta(days=7),
+        stop=stop,
+        now=lambda: datetime.now(UTC),
+    )
+    refresher.start()
+    assert finished.wait(120), "not all accounts were read"
+    refresher.stop()
+    yield meter.cost(f"{FLEET} accounts, {WORKERS} threads")
+
+
+def _sessions(meter: Meter) -> Sessions:
+    return Sessions(
+        Endpoints(),
+        requests_per_second=1e6,
+        burst=1_000_000,
+        workers=WORKERS,
+        observe=meter.observe,
+        stop=threading.Event(),
+    )
+
+
+WAYS: dict[str, Callable[[Meter], Iterator[Cost]]] = {
+    "plain": plain,
+    **{str(guide): guided(guide) for guide in (Guide.OFF, Guide.GUIDE, Guide.VALUES)},
+    "fleet": fleet,
+}
+
+
+# The table.
+
+
+def main() -> None:
+    with _aws() as (large, monitoring):
+        costs = [
+            cost for way in WAYS for cost in _measured(way, monitoring if way == "fleet" else large)
+        ]
+    naive = costs[0]
+    print(f"\none account of {USERS} users and {KEYS} keys, one in ten inactive\n")
+    print(f"{'':32}   calls  of plain  at {PACE:g}/s     wall  CPU/call  of plain  memory")
+    for cost in costs:
+        print(_row(cost, naive))
+    worst = max((cost for cost in costs[1:] if cost.calls > 1000), key=_per_call)
+    verdict = "met" if _per_call(worst) <= BAR else "MISSED"
+    print(
+        f"\nbar: at most {BAR} ms of CPU for a call: {verdict}, {_per_call(worst):.2f} ms at worst"
+    )
+
+
+def _row(cost: Cost, naive: Cost) -> str:
+    alike = cost.what.startswith(tuple(map(str, Guide))) or cost is naive
+    share = f"{cost.calls / naive.calls:8.1%}" if alike else ""
+    minutes = f"{cost.calls / PACE / 60:5.1f} min" if alike else ""
+    if cost.calls < 1000:  # too few to tell
+        each = ratio = ""
+    else:
+        each = f"{_per_call(cost):5.2f} ms"
+        ratio = f"{_per_call(cost) / _per_call(naive):7.2f}x"
+    return (
+        f"{cost.what:32} {cost.calls:7,} {share:>9} {minutes:>9} {cost.seconds:6.1f} s"
+        f" {each:>9} {ratio:>9} {cost.memory:3.0f} MiB"
+    )
+
+
+def _per_call(cost: Cost) -> float:
+    return 1000 * cost.cpu / cost.calls
+
+
+@contextmanager
+def _aws() -> Iterator[list[dict[str, str]]]:
+    """Run the fake AWS, and give the environments of its clients."""
+    command = [sys.executable, "-m", "tests.bench", "serve"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        yield json.loads(process.stdout.readline())
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def _measured(way: str, environment: dict[str, str]) -> list[Cost]:
+    others = {name: text for name, text in os.environ.items() if not name.startswith("AWS_")}
+    command = [sys.executable, "-m", "tests.bench", way]
+    answer = subprocess.run(
+        command, env={**others, **environment}, stdout=subprocess.PIPE, text=True, check=True
+    )
+    return [Cost(**facts) for facts in json.loads(answer.stdout)]
+
+
+def measure(way: str) -> None:
+    print(json.dumps([asdict(cost) for cost in WAYS[way](Meter())]))
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case []:
+            main()
+        case ["serve"]:
+            serve()
+        case [way]:
+            measure(way)
