@@ -25,6 +25,7 @@ test: $(VENV)/dev
 
 bench: $(VENV)/dev
 	$(VENV)/bin/python -m tests.bench
+	$(VENV)/bin/python -m tests.bench_dashboards
 
 format: $(VENV)/dev
 	$(VENV)/bin/ruff check --fix .
