@@ -228,6 +228,27 @@ def test_accounts_spread_evenly() -> None:
     assert all(200 < count < 300 for count in quarters)
 
 
+def test_the_first_readings_do_not_begin_all_at_once() -> None:
+    """At the start a hundred accounts are due within ten seconds, not within one."""
+    accounts = [an_account(f"{number:012}", f"a{number}") for number in range(100)]
+    refresher = Refresher(
+        accounts,
+        FakeSource().read,
+        lambda *_: None,
+        interval=900,
+        workers=4,
+        stale_after=timedelta(days=7),
+        stop=threading.Event(),
+        now=lambda: NOON,
+        clock=lambda: 0.0,
+    )
+
+    due = [seconds or 0.0 for _, seconds in refresher.readings()]
+
+    assert all(sum(int(at) == second for at in due) < 25 for second in range(10))
+    assert max(due) < 10
+
+
 def test_an_account_keeps_its_turn() -> None:
     """The share of an account depends on its id alone."""
     assert share(PROD) == share(replace(PROD, name="renamed", role_arn="arn:..."))
