@@ -4,7 +4,6 @@ import csv
 import io
 import os
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -28,7 +27,7 @@ NOON: Final = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 ROLE: Final = "aws-iam-key-exporter"
 
 settings.register_profile(
-    "short", derandomize=True, max_examples=30, stateful_step_count=40, deadline=None, database=None
+    "short", derandomize=True, max_examples=40, stateful_step_count=50, deadline=None, database=None
 )
 settings.register_profile("long", max_examples=1000, stateful_step_count=80, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or "short")
@@ -232,14 +231,3 @@ def meanwhile(
         assert not pending, f"{operation} was not asked"
     finally:
         remove()
-
-
-class Stopwatch:
-    """Measures the CPU that this process spends."""
-
-    def __init__(self) -> None:
-        self._began = time.process_time(), time.perf_counter()
-
-    def read(self) -> tuple[float, float]:
-        """Seconds of CPU, and of the wall clock."""
-        return time.process_time() - self._began[0], time.perf_counter() - self._began[1]

@@ -332,6 +332,23 @@ class TestCallCounts:
 
         assert read.uses == {key.id: told(key)}
 
+    def test_inactive_key_is_asked_once_a_day(
+        self, prod: fake_aws.Account, clock: Clock, reads: Reads
+    ) -> None:
+        """Without a report an inactive key is asked daily: it may have been woken for a moment."""
+        key = a_key(prod, status="Inactive")
+        read = reads(guide=Guide.OFF)
+        read()
+        key.use("ec2", "us-east-1", at=NOON + timedelta(minutes=1))
+        asked = []
+        for _ in range(3):
+            clock.advance(hours=12)
+            read()
+            asked.append(read.asked["GetAccessKeyLastUsed"])
+
+        assert asked == [0, 1, 0]
+        assert read.uses == {key.id: told(key)}
+
     def test_accounts_do_not_ask_for_reports_together(
         self, prod: fake_aws.Account, reads: Reads
     ) -> None:
@@ -723,6 +740,23 @@ class TestReportJoin:
         clock.advance(minutes=15)
         prod.users["alice"].delete()
         key = prod.add_user("alice").add_key()
+        read()
+
+        assert read.uses == {key.id: NEVER}
+
+    def test_user_made_again_is_not_in_the_report(
+        self, prod: fake_aws.Account, clock: Clock, reads: Reads
+    ) -> None:
+        """The keys of a user made since the report are listed, whoever had the name before."""
+        alice = prod.add_user("alice")
+        prod.report.generate()
+        clock.advance(minutes=15)
+        alice.delete()
+        alice = prod.add_user("alice")
+        read = reads()
+        read()
+        clock.advance(minutes=15)
+        key = alice.add_key()
         read()
 
         assert read.uses == {key.id: NEVER}
