@@ -217,11 +217,12 @@ class _Attempt:
         user, keys = self._known_keys(user, row)
         if keys is None:
             return None
+        keys = [self._told_by_report(key, keys, row) for key in keys]
         answered: dict[str, AccessKey] = {}
         relisted = False
         while (key := next((key for key in keys if key.id not in answered), None)) is not None:
             try:
-                answered[key.id] = self._read_last_use(key, keys, row)
+                answered[key.id] = self._read_last_use(key)
             except ReadError as error:
                 answered[key.id] = key
                 if relisted or not _may_have_vanished(error, key):
@@ -277,8 +278,7 @@ class _Attempt:
         known = next((key for key in self._before.keys if key.id == id_), None)
         return replace(known, user=user.name) if known else None
 
-    def _read_last_use(self, key: AccessKey, keys: list[AccessKey], row: Row | None) -> AccessKey:
-        key = self._told_by_report(key, keys, row)
+    def _read_last_use(self, key: AccessKey) -> AccessKey:
         if self._is_known(key):
             return key
         answer = self._calls.call(
