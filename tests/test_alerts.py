@@ -20,6 +20,7 @@ from tests.rules import (
     HOUR,
     MINUTE,
     STEP,
+    THRESHOLDS,
     Series,
     Uses,
     Value,
@@ -112,7 +113,7 @@ def test_rules_and_runbooks_name_only_metrics_that_exist() -> None:
     texts = [rule["expr"] for rule in (*rules("record"), *rules("alert"))]
     texts += [file.read_text(encoding="utf-8") for file in BOOKS.iterdir()]
 
-    named = {name for text in texts for name in re.findall(r"\baws_iam_[a-z_:]+", text)}
+    named = {name for text in texts for name in re.findall(r"\baws_iam[_:][a-z_:]+", text)}
 
     assert named - exported - recorded == set()
 
@@ -141,6 +142,58 @@ def test_readme_has_the_limits() -> None:
         name: (rule.get("for", "at once"), rule["labels"]["severity"])
         for name, rule in ALERTS.items()
     }
+
+
+def test_alerts_hold_the_limits_of_the_file_themselves() -> None:
+    """Where a limit is missing the alert goes by the number that is shipped, and each is used."""
+    (group,) = yaml.safe_load(THRESHOLDS.read_text(encoding="utf-8"))["groups"]
+    limits = {rule["record"]: rule["expr"] for rule in group["rules"]}
+    pattern = (
+        r"on \(\) group_left \(\) "
+        r"\(last_over_time\((aws_iam:\w+)\[1h\]\) or on \(\) (vector\(.+?\))\)"
+    )
+    texts = [rule["expr"] for rule in rules("alert")]
+
+    held = {found for text in texts for found in re.findall(pattern, text)}
+
+    assert held == set(limits.items())
+    assert sum(len(re.findall(r"aws_iam:\w+_threshold_", text)) for text in texts) == sum(
+        len(re.findall(pattern, text)) for text in texts
+    )
+    pages = [file.read_text(encoding="utf-8") for file in BOOKS.iterdir()]
+    told = {
+        found for page in pages for found in re.findall(r"`(\w+_threshold_\w+)`: ([\d.]+)", page)
+    }
+    assert {(f"aws_iam:{name}", f"vector({limit})") for name, limit in told} == set(limits.items())
+
+
+@pytest.mark.parametrize(("days", "alerts"), [(50, []), (20, [UNUSED])])
+def test_limit_that_is_changed_is_honoured(tmp_path: Path, days: int, alerts: list[str]) -> None:
+    """A limit in the file is the limit of the alert."""
+    text = THRESHOLDS.read_text(encoding="utf-8")
+    mine = tmp_path / "thresholds.yaml"
+    line = 'unused_threshold_days", expr: vector({})'
+    assert line.format(90) in text
+    mine.write_text(text.replace(line.format(90), line.format(days)), encoding="utf-8")
+    told = exporter() | key(used=-40 * DAY)
+
+    check(tmp_path, told, {0: alerts, DAY: alerts}, files=[mine, *FILES[1:]])
+
+
+def test_limits_that_are_missing_are_as_shipped(tmp_path: Path) -> None:
+    """Without the file the alerts fire as they do with it."""
+    told = exporter(success=[(STEP, 0), (DAY, STEP)]) | key(used=-89 * DAY)
+    told |= key("AKIA2", user="grace", used=-91 * DAY)
+
+    check(tmp_path, told, {HOUR: [UNUSED], 2 * HOUR: [UNUSED, STALE]}, files=FILES[1:])
+
+
+def test_limit_stands_as_it_was_while_it_is_missing(tmp_path: Path) -> None:
+    """A restart of Prometheus, after which the rules come in any order, fires nothing."""
+    mine = {"aws_iam:unused_threshold_days": [(DAY, 500.0), (HOUR, None)]}
+    told = exporter() | mine | key(used=-100 * DAY)
+
+    check(tmp_path, told, {DAY: [], DAY + 2 * STEP: [], DAY + HOUR: [UNUSED]}, files=FILES[1:])
 
 
 def test_words_of_an_alert(tmp_path: Path) -> None:
@@ -303,11 +356,27 @@ def test_inactive_key_is_to_be_deleted_after_its_limit(tmp_path: Path, never: bo
     check(tmp_path, told, {DAY: [], DAY + STEP: [KEPT]})
 
 
-def test_key_is_to_be_deleted_two_weeks_after_it_was_deactivated(tmp_path: Path) -> None:
-    """Who deactivates a dormant key is left alone for the two weeks of watching it."""
-    told = exporter() | key(used=-100 * DAY, active=[(DAY, 1), (30 * DAY, 0)])
+def test_inactive_key_counts_from_when_it_was_deactivated(tmp_path: Path) -> None:
+    """Who deactivates a dormant key is left alone for the limit, whatever is seen meanwhile."""
+    told = exporter() | key(used=-100 * DAY, active=[(2 * DAY, 1), (100 * DAY, 0)])
+    told = gaps(told, 10 * DAY, 3 * DAY, 100 * DAY)
 
-    check(tmp_path, told, {DAY + HOUR: [], 14 * DAY: [], 16 * DAY: [KEPT]}, step=HOUR)
+    check(
+        tmp_path,
+        told,
+        {3 * DAY: [], 20 * DAY: [], 91 * DAY: [], 92 * DAY: [KEPT]},
+        step=6 * HOUR,
+    )
+
+
+def test_deactivation_that_nobody_saw_counts_from_when_the_key_was_seen_active(
+    tmp_path: Path,
+) -> None:
+    """A dormant key that was deactivated in an outage is left alone all the same."""
+    told = exporter() | key(used=-100 * DAY, active=[(3 * DAY, 1), (57 * DAY, 0)])
+    told = gaps(told, 2 * DAY, 3 * DAY)
+
+    check(tmp_path, told, {2 * DAY - HOUR: [UNUSED], 5 * DAY: [], 20 * DAY: []}, step=HOUR)
 
 
 def test_kept_resolves_when_the_key_is_activated(tmp_path: Path) -> None:
@@ -318,16 +387,25 @@ def test_kept_resolves_when_the_key_is_activated(tmp_path: Path) -> None:
 
 
 def test_safe_to_delete_is_the_silent_key_of_two(tmp_path: Path) -> None:
-    """Of two active keys the one silent for 30 days can go, if the other was used this week."""
-    told = exporter() | key("AKIA1", used=-29 * DAY) | key("AKIA2", used=-2 * DAY)
+    """Of two active keys the one can go that was silent for 30 days when the other was used."""
+    told = exporter() | key("AKIA1", used=-29 * DAY)
+    told |= key("AKIA2", used=[(DAY + HOUR, 0), (DAY, DAY + HOUR)])
 
     check(
         tmp_path,
         told,
-        {DAY: [], DAY + HOUR: [f"{SAFE} AKIA1"], 5 * DAY + HOUR: []},
+        {DAY: [], DAY + HOUR: [f"{SAFE} AKIA1"]},
         by=("access_key_id",),
         step=HOUR,
     )
+
+
+def test_safe_to_delete_does_not_come_and_go_with_each_use(tmp_path: Path) -> None:
+    """The finding stands all along while the other key is used every ten days."""
+    weekly = [(10 * DAY, float(at)) for at in range(0, 40 * DAY, 10 * DAY)]
+    told = exporter() | key("AKIA1", used=-40 * DAY) | key("AKIA2", used=weekly)
+
+    check(tmp_path, told, {at: [SAFE] for at in range(HOUR, 30 * DAY, 6 * HOUR)}, step=HOUR)
 
 
 def test_safe_to_delete_may_be_a_key_that_was_never_used(tmp_path: Path) -> None:
@@ -342,13 +420,13 @@ def test_safe_to_delete_may_be_a_key_that_was_never_used(tmp_path: Path) -> None
     [
         key("AKIA2", user="grace", used=0),
         key("AKIA2", used=0, active=0),
-        key("AKIA2", used=-10 * DAY),
+        key("AKIA2", used=-11 * DAY),
         key("AKIA2"),
     ],
-    ids=["of another user", "inactive", "not used lately", "of unknown use"],
+    ids=["of another user", "inactive", "not used after", "of unknown use"],
 )
 def test_key_is_not_safe_to_delete_without_a_live_one(tmp_path: Path, other: Series) -> None:
-    """A silent key's user needs another key that is active and was used within the week."""
+    """A silent key's user needs another key that is active and was used 30 days later."""
     told = exporter() | key("AKIA1", used=-40 * DAY) | other
 
     check(tmp_path, told, {DAY: []})
@@ -518,20 +596,24 @@ def test_not_applicable_is_no_region_and_no_service(
     check(tmp_path, told, {10 * DAY: [] if service == "N/A" else [NEW_SERVICE]}, step=HOUR)
 
 
-def test_place_of_this_month_is_not_new(tmp_path: Path) -> None:
-    """A use where the key was used 20 days before is not new."""
-    elsewhere = [(2 * DAY, None), (HOUR, 1), (20 * DAY, None), (HOUR, 1), (DAY, None)]
-    told = exporter() | key(used=0, uses={("s3", "eu-west-1"): 1, ("ec2", "eu-west-2"): elsewhere})
-
-    check(tmp_path, told, {22 * DAY + HOUR: []}, step=HOUR)
-
-
-def test_place_of_long_ago_is_new(tmp_path: Path) -> None:
-    """A use where the key was not used for more than 30 days is new again."""
+def test_place_of_long_ago_is_not_new(tmp_path: Path) -> None:
+    """A use where the key was used once is not new, though Prometheus has forgotten the samples."""
     elsewhere = [(2 * DAY, None), (HOUR, 1), (33 * DAY, None), (HOUR, 1), (DAY, None)]
-    told = exporter() | key(used=0, uses={("s3", "eu-west-1"): 1, ("ec2", "eu-west-1"): elsewhere})
+    told = exporter() | key(used=0, uses={("s3", "eu-west-1"): 1, ("ec2", "eu-west-2"): elsewhere})
+    told = gaps(told, 20 * DAY, 6 * DAY)
 
-    check(tmp_path, told, {35 * DAY + HOUR: [NEW_SERVICE]}, step=HOUR)
+    check(tmp_path, told, {26 * DAY: [], 35 * DAY + HOUR: [], 36 * DAY: []}, step=HOUR)
+
+
+def test_no_rule_needs_more_than_the_default_retention() -> None:
+    """No rule looks back further than a fortnight; Prometheus keeps 15 days by default."""
+    for rule in (*rules("record"), *rules("alert")):
+        for window, offset in re.findall(r"\[(\w+)\](?: offset (\w+))?", rule["expr"]):
+            assert days(window) + days(offset or "0d") <= 14
+
+
+def days(duration: str) -> float:
+    return int(duration[:-1]) * {"m": 1 / 1440, "h": 1 / 24, "d": 1}[duration[-1]]
 
 
 def test_places_of_a_new_key_are_learned_for_a_week(tmp_path: Path) -> None:
@@ -548,21 +630,47 @@ def test_root_access_key_fires_until_it_is_gone(tmp_path: Path) -> None:
     check(tmp_path, told, {STEP: [ROOT_KEY], DAY + STEP: [ROOT_KEY], 2 * DAY + HOUR: []})
 
 
+ROOT = (
+    'aws_iam_account_root_last_used_timestamp_seconds{job="aws-iam-key-exporter",'
+    'account_id="111111111111",account="prod",credential="%s"}'
+)
+
+
 def test_root_use_fires_for_a_day(tmp_path: Path) -> None:
     """A use of the root user fires for the day that follows it, for each credential."""
-    name = (
-        'aws_iam_account_root_last_used_timestamp_seconds{job="aws-iam-key-exporter",'
-        'account_id="111111111111",account="prod",credential="%s"}'
-    )
-    told = exporter() | {name % "password": [(DAY, -50 * DAY), (9 * DAY, DAY - HOUR)]}
-    told |= {name % "access_key": -2 * DAY}
+    told = exporter() | {ROOT % "password": [(DAY, -50 * DAY), (9 * DAY, DAY - HOUR)]}
+    told |= {ROOT % "access_key": -2 * DAY}
 
     check(
         tmp_path,
         told,
-        {DAY - HOUR: [], DAY: [ROOT_USED], 2 * DAY - HOUR - HOUR: [ROOT_USED], 2 * DAY: []},
+        {DAY - HOUR: [], DAY: [ROOT_USED], 2 * DAY - HOUR: [ROOT_USED], 2 * DAY + 2 * HOUR: []},
         step=HOUR,
     )
+
+
+@pytest.mark.parametrize("outage", [0, 2 * DAY])
+def test_root_use_that_is_learned_late_fires_for_a_day(tmp_path: Path, outage: int) -> None:
+    """A use that was learned 30 hours later is told of for a day, once, also across an outage."""
+    learned = 4 * DAY
+    told = exporter() | {ROOT % "password": [(learned, -50 * DAY), (9 * DAY, learned - 30 * HOUR)]}
+    told = gaps(told, learned - outage, outage)
+
+    check(
+        tmp_path,
+        told,
+        {learned - outage - HOUR: []}
+        | {at: [ROOT_USED] for at in range(learned, learned + DAY, HOUR)}
+        | {at: [] for at in range(learned + DAY + 2 * HOUR, learned + 5 * DAY, HOUR)},
+        step=HOUR,
+    )
+
+
+def test_root_use_of_long_ago_is_no_news(tmp_path: Path) -> None:
+    """An account that is new to the exporter has no alert about what was long ago."""
+    told = exporter() | {ROOT % "password": [(DAY, None), (9 * DAY, -5 * DAY)]}
+
+    check(tmp_path, told, {DAY: [], DAY + HOUR: [], 3 * DAY: []}, step=HOUR)
 
 
 # -- exporter ----------------------------------------------------------------------------------
@@ -820,11 +928,36 @@ def test_exemption_holds_until_its_date(tmp_path: Path) -> None:
     check(tmp_path, told, {DAY: [], 2 * DAY - STEP: [], 2 * DAY: [UNUSED]})
 
 
-def test_exemption_holds_for_changes_too(tmp_path: Path) -> None:
-    """A key that is exempt may wake up."""
-    told = exporter() | key(used=[(DAY, -100 * DAY), (DAY, DAY)], exempt_until=9 * DAY)
+@pytest.mark.parametrize(
+    ("told", "alert"),
+    [
+        (key(used=[(DAY, -100 * DAY), (DAY, DAY)], exempt_until=99 * DAY), AWAKENED),
+        (
+            key(
+                used=[(DAY, None), (DAY, DAY)],
+                never_used=[(DAY, 1), (DAY, 0)],
+                exempt_until=99 * DAY,
+            ),
+            FIRST_USE,
+        ),
+    ],
+)
+def test_exemption_is_no_leave_to_be_used(tmp_path: Path, told: Series, alert: str) -> None:
+    """A key that is exempt has no findings, but its use after long silence is told of."""
+    check(tmp_path, exporter() | told, {DAY - STEP: [], DAY: [alert], 2 * DAY - HOUR: [alert]})
 
-    check(tmp_path, told, {DAY: [], DAY + HOUR: []})
+
+@pytest.mark.parametrize(
+    ("service", "region", "alert"),
+    [("s3", "us-east-1", NEW_REGION), ("ec2", "eu-west-1", NEW_SERVICE)],
+)
+def test_exemption_is_no_leave_to_be_used_elsewhere(
+    tmp_path: Path, service: str, region: str, alert: str
+) -> None:
+    """A key that is exempt is told of where it was not used before."""
+    told = exporter() | key(used=0, uses=uses_of(service, region), exempt_until=99 * DAY)
+
+    check(tmp_path, told, {10 * DAY - HOUR: [], 10 * DAY: [alert]}, step=HOUR)
 
 
 def test_exemption_that_is_taken_back_ends_at_once(tmp_path: Path) -> None:

@@ -254,10 +254,11 @@ def _kept(chance: random.Random, user: str) -> Iterator[Key]:
 
 
 def _exempt(chance: random.Random, user: str) -> Iterator[Key]:
-    """A key lies in a safe, and is exempt until a date."""
+    """A key lies in a safe, is exempt until a date, and is used before it once."""
     created = _before(chance, 200 * DAY, 300 * DAY)
     until = BEGIN + chance.randrange(50 * DAY, 300 * DAY)
-    yield _key(user, created, uses=[(created + DAY, "iam", "N/A")], exempt_until=until)
+    uses = [(created + DAY, "iam", "N/A"), (until - 20 * DAY, "iam", "N/A")]
+    yield _key(user, created, uses=uses, exempt_until=until)
 
 
 # -- what is told of it ------------------------------------------------------------------------
@@ -317,16 +318,41 @@ def exposition(company: Company) -> Iterator[str]:
     yield "# EOF\n"
 
 
+KEY = "job, account_id, account, user, access_key_id"
+
+AT_ONCE = {
+    "aws_iam_access_key:last_active_timestamp_seconds:hourly": f"""
+        (
+            last_over_time(((aws_iam_access_key:active:max == 1) * time())[365d:{STEP}s])
+          or
+            aws_iam_access_key:idle_since_timestamp_seconds
+        )
+        and on ({KEY})
+          aws_iam_access_key:active:max
+    """,
+    "aws_iam_access_key:used_in_since_timestamp_seconds:hourly": f"""
+        min_over_time(
+          (
+            group by ({KEY}, service, region) (aws_iam_access_key_last_used_age_seconds) * time()
+          )[365d:{STEP}s]
+        )
+        and on ({KEY})
+          aws_iam_access_key:created_timestamp_seconds:max
+    """,
+}
+"""What the rules that look back on themselves come to, in one expression over the year."""
+
+
 def expressions() -> dict[str, str]:
     """
     Give each alert's expression, made of the exporter's own metrics alone.
 
     What a rule records is put in its place; where a rule looks back on what was recorded, a
-    subquery does.
+    subquery does. Limits are absent, so that the alerts go by those that they hold themselves.
     """
     groups = [g for f in FILES for g in yaml.safe_load(f.read_text(encoding="utf-8"))["groups"]]
     rules = [rule for group in groups for rule in group["rules"]]
-    recorded = {rule["record"]: rule["expr"] for rule in rules if "record" in rule}
+    recorded = {rule["record"]: rule["expr"] for rule in rules if "record" in rule} | AT_ONCE
 
     def expand(expression: str, matchers: str = "") -> str:
         def one(found: re.Match[str]) -> str:
@@ -411,12 +437,6 @@ def _unused_since(days: int) -> State:
     return holds
 
 
-def _is_kept(key: Key, at: int) -> bool:
-    use = key.last_use(at)
-    since = use[0] if use else key.created
-    return key.off is not None and at - key.off > 14 * DAY and at - since > 90 * DAY
-
-
 def states(company: Company) -> dict[str, dict[Subject, list[Span]]]:
     """Give for each alert of hygiene when it truly held, where there was a reading to see it."""
     by_user: dict[tuple[str, str], list[Key]] = {}
@@ -425,11 +445,17 @@ def states(company: Company) -> dict[str, dict[Subject, list[Span]]]:
 
     def is_safe(key: Key, at: int) -> bool:
         use = key.last_use(at)
-        return at - (use[0] if use else key.created) > 30 * DAY and any(
-            (use := other.last_use(at)) is not None and at - use[0] < 7 * DAY
-            for other in by_user[key.account, key.user]
-            if other is not key and other.active(at)
-        )
+        since = use[0] if use else key.created
+        active = (other for other in by_user[key.account, key.user] if other.active(at))
+        uses = [use[0] for use in (other.last_use(at) for other in active) if use is not None]
+        return max(uses, default=since) - since > 30 * DAY
+
+    def is_kept(key: Key, at: int) -> bool:
+        assert key.off is not None
+        use = key.last_use(at)
+        idle_since = use[0] if use else key.created
+        seen = company.next_reading(key.account, key.off)
+        return at - (idle_since if key.off < BEGIN else seen) > 90 * DAY
 
     active: dict[str, State] = {
         "AwsIamAccessKeyUnused": _unused_since(90),
@@ -451,7 +477,7 @@ def states(company: Company) -> dict[str, dict[Subject, list[Span]]]:
                 for name, holds in active.items():
                     if holds(key, at):
                         held[name].append(at)
-            elif _is_kept(key, at):
+            elif is_kept(key, at):
                 held["AwsIamAccessKeyInactiveNotDeleted"].append(at)
         for name, times in held.items():
             seen = [
@@ -490,17 +516,18 @@ def events(company: Company) -> dict[str, dict[Subject, list[Span]]]:
                 continue
             if at - key.uses[number - 1][0] > 90 * DAY:
                 add("AccessKeyAwakened", key.account, key.id, at)
-            month = bisect_left(key.uses, at - 30 * DAY, key=lambda use: use[0])
-            before = key.uses[max(0, min(month, number - 1)) : number]
+            watched = bisect_left(key.uses, BEGIN, key=lambda use: use[0])
+            before = key.uses[max(0, min(watched, number) - 1) : number]
             if at - max(key.uses[0][0], BEGIN) < 8 * DAY:
                 continue
             for name, which in (("AccessKeyNewService", 1), ("AccessKeyNewRegion", 2)):
                 if key.uses[number][which] not in {use[which] for use in before}:
                     add(name, key.account, f"{key.id} {place[which - 1]}", at)
+    # A root user's very first use is not told of if it is learned late.
     for account, times in company.roots.items():
         for at in times:
             seen = company.next_reading(account, at)
-            if seen < at + DAY - STEP:
+            if seen < at + DAY - STEP or at != times[0]:
                 add("RootUsed", account, "password", at)
     return truth
 

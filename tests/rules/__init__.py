@@ -12,10 +12,15 @@ from pathlib import Path
 from tests.servers import find
 
 RULES = Path("deploy/prometheus/rules")
-FILES = [RULES / f"{name}.yaml" for name in ("recording", "hygiene", "security", "exporter")]
+THRESHOLDS = RULES / "thresholds.yaml"
+FILES = [
+    THRESHOLDS,
+    *(RULES / f"{name}.yaml" for name in ("recording", "hygiene", "security", "exporter")),
+]
 
 GROUPS = [
-    *(f"aws-iam-{name}" for name in ("facts", "ages", "changes", "memory")),
+    "aws-iam-thresholds",
+    *(f"aws-iam-{name}" for name in ("facts", "memory", "ages", "changes")),
     *(f"aws-iam-{name}" for name in ("hygiene", "security", "exporter")),
 ]
 
@@ -59,7 +64,7 @@ def exporter(
     """
     job = {**JOB, "instance": instance}
     of = {**job, **account}
-    now: Value = [(STEP, at) for at in range(0, 60 * DAY, STEP)] if success is None else success
+    now: Value = [(STEP, at) for at in range(0, 100 * DAY, STEP)] if success is None else success
     return {
         **series("up", job, up),
         **series("aws_iam_exporter_accounts_configured", job, configured),
@@ -114,12 +119,12 @@ def key(
     return told
 
 
-def gaps(told: Series, start: int, seconds: int) -> Series:
-    """Take all samples away from *start* on."""
+def gaps(told: Series, start: int, seconds: int, end: int = 60 * DAY) -> Series:
+    """Take all samples away from *start* on. What is told ends at *end*."""
     return {
         name: [
             (STEP, None if start <= at < start + seconds else value)
-            for at, value in _samples(value, 60 * DAY)
+            for at, value in _samples(value, end)
         ]
         for name, value in told.items()
     }
@@ -147,6 +152,7 @@ def check(
     ignored: str = "AwsIamAccessKeyNotRotated",
     by: tuple[str, ...] = (),
     step: int = STEP,
+    files: Iterable[Path] = FILES,
 ) -> None:
     """
     Hold which alerts fire at each time of *firing* against the rules.
@@ -157,6 +163,7 @@ def check(
         firing: The names of the alerts. With *by*, a name is followed by the labels' values.
         ignored: An alert not looked at: every key that was not used for long is old.
         step: Between scrapes, and between evaluations. A whole number of STEP.
+        files: The rules.
     """
     end = max(firing)
     labels = ", ".join(("alertname", *by))
@@ -172,7 +179,7 @@ def check(
     ]
     file = folder / "test.yaml"
     world = {
-        "rule_files": [str(path.resolve()) for path in FILES],
+        "rule_files": [str(path.resolve()) for path in files],
         "evaluation_interval": f"{step}s",
         "group_eval_order": GROUPS,
         "tests": [
