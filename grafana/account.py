@@ -18,10 +18,13 @@ from grafana.common import (
 from grafana.panels import (
     ANY_IS_BAD,
     ANY_IS_WORSE,
+    DASHED,
+    TROUBLE,
     Json,
     colored,
     column,
     grid,
+    hidden,
     now,
     row,
     series,
@@ -121,7 +124,8 @@ def counts() -> list[Json]:
     def number(ident: int, title: str, about: str, found: str, *alerts: str) -> Json:
         steps = ANY_IS_BAD if alerts else ((None, "text"),)
         query = now("count", known_count(found))
-        return stat(ident, title, about + FACTS, [query], steps=steps, links=runbooks(*alerts))
+        links = runbooks(*alerts)
+        return stat(ident, title, about + FACTS, [query], width=8, steps=steps, links=links)
 
     users = f"max({q.of(q.USERS, HERE)})"
     active = f"{all_keys(KEYS)} {q.is_active(KEYS)}"
@@ -131,6 +135,7 @@ def counts() -> list[Json]:
             "Users?",
             "IAM users, with or without keys. The filters do not change it." + FACTS,
             [now("count", users)],
+            width=8,
         ),
         number(7, "Active keys?", "Keys that can sign requests.", active),
         number(
@@ -168,6 +173,7 @@ def counts() -> list[Json]:
 
 def keys_of(number: int, title: str, about: str, where: str, *, team: str, **more: object) -> Json:
     """List keys with all that is known of each."""
+    user = hidden("user") if where == q.ONE_USER else USER
     chosen = f"and on ({q.K}) {q.INFO}{{{where}{team}}}"
     exempt = q.per_key(q.EXEMPT, where)
     info = f"group by ({q.K}, status, path, description, tag_team, tag_owner)"
@@ -189,7 +195,7 @@ def keys_of(number: int, title: str, about: str, where: str, *, team: str, **mor
         },
         [
             ACCOUNT_ID,
-            USER,
+            user,
             ACCESS_KEY,
             column("status", "Status", cell="color-text", mappings=words(STATUS), width=80),
             in_days("age", "Age (days)"),
@@ -203,7 +209,7 @@ def keys_of(number: int, title: str, about: str, where: str, *, team: str, **mor
                 "Value #exempt",
                 "Exempt until",
                 unit="dateTimeAsIsoNoDateIfToday",
-                width=160,
+                width=130,
                 noValue="",
                 plain=True,
             ),
@@ -268,7 +274,7 @@ def readings() -> list[Json]:
                 target("interval", f"max({interval})", "interval"),
             ],
             unit="s",
-            overrides=[colored("interval", "text", **{"custom.lineStyle": {"fill": "dash"}})],
+            overrides=[colored("interval", "text", **DASHED), colored("reading", "blue")],
             links=runbooks("AwsIamExporterRefreshSlow"),
         ),
         series(
@@ -288,6 +294,7 @@ def readings() -> list[Json]:
             calcs=["sum"],
             decimals=0,
             none="no failure counted",
+            color=TROUBLE,
             links=runbooks("AwsIamExporterAccountDown"),
         ),
         series(
@@ -305,7 +312,7 @@ def readings() -> list[Json]:
                 target("report", f"time() - max({report})", "age of the report"),
             ],
             overrides=[
-                colored("throttled requests", "orange", **{"custom.drawStyle": "bars"}),
+                colored("throttled requests", "orange", decimals=0, **{"custom.drawStyle": "bars"}),
                 colored(
                     "age of the report",
                     "blue",
@@ -320,9 +327,11 @@ def readings() -> list[Json]:
 
 def account() -> Json:
     states, duration, failures, throttles = readings()
+    numbers = counts()
     panels = grid(
         (4, seen()),
-        (4, counts()),
+        (3, numbers[:3]),
+        (3, numbers[3:]),
         (
             14,
             [

@@ -23,11 +23,12 @@ OVER = ((None, "text"), (30, "text"), (90, "orange"), (365, "red"))
 JOBS = ("job", "instance")
 
 ACCOUNT_ID = hidden("account_id")
-ACCOUNT = column("account", "Account", links=[to_account()], minWidth=90)
-USER = column("user", "User", minWidth=110)
+ACCOUNT = column("account", "Account", links=[to_account()], minWidth=120)
+ID = column("account_id", "Account id", width=125)
+USER = column("user", "User", minWidth=190)
 ACCESS_KEY = column("access_key_id", "Access key", links=[to_key()], width=195)
 TEAM = column("tag_team", "Team", width=90, noValue="")
-SERVICE = column("service", "Service", width=110, noValue="")
+SERVICE = column("service", "Service", width=100, noValue="")
 REGION = column("region", "Region", width=110, noValue="")
 
 
@@ -49,26 +50,42 @@ def firing(
     number: int, where: str, about: str, *, width: int = 12, names: str = "AwsIam.+"
 ) -> Json:
     """Say which of our alerts fire, with the way to their runbooks."""
-    alerts = f'ALERTS{{alertname=~"{names}",alertstate="firing"{where}}}'
+
+    def alerts(more: str = "") -> str:
+        chosen = f'alertname=~"{names}",alertstate="firing"{where}{more}'
+        return f"by (alertname) (ALERTS{{{chosen}}})"
+
     runbook = link("Open the runbook", f"{RUNBOOKS}/{field('alertname')}.md", elsewhere=True)
+    # A number, so that the worst come first, however many others fire.
+    ranks = {"critical": 3, "warning": 2, "info": 1}
+    found = []
+    for name, rank in ranks.items():
+        severe = f',severity="{name}"'
+        found.append(f"{rank} * group {alerts(severe)}")
+    others = ',severity!~"critical|warning|info"'
+    found.append(f"0 * group {alerts(others)}")
     severity = words(
         {
-            "critical": ("critical", "red"),
-            "warning": ("warning", "orange"),
-            "info": ("info", "blue"),
+            "3": ("critical", "red"),
+            "2": ("warning", "orange"),
+            "1": ("info", "blue"),
+            "0": ("other", "text"),
         }
     )
     return table(
         number,
         "Which alerts fire?",
         f"{about} Empty as well where the rules are not loaded. The name leads to the runbook.",
-        {"count": f"count by (alertname, severity) ({alerts})"},
+        {
+            "count": f"count {alerts()}",
+            "severity": " or ".join(found),
+        },
         [
             column("alertname", "Alert", links=[runbook], minWidth=170),
-            column("severity", "Severity", cell="color-text", mappings=severity, width=95),
-            column("Value", "Firing", width=75, plain=True),
+            column("Value #severity", "Severity", cell="color-text", mappings=severity, width=110),
+            column("Value #count", "Firing", width=75, plain=True),
         ],
-        sort="Firing",
+        sort="Severity",
         width=width,
         none="none fires, or the rules are not loaded",
     )

@@ -1,11 +1,17 @@
 """The exporter itself: whether it sees all accounts, and what that costs."""
 
+from typing import Any
+
 from grafana import queries as q
 from grafana import variables as v
-from grafana.common import firing
+from grafana.common import ID, firing
 from grafana.panels import (
+    ANY_IS_WORSE,
+    DASHED,
     NONE_IS_GOOD,
+    TROUBLE,
     Json,
+    by_name,
     colored,
     column,
     grid,
@@ -15,6 +21,7 @@ from grafana.panels import (
     stat,
     table,
     target,
+    thresholds,
 )
 from grafana.places import EXPORTER, dashboard, runbooks, to_account
 
@@ -30,8 +37,8 @@ FAILURES = q.of(f"{OWN}_account_failures_total", HERE)
 INTERVAL = f"max({q.of(f'{OWN}_refresh_interval_seconds', HERE)})"
 CONFIGURED = f"sum(max by (job) ({q.of(f'{OWN}_accounts_configured', HERE)}))"
 RATE = "[$__rate_interval]"
-DASHED = {"custom.lineStyle": {"fill": "dash"}}
 SLOWEST = 10
+ACCOUNT = column("account", "Account", links=[to_account(days=False)], minWidth=100)
 NEVER = {
     "from": 1e9,
     "to": 1e12,
@@ -49,7 +56,7 @@ def headline() -> list[Json]:
     return [
         stat(
             1,
-            "Are exporters up?",
+            "Exporters up?",
             "Targets that answered the latest scrape, of all that Prometheus knows.",
             [
                 now("down", f"count({exporters} == 0) or 0 * count({exporters})", "down"),
@@ -58,28 +65,14 @@ def headline() -> list[Json]:
             name=True,
             wide=True,
             overrides=[
-                {
-                    "matcher": {"id": "byName", "options": "down"},
-                    "properties": [
-                        {
-                            "id": "thresholds",
-                            "value": {
-                                "mode": "absolute",
-                                "steps": [
-                                    {"value": None, "color": "text"},
-                                    {"value": 1, "color": "red"},
-                                ],
-                            },
-                        }
-                    ],
-                },
+                by_name("down", thresholds=thresholds(ANY_IS_WORSE)),
             ],
             none="no target",
             links=runbooks("AwsIamExporterDown"),
         ),
         stat(
             2,
-            "How many accounts can it not see?",
+            "Accounts not seen?",
             "Accounts of which nothing, or not everything, is known; accounts whose latest"
             " reading failed, with older facts; and accounts that are configured, but not told of"
             " at all.",
@@ -88,7 +81,6 @@ def headline() -> list[Json]:
                 now("outdated", q.known(q.outdated(HERE), UP), "not lately"),
                 now("missing", f"{CONFIGURED} - count({q.per_account(q.UP, HERE)})", "missing"),
             ],
-            width=6,
             name=True,
             wide=True,
             steps=NONE_IS_GOOD,
@@ -125,7 +117,6 @@ def headline() -> list[Json]:
                     f"(sum(increase({ERRORS}[1d])) or vector(0)) / sum(increase({REQUESTS}[1d]))",
                 )
             ],
-            width=3,
             unit="percentunit",
             decimals=1,
             steps=((None, "text"), (0.01, "orange"), (0.05, "red")),
@@ -134,7 +125,7 @@ def headline() -> list[Json]:
         stat(
             6,
             "Version?",
-            "The exporter's version, and how many replicas run it.",
+            "The exporter's version: several while replicas differ.",
             [
                 now(
                     "version",
@@ -142,10 +133,9 @@ def headline() -> list[Json]:
                     "{{version}}",
                 )
             ],
-            width=3,
-            name=True,
+            text="name",
             none="no exporter",
-            size=24,
+            size=28,
         ),
     ]
 
@@ -211,8 +201,7 @@ def accounts() -> list[Json]:
             " one that was counted most in the last day.",
             {"since": late, "why": f"({why}) and on ({q.A}) ({late})"},
             [
-                column("account", "Account", links=[to_account(days=False)], minWidth=120),
-                column("account_id", "Account id", width=125),
+                ACCOUNT,
                 column(
                     "Value #since",
                     "Since last success",
@@ -222,10 +211,11 @@ def accounts() -> list[Json]:
                     steps=((None, "text"), (3600, "orange"), (86400, "red")),
                     # No success yet is told as a success in 1970.
                     mappings=[{"type": "range", "options": NEVER}],
-                    width=160,
+                    width=165,
                     plain=True,
                 ),
                 column("reason", "Reason", width=130, noValue=""),
+                ID,
             ],
             sort="Since last success",
             width=12,
@@ -243,10 +233,10 @@ def accounts() -> list[Json]:
                 "throttled": f"sum by ({q.A}) (increase({THROTTLES}[1d])) and on ({q.A}) {slow}",
             },
             [
-                column("account", "Account", links=[to_account(days=False)], minWidth=120),
-                column("account_id", "Account id", width=125),
+                ACCOUNT,
                 column("Value #took", "Reading took", unit="s", decimals=1, width=130, plain=True),
                 column("Value #throttled", "Throttled", decimals=0, width=110, plain=True),
+                ID,
             ],
             sort="Reading took",
             width=12,
@@ -298,6 +288,7 @@ def calls() -> list[Json]:
             unit="reqps",
             calcs=["mean"],
             none="no failed request",
+            color=TROUBLE,
             links=runbooks("AwsIamExporterApiErrors"),
         ),
         series(
@@ -332,6 +323,7 @@ def calls() -> list[Json]:
             unit="reqps",
             calcs=["mean"],
             none="no throttled request",
+            color=TROUBLE,
             links=runbooks("AwsIamExporterThrottled"),
         ),
         series(
@@ -351,89 +343,50 @@ def calls() -> list[Json]:
 
 
 def cost() -> list[Json]:
-    def each(name: str, rate: bool = False) -> str:
-        selected = f"{name}{{{HERE}}}"
-        return f"max by (instance) ({f'rate({selected}{RATE})' if rate else selected})"
+    def each(
+        number: int, title: str, about: str, found: str, unit: str, width: int = 6, **more: Any
+    ) -> Json:
+        """Draw a line for each replica."""
+        shown = target("replica", found, "{{instance}}", **more.pop("asked", {}))
+        return series(number, title, about, [shown], unit=unit, width=width, **more)
 
+    def of(name: str) -> str:
+        return f"max by (instance) ({name}{{{HERE}}})"
+
+    cpu = f"max by (instance) (rate(process_cpu_seconds_total{{{HERE}}}{RATE}))"
+    files = f"max by (instance) (process_open_fds{{{HERE}}} / process_max_fds{{{HERE}}})"
+    scrape = "As Prometheus measured it. It must stay well below the scrape's timeout (10 s)."
+    full = ((None, "text"), (0.8, "red"))
+    since = "Time since the process began: a fall to nothing is a restart."
+    age = f"time() - {of('process_start_time_seconds')}"
+    share = "Open file descriptors, as a share of what the process may open."
+    size, memory = of("scrape_samples_scraped"), of("process_resident_memory_bytes")
+    late = ((None, "text"), (10, "red"))
     return [
-        series(
-            30,
-            "How long does a scrape take?",
-            "As Prometheus measured it. It must stay well below the scrape's timeout (10 s).",
-            [target("seconds", each("scrape_duration_seconds"), "{{instance}}")],
-            width=6,
-            unit="s",
-            steps=((None, "text"), (10, "red")),
-        ),
-        series(
-            31,
-            "How large is a scrape?",
-            "Samples on the exporter's page.",
-            [target("samples", each("scrape_samples_scraped"), "{{instance}}")],
-            width=6,
-            unit="short",
-        ),
-        series(
-            32,
-            "How much memory does it use?",
-            "Resident memory of the process.",
-            [target("bytes", each("process_resident_memory_bytes"), "{{instance}}")],
-            width=6,
-            unit="bytes",
-        ),
-        series(
+        each(30, "Scrape time?", scrape, of("scrape_duration_seconds"), "s", steps=late),
+        each(31, "Scrape size?", "Samples on the exporter's page.", size, "short"),
+        each(32, "Memory?", "Resident memory of the process.", memory, "bytes"),
+        each(
             33,
-            "How much processor does it use?",
+            "Processor?",
             "Share of one processor.",
-            [
-                target(
-                    "cpu",
-                    each("process_cpu_seconds_total", rate=True),
-                    "{{instance}}",
-                    interval="1m",
-                )
-            ],
-            width=6,
-            unit="percentunit",
+            cpu,
+            "percentunit",
+            asked={"interval": "1m"},
         ),
-        series(
-            34,
-            "Does it run out of files?",
-            "Open file descriptors, as a share of what the process may open.",
-            [
-                target(
-                    "files",
-                    f"max by (instance) (process_open_fds{{{HERE}}} / process_max_fds{{{HERE}}})",
-                    "{{instance}}",
-                )
-            ],
-            width=12,
-            unit="percentunit",
-            steps=((None, "text"), (0.8, "red")),
-        ),
-        series(
-            35,
-            "Did it restart?",
-            "Time since the process began: a fall to nothing is a restart.",
-            [
-                target(
-                    "age",
-                    f"time() - max by (instance) (process_start_time_seconds{{{HERE}}})",
-                    "{{instance}}",
-                )
-            ],
-            width=12,
-            unit="s",
-        ),
+        each(34, "Does it run out of files?", share, files, "percentunit", 12, steps=full),
+        each(35, "Did it restart?", since, age, "s", 12),
     ]
 
 
 def exporter() -> Json:
+    top = [{**panel, "gridPos": {"w": 8}} for panel in headline()]
     overview = accounts()
     asked = calls()
     spent = cost()
     panels = grid(
-        (5, headline()),
+        (4, top[:3]),
+        (4, top[3:]),
         (8, overview[:3]),
         (8, overview[3:]),
         row(100, "What it asks of AWS"),

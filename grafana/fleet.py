@@ -6,6 +6,7 @@ from grafana.common import (
     ACCESS_KEY,
     ACCOUNT,
     ACCOUNT_ID,
+    ID,
     REGION,
     SERVICE,
     TEAM,
@@ -198,8 +199,8 @@ def blind_accounts() -> Json:
             f" and on ({q.A}) ({down})",
         },
         [
-            column("account", "Account", links=[to_account()], minWidth=120),
-            column("account_id", "Account id", width=125),
+            ACCOUNT,
+            ID,
             column("Value #state", "State", cell="color-text", mappings=state, width=150),
             column("reason", "Reason", width=130, noValue=""),
             column(
@@ -265,47 +266,52 @@ def trend() -> list[Json]:
 
 
 def worst_accounts() -> Json:
+    none = f"0 * max by ({q.A}) ({q.recorded('accounts_seen', HERE)})"
+
     def each(name: str, more: str = "") -> str:
-        return f"sum by ({q.A}) ({q.recorded(name, f'{HERE},{q.TEAM}{more}')})"
+        """Count by account: 0 where it is seen, nothing where it is not."""
+        return f"(sum by ({q.A}) ({q.recorded(name, f'{HERE},{q.TEAM}{more}')}) or {none})"
+
+    findings = {
+        "unused": each("access_keys_unused", ',days="$unused_days"'),
+        "never": each("access_keys_never_used", ',days="$never_used_days"'),
+        "unrotated": each("access_keys_old", ',days="$rotate_days"'),
+    }
 
     state = words({"0": ("not seen", "red"), "1": ("not lately", "orange"), "2": ("seen", "text")})
     seen = f"{q.per_account(q.KEYS, HERE)} >= bool 0"
     up = q.per_account(q.UP, HERE)
-    total = {
-        "mode": "reduceRow",
-        "alias": "Findings",
-        "reduce": {
-            "reducer": "sum",
-            "include": [f"Value #{ref}" for ref in ("unused", "never", "unrotated")],
-        },
+    number = {
+        "cell": "color-text",
+        "steps": ANY_IS_BAD,
+        "width": 110,
+        "noValue": "?",
+        "plain": True,
     }
-    number = {"cell": "color-text", "steps": ANY_IS_BAD, "width": 110, "noValue": "", "plain": True}
     return table(
         30,
         "Which accounts are worst?",
-        "All accounts, those with most findings first. A key can be several findings. An account"
-        " that is not seen has none, which says nothing: look at its state.",
+        "All accounts, those with most findings first. A key can be several findings. ?: not known;"
+        " the state says why.",
         {
             "state": f"({up} + on ({q.A}) ({seen})) or ({up})",
             "keys": each("access_keys_active"),
-            "unused": each("access_keys_unused", ',days="$unused_days"'),
-            "never": each("access_keys_never_used", ',days="$never_used_days"'),
-            "unrotated": each("access_keys_old", ',days="$rotate_days"'),
+            "findings": " + ".join(findings.values()),
+            **findings,
             "root": q.per_account(ROOT, HERE),
         },
         [
-            column("account", "Account", links=[to_account()], minWidth=140),
-            column("account_id", "Account id", width=125),
+            ACCOUNT,
+            ID,
             column("Value #state", "State", cell="color-text", mappings=state, width=95),
-            column("Findings", "Findings", width=105, plain=True),
+            column("Value #findings", "Findings", width=105, noValue="?", plain=True),
             column("Value #unused", "Unused", **number),
             column("Value #never", "Never used", **number),
             column("Value #unrotated", "Not rotated", **number),
-            column("Value #root", "Root keys", **{**number, "steps": ANY_IS_WORSE, "noValue": "?"}),
+            column("Value #root", "Root keys", **{**number, "steps": ANY_IS_WORSE}),
             column("Value #keys", "Active keys", width=110, noValue="?", plain=True),
         ],
         sort="Findings",
-        extra=[{"id": "calculateField", "options": total}],
         drop=("job",),
         pages=True,
     )
@@ -342,6 +348,9 @@ def deletable() -> Json:
     )
 
 
+NARROW_ACCOUNT = column("account", "Account", links=[to_account()], width=115)
+
+
 def lists() -> list[Json]:
     # In this family the labels tell the service and region. Two replicas can differ, but only
     # about keys that were used just now.
@@ -358,7 +367,7 @@ def lists() -> list[Json]:
             {"idle": most_idle},
             [
                 ACCOUNT_ID,
-                ACCOUNT,
+                NARROW_ACCOUNT,
                 USER,
                 in_days(None, "Idle (days)"),
                 ACCESS_KEY,
@@ -366,7 +375,7 @@ def lists() -> list[Json]:
                 REGION,
             ],
             sort="Idle (days)",
-            width=12,
+            width=13,
             drop=("job",),
             links=runbooks("AwsIamAccessKeyUnused"),
         ),
@@ -377,13 +386,13 @@ def lists() -> list[Json]:
             {"age": oldest},
             [
                 ACCOUNT_ID,
-                ACCOUNT,
+                NARROW_ACCOUNT,
                 USER,
                 in_days(None, "Age (days)"),
                 ACCESS_KEY,
             ],
             sort="Age (days)",
-            width=12,
+            width=11,
             drop=("job",),
             links=runbooks("AwsIamAccessKeyNotRotated"),
         ),
@@ -455,6 +464,7 @@ def distributions() -> list[Json]:
 
 
 def fleet() -> Json:
+    spreads = distributions()
     panels = grid(
         (4, headline()[:3]),
         (4, headline()[3:]),
@@ -467,7 +477,8 @@ def fleet() -> Json:
         (7, [deletable()]),
         (11, lists()),
         row(102, "How it is spread"),
-        (9, distributions()),
+        (7, spreads[:2]),
+        (9, spreads[2:]),
     )
     variables = [v.DATASOURCE, v.JOBS, v.ACCOUNTS, v.TEAMS, *v.THRESHOLDS]
     return dashboard(

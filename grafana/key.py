@@ -5,6 +5,7 @@ from grafana import variables as v
 from grafana.account import USE, keys_of
 from grafana.common import firing
 from grafana.panels import (
+    DASHED,
     Json,
     colored,
     grid,
@@ -155,7 +156,7 @@ def facts() -> list[Json]:
 def life() -> list[Json]:
     used = q.of(q.LAST_USED, HERE)
     limits = [
-        colored("unused after", "orange", **{"custom.lineStyle": {"fill": "dash"}}),
+        colored("unused after", "orange", **DASHED),
         colored("idle", "blue"),
     ]
     by_service = f"group by (service) ({q.of(q.AGE, HERE)})"
@@ -268,8 +269,8 @@ def key() -> Json:
         v.DATASOURCE,
         v.JOBS,
         v.ACCOUNT,
-        v.USER,
         v.KEY,
+        v.USER,
         *v.THRESHOLDS,
         {
             **v.asked(

@@ -11,6 +11,12 @@ SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 WRITTEN_FOR = "13.2.2"
 """Without a version, Grafana takes a panel for one of version 6."""
 
+TROUBLE = {"mode": "shades", "fixedColor": "orange"}
+"""The palette begins with green, which no failure should be."""
+
+DASHED = {"custom.lineStyle": {"fill": "dash"}, "custom.fillOpacity": 0}
+"""How a limit is drawn."""
+
 NEUTRAL: Steps = ((None, "text"),)
 ANY_IS_BAD: Steps = ((None, "text"), (1, "orange"))
 ANY_IS_WORSE: Steps = ((None, "text"), (1, "red"))
@@ -41,7 +47,6 @@ def panel(
     title: str,
     about: str,
     targets: Sequence[Json],
-    *,
     width: int,
     defaults: Json,
     options: Json,
@@ -121,11 +126,11 @@ def stat(
         title,
         about,
         targets,
-        width=width,
-        defaults=defaults,
-        options=options,
-        overrides=more.get("overrides", ()),
-        links=links,
+        width,
+        defaults,
+        options,
+        more.get("overrides", ()),
+        links,
     )
 
 
@@ -147,7 +152,7 @@ def series(
 
     Args:
         more: ``stack``, ``bars``, ``lines`` (the steps are drawn), ``calcs`` (of the legend),
-            ``none``, ``decimals``, ``highest`` (what the axis shows at least), ``axis``.
+            ``none``, ``decimals``, ``highest`` (what the axis shows at least), ``axis``, ``color``.
     """
     custom = {
         "drawStyle": "bars" if more.get("bars") else "line",
@@ -165,7 +170,7 @@ def series(
         "unit": unit,
         "min": 0,
         "noValue": more.get("none", "no data"),
-        "color": {"mode": "palette-classic"},
+        "color": more.get("color", {"mode": "palette-classic"}),
         "thresholds": thresholds(steps),
         "custom": custom,
         **({"decimals": more["decimals"]} if "decimals" in more else {}),
@@ -178,16 +183,7 @@ def series(
     }
     options = {"legend": legend, "tooltip": {"mode": "multi", "sort": "desc"}}
     return panel(
-        "timeseries",
-        number,
-        title,
-        about,
-        targets,
-        width=width,
-        defaults=defaults,
-        options=options,
-        overrides=overrides,
-        links=links,
+        "timeseries", number, title, about, targets, width, defaults, options, overrides, links
     )
 
 
@@ -197,7 +193,7 @@ def bars(
     about: str,
     targets: Sequence[Json],
     *,
-    width: int = 6,
+    width: int = 12,
     overrides: Sequence[Json] = (),
     data_links: Sequence[Json] = (),
 ) -> Json:
@@ -208,10 +204,10 @@ def bars(
         "valueMode": "text",
         "namePlacement": "left",
         "showUnfilled": True,
-        "sizing": "auto",
+        "sizing": "manual",
         "minVizHeight": 16,
-        "maxVizHeight": 32,
-        "text": {"titleSize": 13, "valueSize": 15},
+        "maxVizHeight": 24,
+        "text": {"valueSize": 15},
         "reduceOptions": {"calcs": ["lastNotNull"], "fields": ""},
     }
     defaults = {
@@ -222,17 +218,7 @@ def bars(
         "thresholds": thresholds(NEUTRAL),
         "links": list(data_links),
     }
-    return panel(
-        "bargauge",
-        number,
-        title,
-        about,
-        targets,
-        width=width,
-        defaults=defaults,
-        options=options,
-        overrides=overrides,
-    )
+    return panel("bargauge", number, title, about, targets, width, defaults, options, overrides)
 
 
 def timeline(
@@ -263,28 +249,12 @@ def timeline(
         "mappings": list(mappings),
         "custom": {"lineWidth": 0, "fillOpacity": 80},
     }
-    return panel(
-        "state-timeline",
-        number,
-        title,
-        about,
-        targets,
-        width=width,
-        defaults=defaults,
-        options=options,
-    )
+    return panel("state-timeline", number, title, about, targets, width, defaults, options)
 
 
 def text(number: int, title: str, about: str, content: str, *, width: int = 12) -> Json:
     made = panel(
-        "text",
-        number,
-        title,
-        about,
-        (),
-        width=width,
-        defaults={},
-        options={"mode": "markdown", "content": content},
+        "text", number, title, about, (), width, {}, {"mode": "markdown", "content": content}
     )
     return {key: value for key, value in made.items() if key not in ("targets", "datasource")}
 
@@ -330,7 +300,6 @@ def table(
     sort: str,
     width: int = 24,
     none: str = "none",
-    extra: Sequence[Json] = (),
     drop: Iterable[str] = (),
     links: Sequence[Json] = (),
     pages: bool = False,
@@ -341,7 +310,6 @@ def table(
     Args:
         queries: By refId. Their columns are called ``Value #refId``, or ``Value`` if there is one.
         sort: The title of the column to begin with; descending unless it ends in ``^``.
-        extra: Transformations between joining the queries and naming the columns.
         drop: Fields besides Time that are not shown.
     """
     targets = [now(ref, expr, format="table") for ref, expr in queries.items()]
@@ -373,20 +341,9 @@ def table(
         "enablePagination": pages,
         "sortBy": [{"displayName": sort.rstrip("^"), "desc": not sort.endswith("^")}],
     }
-    made = panel(
-        "table",
-        number,
-        title,
-        about,
-        targets,
-        width=width,
-        defaults=defaults,
-        options=options,
-        overrides=overrides,
-        links=links,
-    )
+    made = panel("table", number, title, about, targets, width, defaults, options, overrides, links)
     join = [{"id": "merge", "options": {}}] if len(queries) > 1 else []
-    return {**made, "transformations": [*join, *extra, {"id": "organize", "options": organize}]}
+    return {**made, "transformations": [*join, {"id": "organize", "options": organize}]}
 
 
 def by_name(name: str, **properties: Any) -> Json:

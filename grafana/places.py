@@ -8,6 +8,7 @@ FLEET = "aws-iam-keys-fleet"
 ACCOUNT = "aws-iam-keys-account"
 KEY = "aws-iam-keys-key"
 EXPORTER = "aws-iam-keys-exporter"
+BOARDS = {FLEET: "Fleet", ACCOUNT: "Account", KEY: "Key and user", EXPORTER: "Exporter"}
 
 REPOSITORY = "https://github.com/aws-iam-key-exporter/aws-iam-key-exporter"
 RUNBOOKS = f"{REPOSITORY}/blob/main/deploy/prometheus/runbooks"
@@ -26,8 +27,9 @@ def to_account(*, days: bool = True, account: str = field("account_id")) -> Json
     return link("Open the account", f"/d/{ACCOUNT}?{kept}&var-account_id={account}")
 
 
-def to_key(*, account: str = field("account_id"), user: str = field("user")) -> Json:
-    subject = f"var-account_id={account}&var-user={user}&var-access_key_id={field('access_key_id')}"
+def to_key() -> Json:
+    """Name the key alone: Grafana decodes links, and the `+` of a user's name would be a space."""
+    subject = f"var-account_id={field('account_id')}&var-access_key_id={field('access_key_id')}"
     return link("Open the key", f"/d/{KEY}?{KEPT}{DAYS}&{subject}")
 
 
@@ -43,6 +45,44 @@ def runbooks(*alerts: str) -> list[Json]:
     return [runbook(alert) for alert in alerts]
 
 
+def heading(uid: str) -> list[Json]:
+    """
+    Lead from the head of a dashboard to the others.
+
+    Not with all variables: one dashboard's "all accounts" is no account of another.
+    """
+    links = []
+    for other, title in BOARDS.items():
+        if other == uid:
+            continue
+        kept = "${datasource:queryparam}&${job:queryparam}"
+        if EXPORTER not in (uid, other):
+            kept += DAYS
+        if {uid, other} == {ACCOUNT, KEY}:
+            kept += "&${account_id:queryparam}"
+        links.append(_head_link(title, f"/d/{other}?{kept}", "dashboard"))
+    runbooks = f"{REPOSITORY}/tree/main/deploy/prometheus/runbooks"
+    tooltip = "What to do about each alert"
+    return [*links, _head_link("Runbooks", runbooks, "doc", tooltip, elsewhere=True)]
+
+
+def _head_link(
+    title: str, url: str, icon: str, tooltip: str = "", *, elsewhere: bool = False
+) -> Json:
+    return {
+        "title": title,
+        "type": "link",
+        "url": url,
+        "icon": icon,
+        "targetBlank": elsewhere,
+        "asDropdown": False,
+        "includeVars": False,
+        "keepTime": not elsewhere,
+        "tags": [],
+        "tooltip": tooltip,
+    }
+
+
 def dashboard(
     uid: str,
     title: str,
@@ -53,30 +93,6 @@ def dashboard(
     start: str,
     refresh: str = "5m",
 ) -> Json:
-    others = {
-        "title": "AWS IAM keys",
-        "type": "dashboards",
-        "tags": [TAG],
-        "asDropdown": True,
-        "includeVars": True,
-        "keepTime": True,
-        "targetBlank": False,
-        "icon": "external link",
-        "tooltip": "",
-        "url": "",
-    }
-    manual = {
-        "title": "Runbooks",
-        "type": "link",
-        "url": f"{REPOSITORY}/tree/main/deploy/prometheus/runbooks",
-        "icon": "doc",
-        "targetBlank": True,
-        "asDropdown": False,
-        "includeVars": False,
-        "keepTime": False,
-        "tags": [],
-        "tooltip": "What to do about each alert",
-    }
     return {
         "id": None,
         "uid": uid,
@@ -90,7 +106,7 @@ def dashboard(
         "refresh": refresh,
         "time": {"from": start, "to": "now"},
         "annotations": {"list": []},
-        "links": [others, manual],
+        "links": heading(uid),
         "templating": {"list": list(variables)},
         "panels": list(panels),
     }

@@ -83,10 +83,9 @@ TEAMS = several(
 
 OF_ACCOUNT = 'aws_iam_access_key_created_timestamp_seconds{job=~"$job",account_id="$account_id"'
 USERS = several(asked("user", "User", f"label_values({OF_ACCOUNT}}}, user)"), ".*")
-USER = asked("user", "User", f"label_values({OF_ACCOUNT}}}, user)")
-KEY = asked(
-    "access_key_id", "Access key", f'label_values({OF_ACCOUNT},user="$user"}}, access_key_id)'
-)
+# The key tells its user, whom links need not name then. Alerts name both.
+KEY = asked("access_key_id", "Access key", f"label_values({OF_ACCOUNT}}}, access_key_id)")
+USER = asked("user", "User", f'label_values({OF_ACCOUNT},access_key_id="$access_key_id"}}, user)')
 
 # The recording rules count by these.
 THRESHOLDS = [

@@ -7,7 +7,7 @@ import subprocess
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -352,13 +352,14 @@ UNITS = {
 }
 
 
-def filled(text: str, name: str) -> str:
+def filled(text: str, name: str, chosen: Mapping[str, str] | None = None) -> str:
     """Put values in the place of a dashboard's variables, as Grafana does."""
     values = dict(CHOSEN)
     if name in ("fleet", "account"):
         values |= {"user": ".*"}
     if name == "fleet":
         values |= {"account_id": ".*"}
+    values |= chosen or {}
     return re.sub(r"\$(?:(\w+)|\{(\w+)(?::\w+)?\})", lambda hit: values[hit[1] or hit[2]], text)
 
 
@@ -550,13 +551,59 @@ class TestReferences:
                     assert field_ in organize["indexByName"], f"{name}: {panel['title']}"
                     assert field_ not in organize["excludeByName"]
 
-    def test_alerts_lead_here(self) -> None:
-        """The variables that alerts set by their links exist."""
-        own = {name: {v["name"] for v in BOARDS[name]["templating"]["list"]} for name in BOARDS}
+    def test_links_survive_decoding(self) -> None:
+        """
+        No link carries a user's name.
 
-        assert {"job", "account_id", "user", "access_key_id"} <= own["key"]
-        assert {"job", "account_id"} <= own["account"]
-        assert {"job"} <= own["exporter"]
+        Grafana decodes a link once more than it is encoded: margaret+aws would be margaret aws.
+        """
+        for name, board in BOARDS.items():
+            for url in re.findall(r'"url": "(/d/[^"]+)"', json.dumps(board)):
+                fields = set(re.findall(r"__data\.fields\.(\w+)", url))
+                assert fields <= {"account_id", "access_key_id"}, f"{name}: {url}"
+                assert not re.search(r"var-user=|\{user\b", url), f"{name}: {url}"
+
+    def test_all_accounts_are_no_account(self) -> None:
+        """Links set a variable of one value from one of one value: never from "all"."""
+        single = {
+            board["uid"]: {
+                variable["name"]
+                for variable in board["templating"]["list"]
+                if variable["type"] == "query" and not variable.get("includeAll")
+            }
+            for board in BOARDS.values()
+        }
+        for name, board in BOARDS.items():
+            assert not any(link["includeVars"] for link in board["links"]), name
+            for url in re.findall(r'"url": "(/d/[^"]+)"', json.dumps(board)):
+                uid, _, query = url.removeprefix("/d/").partition("?")
+                kept = set(re.findall(r"\$\{(\w+):queryparam\}", query))
+                assert kept & single[uid] <= single[board["uid"]], f"{name}: {url}"
+
+    def test_heads_lead_to_the_others(self) -> None:
+        """From the head of each dashboard, links lead to the other three, with the time."""
+        for name, board in BOARDS.items():
+            boards = [link for link in board["links"] if link["url"].startswith("/d/")]
+            found = {re.split(r"[/?]", link["url"])[2] for link in boards}
+            assert found == {other["uid"] for other in BOARDS.values()} - {board["uid"]}, name
+            assert all(link["keepTime"] and link["type"] == "link" for link in boards), name
+
+    def test_alerts_lead_here(self) -> None:
+        """The dashboards and variables of the alerts' links exist."""
+        own = {
+            board["uid"]: {variable["name"] for variable in board["templating"]["list"]}
+            for board in BOARDS.values()
+        }
+        found = set()
+        for file in RULES.glob("*.yaml"):
+            for uid, query in re.findall(r"/d/([\w-]+)(\S*(?: \S+)*)", file.read_text()):
+                names = set(re.findall(r"var-(\w+)=", query))
+                assert names <= own[uid], f"{file.name}: {uid} {names}"
+                found.add((uid, *sorted(names)))
+
+        assert ("aws-iam-keys-key", "access_key_id", "account_id", "user") in found
+        assert ("aws-iam-keys-account", "account_id") in found
+        assert ("aws-iam-keys-exporter",) in found
 
 
 class TestCompose:
@@ -734,6 +781,38 @@ class TestAnswers:
 
         assert ("pipelines", demo.PIPELINES) in found
         assert ("no-role", demo.CLOSED) in found
+
+    def test_key_tells_its_user(self, answering: Asked) -> None:
+        """A link names account and key; the user that is chosen then is the key's."""
+        variables = BOARDS["key"]["templating"]["list"]
+        order = [variable["name"] for variable in variables]
+        assert order.index("account_id") < order.index("access_key_id") < order.index("user")
+        (query,) = (v["query"]["query"] for v in variables if v["name"] == "user")
+        users = set()
+        for labels in self.keys(answering):
+            assert answering.values(filled(query, "key", labels)) == [labels["user"]]
+            users.add(labels["user"])
+
+        assert "margaret+aws@example.com" in users
+
+    def keys(self, answering: Asked, family: str = "info") -> list[dict[str, str]]:
+        names = "account_id, user, access_key_id"
+        found = answering.query(f"group by ({names}) (aws_iam_access_key_{family})")
+        return [result["metric"] for result in found]
+
+    def test_silent_queries_speak_of_others(self, answering: Asked) -> None:
+        """What is silent about the chosen subject has an answer about one that has the fact."""
+        (exempt,) = self.keys(answering, "exempt_until_timestamp_seconds")
+        others = {
+            "exempt": exempt,
+            "password": {"account_id": demo.PEOPLE, "user": "ada"},
+            "failures": {"account_id": demo.CLOSED},
+        }
+        for name, panel, target in targets():
+            subject = others.get(target["refId"])
+            if subject and (name, panel["id"], target["refId"]) in SILENT:
+                expr = filled(target["expr"], name, subject)
+                assert answering.query(expr, instant=target["instant"]), panel["title"]
 
     @pytest.mark.parametrize(
         ("number", "ref", "expected"),
