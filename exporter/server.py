@@ -14,7 +14,7 @@ from typing import Any
 from tornado.httpserver import HTTPServer
 from tornado.log import access_log
 from tornado.netutil import bind_sockets
-from tornado.web import Application, RequestHandler
+from tornado.web import Application, HTTPError, RequestHandler
 
 SCRAPES = 2
 """So many scrapes are rendered at once; more wait. Probes and pages never do."""
@@ -133,7 +133,7 @@ class Handler(RequestHandler):
         await self.get()
 
     async def get(self) -> None:
-        raise NotImplementedError
+        raise HTTPError(405)
 
     def text(self, text: str, status: int = 200) -> None:
         self.set_status(status)
