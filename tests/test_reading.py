@@ -1193,6 +1193,26 @@ class TestVanishing:
         assert read.uses == {new.id: NEVER}
 
 
+class TestRenaming:
+    def test_facts_follow_the_key(
+        self, aws: FakeAws, prod: fake_aws.Account, clock: Clock, reads: Reads
+    ) -> None:
+        """What is known of a key stays when its user is renamed, even if it cannot be asked."""
+        key = a_key(prod)
+        key.use()
+        read = reads(guide=Guide.OFF)
+        read()
+        before = read.uses[key.id]
+        key.user.rename("somebody-else")
+        aws.fault(Fault(operation="GetAccessKeyLastUsed", code="AccessDenied", message="no"))
+        clock.advance(minutes=15)
+        read()
+
+        assert [(known.user, known.last_use) for known in read.latest.keys] == [
+            ("somebody-else", before)
+        ]
+
+
 class TestManyFailuresAtOnce:
     """
     User 3's list is denied, key 5 throttled to the end, key 7 and user 9 were deleted meanwhile.

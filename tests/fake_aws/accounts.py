@@ -134,6 +134,18 @@ class Account:
     def find_user(self, name: str) -> User | None:
         return self._by_lower.get(name.lower())
 
+    def rename(self, user: User, name: str) -> None:
+        with self.world.lock:
+            if name.lower() in self._by_lower:
+                msg = f"the name is taken, whatever its case: {name}"
+                raise ValueError(msg)
+            lower = user.name.lower()
+            del self.users[user.name], self._by_lower[lower]
+            del self._sorted_names[bisect_left(self._sorted_names, lower)]
+            user.name = name
+            self.users[name] = self._by_lower[name.lower()] = user
+            insort(self._sorted_names, name.lower())
+
     def forget(self, user: User) -> None:
         with self.world.lock:
             if user.deleted:

@@ -161,6 +161,10 @@ class User:
             raise ValueError(msg)
         self.path = path
 
+    def rename(self, name: str) -> None:
+        """Change the name, and with it the ARN, but nothing else."""
+        self.account.rename(self, name)
+
     def delete(self) -> None:
         """Delete the user along with its keys."""
         self.account.forget(self)
@@ -177,6 +181,9 @@ class Root(User):
 
     def move(self, path: str) -> None:
         raise TypeError("the root user has no path")
+
+    def rename(self, name: str) -> None:
+        raise TypeError("the root user has no other name")
 
     def delete(self) -> None:
         raise TypeError("the root user cannot be deleted")
