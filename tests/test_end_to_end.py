@@ -42,7 +42,9 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         configuration = yaml.safe_load(SCRAPING.read_text())
         (job,) = configuration["scrape_configs"]
         job |= {"scrape_interval": "1s", "scrape_timeout": "1s"}
-        job["static_configs"][0]["targets"] = [running.address]
+        # Target labels as the Prometheus Operator and others set them, to get in the way.
+        labels = {"service": "monitoring", "region": "here"}
+        job["static_configs"] = [{"targets": [running.address], "labels": labels}]
         configuration.pop("rule_files", None)
         configuration.pop("alerting", None)
         folder = tmp_path_factory.mktemp("prometheus")
