@@ -94,15 +94,20 @@ def test_an_account_is_on_the_page_before_it_is_read() -> None:
 
 
 def test_an_account_never_overlaps_itself() -> None:
-    """While an account is being read, its turns pass."""
+    """While an account is being read its turns pass, although there are threads to take them."""
     source = FakeSource()
     source.hold.clear()
+    held = source.read
 
+    def read(account: Account, before: Reading) -> Reading:
+        return held(account, before) if account is PROD else source.whole(account, before)
+
+    source.read = read  # type: ignore[method-assign]
     with refreshing(source, PROD, TEST, interval=0.01, workers=8):
-        time.sleep(0.1)
-        begun = [source.began.count(account) for account in (PROD, TEST)]
+        time.sleep(0.2)
+        begun = source.began.count(PROD)
 
-    assert (begun, source.overlapped) == ([1, 1], False)
+    assert (begun, source.overlapped) == (1, False)
 
 
 def test_a_slow_account_delays_nobody() -> None:
