@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from exporter.model import AccessKey, Account, User, end_of
+from exporter.model import AccessKey, Account, User, parse_expiry
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class Exemptions:
         told = dict(user.tags).get(self._tag) if self._tag else None
         if told is not None:
             try:
-                ends.append(end_of(told.strip()))
+                ends.append(parse_expiry(told.strip()))
             except ValueError:
                 self._report(account, user, told)
         return max(ends, default=None)

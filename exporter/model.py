@@ -87,7 +87,7 @@ class LastUse:
 Use = LastUse | Literal[NoUse.NEVER, NoUse.UNKNOWN]
 
 
-def later(before: Use, after: Use) -> Use:
+def latest(before: Use, after: Use) -> Use:
     """
     Choose between two answers about one key: a known last use never goes backwards.
 
@@ -157,7 +157,7 @@ class User:
     relist: bool = False
     in_report: bool = False
 
-    def is_same(self, other: "User") -> bool:
+    def is_same_user(self, other: "User") -> bool:
         """Tell a user from a later one of the same name."""
         known = self.id and other.id
         return self.created == other.created and (not known or self.id == other.id)
@@ -206,7 +206,7 @@ class Root:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class ReportState:
     """
     How it stands with an account's credential report.
 
@@ -222,7 +222,7 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class AccountSnapshot:
     """
     What we know of one account, and how the latest attempt to read it went.
 
@@ -232,7 +232,7 @@ class Reading:
         listed_at: When the users were listed last. None: not yet.
         tags_at: When the users' tags were read last. None: not yet, or not asked for.
         read_at: When the latest reading that succeeded whole began. None: not yet.
-        tried_at: When the latest reading ended, well or not. None: not yet.
+        finished_at: When the latest reading ended, well or not. None: not yet.
         failure: Why the latest reading did not succeed whole. None: it did, or there was none yet.
         error: The same in a sentence, for people.
         seconds: How long the latest reading took.
@@ -244,11 +244,11 @@ class Reading:
     users: tuple[User, ...] = ()
     keys: tuple[AccessKey, ...] = ()
     root: Root | None = None
-    report: Report | None = None
+    report: ReportState | None = None
     listed_at: datetime | None = None
     tags_at: datetime | None = None
     read_at: datetime | None = None
-    tried_at: datetime | None = None
+    finished_at: datetime | None = None
     failure: Reason | None = None
     error: str = ""
     seconds: float = 0.0
@@ -270,12 +270,12 @@ class Reading:
         """How many keys there are whose last use could not be learned."""
         return sum(key.last_use is UNKNOWN for key in self.keys)
 
-    def failed(self, error: ReadError) -> "Reading":
+    def failed(self, error: ReadError) -> "AccountSnapshot":
         """Count a failed attempt. What was known stays."""
         failures = {**self.failures, error.reason: self.failures.get(error.reason, 0) + 1}
         return replace(self, failure=error.reason, error=str(error), failures=failures)
 
-    def without_facts_before(self, limit: datetime) -> "Reading":
+    def without_facts_before(self, limit: datetime) -> "AccountSnapshot":
         """
         Drop what was last confirmed before *limit*: it is no longer known.
 
@@ -302,7 +302,7 @@ class Reading:
         return replace(self, users=users, keys=keys, root=root)
 
 
-def end_of(text: str) -> datetime:
+def parse_expiry(text: str) -> datetime:
     """
     Read an ISO date, which lasts until its end, or an ISO time; UTC unless it says otherwise.
 

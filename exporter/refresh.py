@@ -14,14 +14,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from exporter.model import Account, ReadError, Reading, Reason, Stopped
+from exporter.model import Account, ReadError, AccountSnapshot, Reason, Stopped
 
 log = logging.getLogger(__name__)
 
-Read = Callable[[Account, Reading], Reading]
+Read = Callable[[Account, AccountSnapshot], AccountSnapshot]
 """Reads an account, given what is known of it."""
 
-Publish = Callable[[Account, Reading], None]
+Publish = Callable[[Account, AccountSnapshot], None]
 
 START_SPREAD = 0.1
 """Seconds for each account over which the first readings are spread."""
@@ -36,7 +36,7 @@ class _Entry:
         next_at: Seconds of the clock. None while the account is being read.
     """
 
-    reading: Reading
+    reading: AccountSnapshot
     next_at: float | None
 
 
@@ -82,7 +82,7 @@ class Refresher:
         accounts = tuple(accounts)
         spread = min(interval, START_SPREAD * (len(accounts) - 1))
         for account in accounts:
-            self._entries[account] = _Entry(Reading(account), None)
+            self._entries[account] = _Entry(AccountSnapshot(account), None)
             publish(account, self._entries[account].reading)
             with self._due:
                 self._plan(account, clock() + spread * share(account))
@@ -92,7 +92,7 @@ class Refresher:
         for number in range(min(self._workers, len(self._entries))):
             threading.Thread(target=self._work, name=f"aws_{number}", daemon=True).start()
 
-    def readings(self) -> list[tuple[Reading, float | None]]:
+    def readings(self) -> list[tuple[AccountSnapshot, float | None]]:
         """List what is known, with the seconds until each next reading. None: being read."""
         with self._due:
             now = self._clock()
@@ -104,7 +104,7 @@ class Refresher:
     def is_ready(self) -> bool:
         """Tell whether every account has been tried once."""
         with self._due:
-            return all(entry.reading.tried_at for entry in self._entries.values())
+            return all(entry.reading.finished_at for entry in self._entries.values())
 
     def stop(self) -> None:
         """Wake the threads that wait, so that they see the stop."""
@@ -132,7 +132,7 @@ class Refresher:
         if self._stop.is_set():
             raise Stopped
         now = self._now()
-        reading = replace(reading, seconds=self._clock() - began, tried_at=now)
+        reading = replace(reading, seconds=self._clock() - began, finished_at=now)
         reading = reading.without_facts_before(now - self._stale_after)
         try:
             self._publish(account, reading)
@@ -172,14 +172,14 @@ class Refresher:
         turns = -((offset - earliest) // self._interval)
         return offset + turns * self._interval
 
-    def _attempt(self, account: Account, before: Reading) -> Reading:
+    def _attempt(self, account: Account, before: AccountSnapshot) -> AccountSnapshot:
         try:
             return self._read(account, before)
         except Exception as error:  # a bug: it may cost this account its reading, and no more
             log.exception("cannot read account", extra={"account": account.label})
             return before.failed(_bug(error))
 
-    def _tell(self, before: Reading, reading: Reading) -> None:
+    def _tell(self, before: AccountSnapshot, reading: AccountSnapshot) -> None:
         facts: dict[str, object] = {"account": reading.account.label}
         if reading.failure is not None:
             facts |= {"reason": str(reading.failure), "error": reading.error}
@@ -198,12 +198,12 @@ def _bug(error: Exception) -> ReadError:
     return ReadError(Reason.UNEXPECTED, f"{type(error).__name__}: {error}")
 
 
-def _nothing_of(reading: Reading) -> Reading:
+def _nothing_of(reading: AccountSnapshot) -> AccountSnapshot:
     """Keep of *reading* only how it went."""
-    return Reading(
+    return AccountSnapshot(
         reading.account,
         read_at=reading.read_at,
-        tried_at=reading.tried_at,
+        finished_at=reading.finished_at,
         seconds=reading.seconds,
         failures=reading.failures,
         throttles=reading.throttles,

@@ -26,7 +26,7 @@ from typing import Any, Final
 import boto3
 
 from exporter.aws import Endpoints, Guide, Reader, Sessions
-from exporter.model import Account, Reading
+from exporter.model import Account, AccountSnapshot
 from exporter.refresh import Refresher
 from tests.fake_aws import FakeAws
 from tests.fake_aws.fleet import MONITORING, ROLE, USES, fill
@@ -147,7 +147,7 @@ def guided(guide: Guide) -> Callable[[Meter], Iterator[Cost]]:
         turns = {"first": timedelta(), "next": timedelta(minutes=15)}
         if guide is not Guide.OFF:
             turns["with a new report"] = timedelta(hours=5)
-        reading = Reading(account)
+        reading = AccountSnapshot(account)
         for turn, later in turns.items():  # noqa: B007
             reading = reader.read(account, reading)
             assert reading.up, reading.error
@@ -163,7 +163,7 @@ def fleet(meter: Meter) -> Iterator[Cost]:
     accounts = [Account(id, id, role_arn=f"arn:aws:iam::{id}:role/{ROLE}") for id in names]
     left, finished, stop = set(accounts), threading.Event(), threading.Event()
 
-    def publish(account: Account, reading: Reading) -> None:
+    def publish(account: Account, reading: AccountSnapshot) -> None:
         if reading.up:
             left.discard(account)
         if not left:

@@ -16,7 +16,7 @@ import botocore.session
 from hypothesis import settings
 
 from exporter.aws import Endpoints, Guide, Reader, Sessions
-from exporter.model import NEVER, Account, LastUse, Reading, Use
+from exporter.model import NEVER, Account, LastUse, AccountSnapshot, Use
 from tests import fake_aws
 from tests.fake_aws import FakeAws
 
@@ -32,7 +32,7 @@ settings.register_profile(
 settings.register_profile("long", max_examples=1000, stateful_step_count=80, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or "short")
 
-# Reading AWS's model of IAM takes 40 ms; once will do for a thousand tests.
+# AccountSnapshot AWS's model of IAM takes 40 ms; once will do for a thousand tests.
 botocore.session.create_loader = lru_cache(botocore.session.create_loader)
 
 AT_ONCE: Final = 1e6
@@ -152,10 +152,10 @@ class Readings:
         self._aws = aws
         self._account = account
         self.reader = reader
-        self.latest = Reading(account)
+        self.latest = AccountSnapshot(account)
         self.asked: Counter[str] = Counter()
 
-    def __call__(self) -> Reading:
+    def __call__(self) -> AccountSnapshot:
         """Read once more."""
         before = self._calls()
         self.latest = self.reader.read(self._account, self.latest)

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from exporter.model import AccessKey, Account, LastUse, Reading, User
+from exporter.model import AccessKey, Account, LastUse, AccountSnapshot, User
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -35,7 +35,7 @@ def a_key(id_: str = "AKIAALICEALICEALICE1", user: str = "alice", **facts: Any) 
     return AccessKey(id_, user, **{**standard, **facts})
 
 
-def a_reading(*keys: AccessKey, account: Account | None = None, **facts: Any) -> Reading:
+def a_reading(*keys: AccessKey, account: Account | None = None, **facts: Any) -> AccountSnapshot:
     """Make a whole reading of *keys* and their users."""
     users = tuple(a_user(name) for name in dict.fromkeys(key.user for key in keys))
     standard = {
@@ -43,7 +43,7 @@ def a_reading(*keys: AccessKey, account: Account | None = None, **facts: Any) ->
         "keys": keys,
         "listed_at": NOON,
         "read_at": NOON,
-        "tried_at": NOON,
+        "finished_at": NOON,
         "seconds": 1.5,
     }
-    return replace(Reading(account or an_account()), **{**standard, **facts})
+    return replace(AccountSnapshot(account or an_account()), **{**standard, **facts})

@@ -27,9 +27,9 @@ from exporter.model import (
     AccessKey,
     Account,
     LastUse,
-    Reading,
+    AccountSnapshot,
     Reason,
-    Report,
+    ReportState,
     Root,
     Use,
     User,
@@ -59,14 +59,14 @@ class Company:
     outdated: frozenset[str] = frozenset()
     passwords: bool = True
 
-    def reading(self, account: Account, at: float) -> Reading:
+    def reading(self, account: Account, at: float) -> AccountSnapshot:
         """Tell what was known of *account* at the Unix time *at*."""
         listed = self.users[account]
         turns = int(max(0.0, at - self.end + 90 * DAY) // 900)
         if not listed:
-            return Reading(
+            return AccountSnapshot(
                 account,
-                tried_at=_time(at),
+                finished_at=_time(at),
                 failure=Reason.ASSUME_ROLE,
                 seconds=0.2,
                 failures={Reason.ASSUME_ROLE: turns},
@@ -93,15 +93,15 @@ class Company:
                     keys.append(self._key(account, name, number, key, at))
         late = account.name in self.outdated
         failed = {Reason.ACCESS_DENIED: turns // 2, Reason.THROTTLED: turns // 50} if late else {}
-        return Reading(
+        return AccountSnapshot(
             account,
             tuple(users),
             tuple(keys),
             root=Root(_time(at), int(account.name == "small"), _time(self.end - 30 * DAY)),
-            report=Report(_time(at - at % 14400), _time(at + 3600), usable=not late),
+            report=ReportState(_time(at - at % 14400), _time(at + 3600), usable=not late),
             listed_at=_time(at),
             read_at=_time(at - 3 * 3600 if late else at - crc32(account.id.encode()) % 900),
-            tried_at=_time(at),
+            finished_at=_time(at),
             failure=Reason.ACCESS_DENIED if late else None,
             seconds=2 + len(keys) / 5 + (at // 900) % 3 / 2,
             failures=failed,

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from exporter.exemptions import Exemption, Exemptions
-from exporter.model import end_of
+from exporter.model import parse_expiry
 from tests.facts import a_key, a_user, an_account
 
 TAG = "key-exporter:exempt-until"
@@ -25,7 +25,7 @@ JULY = datetime(2027, 7, 1, tzinfo=UTC)
 )
 def test_a_date_lasts_until_its_end(text: str, expected: datetime) -> None:
     """A date ends at midnight UTC after it; a time is taken as it stands."""
-    assert end_of(text) == expected
+    assert parse_expiry(text) == expected
 
 
 def test_a_tag_exempts_the_users_keys() -> None:

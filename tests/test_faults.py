@@ -21,7 +21,7 @@ from moto.server import ThreadedMotoServer
 
 from exporter.aws import Guide, Reader
 from exporter.aws.calls import ATTEMPTS, GIVE_UPS
-from exporter.model import Account, LastUse, Reading, Reason, Use
+from exporter.model import Account, LastUse, AccountSnapshot, Reason, Use
 from exporter.refresh import Refresher
 from tests import fake_aws
 from tests.builders import (
@@ -206,7 +206,7 @@ class TestBudget:
             aws.url, requests_per_second=20.0, burst=10, clock=ticker, stop=Waiting(ticker)
         )
         reader = a_reader(aws, clock, sessions=sessions, guide=Guide.OFF)
-        reading = reader.read(an_account(), Reading(an_account()))
+        reading = reader.read(an_account(), AccountSnapshot(an_account()))
 
         calls = 1 + 2 * (USERS + 100) + 1
         assert reading.up
@@ -251,9 +251,9 @@ class TestExporter:
     @pytest.fixture
     def readings(
         self, aws: FakeAws, accounts: list[Account], trouble: str
-    ) -> Iterator[dict[str, Reading]]:
+    ) -> Iterator[dict[str, AccountSnapshot]]:
         """The latest readings by account id, of an exporter that is running."""
-        latest: dict[str, Reading] = {}
+        latest: dict[str, AccountSnapshot] = {}
         stop = threading.Event()
         with environment(aws.environment(MONITORING)):
             reader = Reader(some_sessions(aws.url, read_timeout=patience(trouble)), guide=Guide.OFF)
@@ -279,7 +279,7 @@ class TestExporter:
 
     @EVERY_TROUBLE
     def test_stays_up_and_mends(
-        self, aws: FakeAws, readings: dict[str, Reading], trouble: str
+        self, aws: FakeAws, readings: dict[str, AccountSnapshot], trouble: str
     ) -> None:
         """A storm takes down its own account, for as long as it lasts."""
         fault, reason = TROUBLES[trouble]
@@ -295,7 +295,7 @@ class TestExporter:
         assert len(self.workers()) == 2
 
 
-def all_up(readings: dict[str, Reading], count: int) -> bool:
+def all_up(readings: dict[str, AccountSnapshot], count: int) -> bool:
     return len(readings) == count and all(reading.up for reading in tuple(readings.values()))
 
 
@@ -398,7 +398,7 @@ def burst(microburst: Burst) -> Iterator[Burst]:
         yield microburst
 
 
-Read = Callable[[Reading | None], Reading]
+Read = Callable[[AccountSnapshot | None], AccountSnapshot]
 
 
 @pytest.fixture
@@ -407,7 +407,7 @@ def ask(burst: Burst, trouble: str) -> Read:
     sessions = some_sessions(burst.url, read_timeout=patience(trouble))
     account = an_account(MOTO, name="moto")
     reader = Reader(sessions, guide=Guide.OFF)
-    return lambda before: reader.read(account, before or Reading(account))
+    return lambda before: reader.read(account, before or AccountSnapshot(account))
 
 
 def true_uses() -> dict[str, Use]:
@@ -417,7 +417,7 @@ def true_uses() -> dict[str, Use]:
     }
 
 
-def uses(reading: Reading) -> dict[str, Use]:
+def uses(reading: AccountSnapshot) -> dict[str, Use]:
     return {key.user: key.last_use for key in reading.keys}
 
 

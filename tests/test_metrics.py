@@ -19,7 +19,7 @@ from prometheus_client.registry import Collector
 
 from exporter.metrics import FAMILIES, Exposition, Format, Own, Page, Shown, negotiate
 from exporter.metrics.families import AccountFamily, Family, Key, KeyFamily, OwnFamily, UserFamily
-from exporter.model import NEVER, UNKNOWN, AccessKey, ReadError, Reading, Reason, Report, Root
+from exporter.model import NEVER, UNKNOWN, AccessKey, ReadError, AccountSnapshot, Reason, ReportState, Root
 from tests.facts import NOON, a_key, a_reading, a_use, a_user, an_account, days_ago
 
 DATA = Path(__file__).parent / "data" / "exposition"
@@ -30,7 +30,7 @@ TEST = an_account("222222222222", "test", source="organization")
 SUFFIXES = {Format.TEXT: "txt", Format.OPENMETRICS: "openmetrics"}
 
 
-def a_page(*readings: Reading, shown: Shown | None = None) -> Page:
+def a_page(*readings: AccountSnapshot, shown: Shown | None = None) -> Page:
     page = Page(shown or Shown())
     for reading in readings:
         page.publish(reading.account, reading)
@@ -55,12 +55,12 @@ WHOLE = a_reading(
     *KEYS,
     account=PROD,
     root=Root(NOON, 1, days_ago(30), None),
-    report=Report(days_ago(0.1), NOON, usable=True),
+    report=ReportState(days_ago(0.1), NOON, usable=True),
 )
 DENIED = ReadError(Reason.ACCESS_DENIED, "ListUsers: AccessDenied: no")
 
-SCENES: dict[str, tuple[Reading, ...]] = {
-    "before": (Reading(PROD), Reading(TEST)),
+SCENES: dict[str, tuple[AccountSnapshot, ...]] = {
+    "before": (AccountSnapshot(PROD), AccountSnapshot(TEST)),
     "after": (WHOLE, a_reading(account=TEST)),
     "failed": (replace(WHOLE.failed(DENIED), seconds=0.5), a_reading(account=TEST)),
     "deleted": (replace(WHOLE, keys=KEYS[1:]), a_reading(account=TEST)),
@@ -227,7 +227,7 @@ def _samples(text: str) -> Iterator[tuple[tuple[str, tuple[tuple[str, str], ...]
 class Reference(Collector):
     """The same families, handed to the library sample by sample."""
 
-    def __init__(self, readings: list[Reading]) -> None:
+    def __init__(self, readings: list[AccountSnapshot]) -> None:
         self._readings = readings
 
     def collect(self) -> Iterator[Metric]:
@@ -242,7 +242,7 @@ class Reference(Collector):
                 yield metric
 
 
-def _of(family: Family, reading: Reading) -> Iterator[tuple[tuple[str, ...], float]]:
+def _of(family: Family, reading: AccountSnapshot) -> Iterator[tuple[tuple[str, ...], float]]:
     if isinstance(family, AccountFamily):
         yield from family.samples(reading)
     users = {user.name: user for user in reading.users}
@@ -263,7 +263,7 @@ HOSTILE = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size
 
 
 @st.composite
-def readings(draw: st.DrawFn) -> Reading:
+def readings(draw: st.DrawFn) -> AccountSnapshot:
     number = draw(st.integers(0, 4))
     names = draw(st.lists(HOSTILE, min_size=number, max_size=number, unique=True))
     keys: list[AccessKey] = []
@@ -293,7 +293,7 @@ def readings(draw: st.DrawFn) -> Reading:
 
 @given(st.lists(readings(), min_size=1, max_size=3, unique_by=lambda r: r.account.id))
 @settings(max_examples=100, deadline=None, derandomize=True)
-def test_the_page_parses_to_what_the_library_would_have_said(several: list[Reading]) -> None:
+def test_the_page_parses_to_what_the_library_would_have_said(several: list[AccountSnapshot]) -> None:
     """Whatever names and tags hold, both formats parse to the samples of the same families."""
     registry = CollectorRegistry()
     registry.register(Reference(several))

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from exporter.model import NEVER, UNKNOWN, ReadError, Reading, Reason, Use, later
+from exporter.model import NEVER, UNKNOWN, ReadError, AccountSnapshot, Reason, Use, latest
 from tests.facts import NOON, a_key, a_reading, a_use, a_user, an_account, days_ago
 
 OLD, NEW = a_use(10), a_use(1)
@@ -27,7 +27,7 @@ OLD, NEW = a_use(10), a_use(1)
 )
 def test_a_known_last_use_never_goes_backwards(before: Use, after: Use, expected: Use) -> None:
     """Of two answers the later use stands, and any use stands above never and unknown."""
-    assert later(before, after) == expected
+    assert latest(before, after) == expected
 
 
 def test_a_failed_attempt_keeps_the_facts() -> None:
@@ -43,14 +43,14 @@ def test_failures_are_counted_by_reason() -> None:
     """Each failed attempt adds one to its reason."""
     error = ReadError(Reason.THROTTLED, "slow down")
 
-    reading = Reading(an_account()).failed(error).failed(error)
+    reading = AccountSnapshot(an_account()).failed(error).failed(error)
 
     assert dict(reading.failures) == {Reason.THROTTLED: 2}
 
 
 def test_an_account_that_was_never_read_is_not_up() -> None:
     """Before the first reading an account is not up."""
-    assert not Reading(an_account()).up
+    assert not AccountSnapshot(an_account()).up
 
 
 def test_old_last_uses_are_forgotten_and_their_keys_stay() -> None:
@@ -103,12 +103,12 @@ def test_a_user_made_again_is_another() -> None:
 
     others = [a_user(id="AIDA2"), a_user(id="AIDA1", created=NOON + timedelta(seconds=1))]
 
-    assert [user.is_same(other) for other in others] == [False, False]
+    assert [user.is_same_user(other) for other in others] == [False, False]
 
 
 def test_a_user_known_from_the_report_alone_is_told_by_creation() -> None:
     """Where one of the two has no id, the time of creation decides."""
-    assert a_user(id="AIDA1").is_same(a_user())
+    assert a_user(id="AIDA1").is_same_user(a_user())
 
 
 def test_an_external_id_is_not_shown() -> None:

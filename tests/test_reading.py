@@ -31,11 +31,11 @@ from exporter.model import (
     AccessKey,
     LastUse,
     ReadError,
-    Reading,
+    AccountSnapshot,
     Reason,
     Stopped,
     User,
-    later,
+    latest,
 )
 from tests import fake_aws
 from tests.builders import (
@@ -123,7 +123,7 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
 
 
-def names(reading: Reading) -> list[str]:
+def names(reading: AccountSnapshot) -> list[str]:
     return [user.name for user in reading.users]
 
 
@@ -1040,7 +1040,7 @@ class TestTruth:
         early, late = (LastUse(NOON + QUARTER * n, "s3", "N/A") for n in (0, 1))
 
         assert [
-            [later(before, after) for after in (UNKNOWN, NEVER, early, late)]
+            [latest(before, after) for after in (UNKNOWN, NEVER, early, late)]
             for before in (UNKNOWN, NEVER, early, late)
         ] == [
             [UNKNOWN, NEVER, early, late],
@@ -1845,9 +1845,9 @@ class TestStale:
         chosen = {"last_use": LastUse(day, "s3", "N/A"), "as_of": NOON, **facts}
         return AccessKey("AKIA1", "alice", "Active", day, **chosen)
 
-    def reading(self, key: AccessKey, *, listed_at: datetime) -> Reading:
+    def reading(self, key: AccessKey, *, listed_at: datetime) -> AccountSnapshot:
         alice = User("alice", "/", key.created, keys_at=listed_at)
-        return Reading(an_account(), users=(alice,), keys=(key,), listed_at=listed_at)
+        return AccountSnapshot(an_account(), users=(alice,), keys=(key,), listed_at=listed_at)
 
     def test_old_facts_are_dropped(self) -> None:
         """A last use that was confirmed too long ago is not known any more; the key is."""

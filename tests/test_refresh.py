@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from exporter.model import Account, ReadError, Reading, Reason
+from exporter.model import Account, ReadError, AccountSnapshot, Reason
 from exporter.refresh import Refresher, share
 from tests.facts import NOON, a_key, a_reading, an_account
 from tests.servers import wait_until
@@ -28,12 +28,12 @@ class FakeSource:
         self.overlapped = False
         self.hold = threading.Event()
         self.hold.set()
-        self.answer: Callable[[Account, Reading], Reading] = self.whole
+        self.answer: Callable[[Account, AccountSnapshot], AccountSnapshot] = self.whole
 
-    def whole(self, account: Account, before: Reading) -> Reading:
+    def whole(self, account: Account, before: AccountSnapshot) -> AccountSnapshot:
         return replace(a_reading(a_key(), account=account), read_at=NOON)
 
-    def read(self, account: Account, before: Reading) -> Reading:
+    def read(self, account: Account, before: AccountSnapshot) -> AccountSnapshot:
         self.overlapped = self.overlapped or account in self.under_way
         self.under_way.append(account)
         self.began.append(account)
@@ -52,8 +52,8 @@ def refreshing(
     workers: int = 4,
     stale_after: timedelta = timedelta(days=7),
     now: Callable[[], datetime] = lambda: NOON,
-) -> Iterator[tuple[Refresher, list[Reading]]]:
-    published: list[Reading] = []
+) -> Iterator[tuple[Refresher, list[AccountSnapshot]]]:
+    published: list[AccountSnapshot] = []
     refresher = Refresher(
         accounts,
         source.read,
@@ -99,7 +99,7 @@ def test_an_account_never_overlaps_itself() -> None:
     source.hold.clear()
     held = source.read
 
-    def read(account: Account, before: Reading) -> Reading:
+    def read(account: Account, before: AccountSnapshot) -> AccountSnapshot:
         return held(account, before) if account is PROD else source.whole(account, before)
 
     source.read = read  # type: ignore[method-assign]
@@ -116,7 +116,7 @@ def test_a_slow_account_delays_nobody() -> None:
     source.hold.clear()
     slow = source.read
 
-    def read(account: Account, before: Reading) -> Reading:
+    def read(account: Account, before: AccountSnapshot) -> AccountSnapshot:
         return slow(account, before) if account is PROD else source.whole(account, before)
 
     source.read = read  # type: ignore[method-assign]
@@ -144,7 +144,7 @@ def test_a_bug_costs_one_account_its_reading(caplog: pytest.LogCaptureFixture) -
     """An unexpected error is a failed reading with a traceback, and the loop goes on."""
     source = FakeSource()
 
-    def answer(account: Account, before: Reading) -> Reading:
+    def answer(account: Account, before: AccountSnapshot) -> AccountSnapshot:
         if account == PROD:
             raise ZeroDivisionError("oops")
         return source.whole(account, before)
@@ -178,7 +178,7 @@ def test_facts_that_are_too_old_are_dropped() -> None:
     clock = [NOON]
     failing = threading.Event()
 
-    def answer(account: Account, before: Reading) -> Reading:
+    def answer(account: Account, before: AccountSnapshot) -> AccountSnapshot:
         if failing.is_set():
             return before.failed(ReadError(Reason.THROTTLED, "no"))
         return source.whole(account, before)
@@ -199,9 +199,9 @@ def test_a_reading_that_cannot_be_published_is_a_failed_one(
 ) -> None:
     """What cannot be shown leaves no older page that says all is well, and the loop goes on."""
     source = FakeSource()
-    told: list[Reading] = []
+    told: list[AccountSnapshot] = []
 
-    def publish(account: Account, reading: Reading) -> None:
+    def publish(account: Account, reading: AccountSnapshot) -> None:
         if reading.keys:
             raise ValueError("no page")
         told.append(reading)

@@ -7,7 +7,7 @@ import pytest
 
 from exporter.aws import Endpoints, Guide, Reader, Sessions
 from exporter.aws.session import FORGET_AFTER
-from exporter.model import Account, Reading, Reason
+from exporter.model import Account, AccountSnapshot, Reason
 from tests.fake_aws import FakeAws
 
 ID = "111111111111"
@@ -51,7 +51,7 @@ def test_credentials_that_were_renewed_in_their_file_are_found(
     with FakeAws() as aws:
         write_credentials(file, "AKIAREVOKEDREVOKED12", "old")
         reader = a_reader(aws, clock)
-        refused = reader.read(MINE, Reading(MINE))
+        refused = reader.read(MINE, AccountSnapshot(MINE))
 
         write_credentials(file, *aws.credentials(ID))
         clock.seconds = FORGET_AFTER
@@ -69,7 +69,7 @@ def test_two_entries_for_one_account_are_told_apart(monkeypatch: pytest.MonkeyPa
         reader = a_reader(aws, Clock())
         again = Account(ID, "again")
 
-        first = reader.read(MINE, Reading(MINE))
-        second = reader.read(again, Reading(again))
+        first = reader.read(MINE, AccountSnapshot(MINE))
+        second = reader.read(again, AccountSnapshot(again))
 
     assert (first.failure, second.failure) == (None, Reason.WRONG_ACCOUNT)

@@ -31,7 +31,7 @@ from hypothesis.stateful import (
 from exporter.aws import Guide
 from exporter.aws.guide import REPORT_LIMIT, REPORT_RETRY
 from exporter.aws.iam import SETTLED_RECHECK
-from exporter.model import ACTIVE, NEVER, UNKNOWN, AccessKey, LastUse, Reading, Use, later
+from exporter.model import ACTIVE, NEVER, UNKNOWN, AccessKey, LastUse, AccountSnapshot, Use, latest
 from tests import fake_aws
 from tests.builders import (
     PROD,
@@ -358,7 +358,7 @@ class Histories(RuleBasedStateMachine):
         finally:
             remove()
 
-    def read_and_check(self) -> Reading:
+    def read_and_check(self) -> AccountSnapshot:
         began = self.tick()
         before = self.read.latest
         reading = self.read()
@@ -414,7 +414,7 @@ class Histories(RuleBasedStateMachine):
         thing.gone = now
 
 
-def check_any(past: Chronicle, before: Reading, reading: Reading, began: datetime) -> None:
+def check_any(past: Chronicle, before: AccountSnapshot, reading: AccountSnapshot, began: datetime) -> None:
     """Whatever came of a reading: nothing is invented, newer than the truth, or goes backwards."""
     known = {key.id: key for key in before.keys}
     assert len({key.id for key in reading.keys}) == len(reading.keys)
@@ -430,12 +430,12 @@ def check_any(past: Chronicle, before: Reading, reading: Reading, began: datetim
             assert key.as_of <= began
             assert key.last_use in true.use.at(key.as_of, began)
         if key.id in known:
-            assert key.last_use == later(known[key.id].last_use, key.last_use)
+            assert key.last_use == latest(known[key.id].last_use, key.last_use)
     assert reading.up == (reading.failure is None)
 
 
 def check_whole(
-    past: Chronicle, before: Reading, reading: Reading, began: datetime, guide: Guide
+    past: Chronicle, before: AccountSnapshot, reading: AccountSnapshot, began: datetime, guide: Guide
 ) -> None:
     """After a reading that succeeded whole every fact is true, and none is missing."""
     assert reading.read_at == reading.listed_at == began or guide is Guide.VALUES
@@ -462,7 +462,7 @@ def check_whole(
             assert key.last_use in past.keys[key.id].use.at(began, began)
 
 
-def report_of(reading: Reading, guide: Guide) -> datetime | None:
+def report_of(reading: AccountSnapshot, guide: Guide) -> datetime | None:
     """When the report was made that a reading could go by. None: it asked user by user."""
     report = reading.report
     return report.generated if guide is not Guide.OFF and report and report.usable else None
@@ -473,7 +473,7 @@ def is_crowded(past: Chronicle, user: TrueUser, at: datetime) -> bool:
     return sum(key.there(at) for key in past.keys_of(user)) > 2
 
 
-def check_users(past: Chronicle, reading: Reading, since: datetime, began: datetime) -> None:
+def check_users(past: Chronicle, reading: AccountSnapshot, since: datetime, began: datetime) -> None:
     """Exactly the users are told that there were at one time of the span from *since* on."""
     paths = {user.name: user.path for user in reading.users}
     for user in past.users:
@@ -513,14 +513,14 @@ def check_status(true: TrueKey, key: AccessKey, since: datetime, began: datetime
         assert key.active in [status == ACTIVE for status in possible]
 
 
-def check_failed(before: Reading, reading: Reading) -> None:
+def check_failed(before: AccountSnapshot, reading: AccountSnapshot) -> None:
     """After a reading that failed no fact is lost, but those of what has vanished."""
     assert reading.read_at == before.read_at
     assert sum(reading.failures.values()) == sum(before.failures.values()) + 1
     assert reading.error
 
 
-def check_lost(past: Chronicle, before: Reading, reading: Reading, began: datetime) -> None:
+def check_lost(past: Chronicle, before: AccountSnapshot, reading: AccountSnapshot, began: datetime) -> None:
     """What was known and is not known any more has vanished."""
     known = {key.id: key for key in reading.keys}
     users = {user.name: user for user in before.users}
@@ -535,7 +535,7 @@ def check_lost(past: Chronicle, before: Reading, reading: Reading, began: dateti
             assert known[key.id].last_use is not UNKNOWN
 
 
-def check_stale(reading: Reading, after: Reading, limit: datetime) -> None:
+def check_stale(reading: AccountSnapshot, after: AccountSnapshot, limit: datetime) -> None:
     """Of the facts exactly those are dropped that were confirmed too long ago."""
     if reading.listed_at is not None and reading.listed_at < limit:
         assert (after.users, after.keys) == ((), ())

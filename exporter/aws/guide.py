@@ -8,7 +8,7 @@ from enum import StrEnum
 from exporter.aws import report as credential_report
 from exporter.aws.calls import Calls
 from exporter.aws.report import CredentialReport, Row
-from exporter.model import ReadError, Reason, Report, User
+from exporter.model import ReadError, Reason, ReportState, User
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class Guidance:
         self,
         guide: Guide,
         calls: Calls,
-        state: Report | None,
+        state: ReportState | None,
         *,
         began: datetime,
         chance: Callable[[], float],
@@ -101,7 +101,7 @@ class Guidance:
         self.fresh = fresh
         jitter = REPORT_JITTER * self._chance()
         next_at = max(fresh.generated + REPORT_LIFE, self._began) + jitter
-        self.state = Report(fresh.generated, next_at, usable=True)
+        self.state = ReportState(fresh.generated, next_at, usable=True)
 
     def _do_without(self, error: ReadError) -> None:
         """Go by the report before while it is young enough, else user by user."""
@@ -109,7 +109,7 @@ class Guidance:
         generated = self.state.generated if self.state else None
         usable = generated is not None and self._began - generated < REPORT_LIMIT
         retry = REPORT_RETRY * (0.5 + self._chance())
-        self.state = Report(generated, self._began + retry, usable)
+        self.state = ReportState(generated, self._began + retry, usable)
         log.warning(
             "no credential report; " + ("going by the last" if usable else "asking user by user"),
             extra={"account": self._calls.account.id, "reason": error.reason, "error": str(error)},

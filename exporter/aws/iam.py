@@ -27,11 +27,11 @@ from exporter.model import (
     Account,
     LastUse,
     ReadError,
-    Reading,
+    AccountSnapshot,
     Reason,
     Use,
     User,
-    later,
+    latest,
 )
 
 SETTLED_RECHECK = timedelta(days=1)
@@ -63,7 +63,7 @@ class Reader:
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     chance: Callable[[], float] = random.random
 
-    def read(self, account: Account, before: Reading) -> Reading:
+    def read(self, account: Account, before: AccountSnapshot) -> AccountSnapshot:
         """
         Read *account*, going by what was known *before*.
 
@@ -83,7 +83,7 @@ class Reader:
 
 
 class _Attempt:
-    def __init__(self, reader: Reader, before: Reading, calls: Calls) -> None:
+    def __init__(self, reader: Reader, before: AccountSnapshot, calls: Calls) -> None:
         self._reader = reader
         self._before = before
         self._calls = calls
@@ -97,7 +97,7 @@ class _Attempt:
         for key in before.keys:
             self._keys.setdefault(key.user, []).append(key)
 
-    def read(self) -> Reading:
+    def read(self) -> AccountSnapshot:
         try:
             users = self._read_users()
         except ReadError as error:
@@ -117,7 +117,7 @@ class _Attempt:
         )
         return self._end(reading, self._failures[0] if self._failures else None)
 
-    def _end(self, reading: Reading, error: ReadError | None) -> Reading:
+    def _end(self, reading: AccountSnapshot, error: ReadError | None) -> AccountSnapshot:
         if error is None:
             return replace(reading, read_at=self._began, failure=None, error="")
         more = len(self._failures) - 1
@@ -162,7 +162,7 @@ class _Attempt:
     def _remembered(self, user: User) -> User:
         """Carry over what only other calls tell, if it is still the same user."""
         known = self._users.get(user.name)
-        if known is None or not known.is_same(user):
+        if known is None or not known.is_same_user(user):
             self._keys.pop(user.name, None)
             return user
         used = max(filter(None, (known.password_last_used, user.password_last_used)), default=None)
@@ -287,7 +287,7 @@ class _Attempt:
         at = answer.get("LastUsedDate")
         use: Use = LastUse(_utc(at), answer["ServiceName"], answer["Region"]) if at else NEVER
         return replace(
-            key, last_use=later(key.last_use, use), as_of=self._began, settled=not key.active
+            key, last_use=latest(key.last_use, use), as_of=self._began, settled=not key.active
         )
 
     def _told_by_report(self, key: AccessKey, keys: list[AccessKey], row: Row | None) -> AccessKey:
@@ -298,7 +298,7 @@ class _Attempt:
         enough = self._guidance.by_value if key.active else key.settled
         if slot.last_use is NEVER and not enough:
             return key  # an inactive key may have lost its last use there
-        use = later(key.last_use, slot.last_use)
+        use = latest(key.last_use, slot.last_use)
         return replace(key, last_use=use, as_of=self._guidance.fresh.generated)
 
     def _is_known(self, key: AccessKey) -> bool:

@@ -114,7 +114,7 @@ def _account_lines(refresher: Refresher, privacy: Privacy) -> list[server.Accoun
         server.AccountLine(
             id=reading.account.id or "not known yet",
             name=reading.account.label,
-            state="up" if reading.up else "down" if reading.tried_at else "waiting",
+            state="up" if reading.up else "down" if reading.finished_at else "waiting",
             keys=str(len(reading.keys)) if reading.keys_known else "not known",
             last_success=_ago(now - reading.read_at) if reading.read_at else "never",
             next_reading="now" if seconds is None else f"in {span(timedelta(seconds=seconds))}",

@@ -16,7 +16,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from exporter.model import Account, end_of
+from exporter.model import Account, parse_expiry
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 ROLE_ARN = re.compile(r"arn:(?P<partition>aws[a-z-]*):iam::(?P<account>\d{12}):role/[\w+=,.@/-]+")
@@ -100,7 +100,7 @@ def _until(value: object) -> object:
         value = value.isoformat()
     if isinstance(value, str):
         try:
-            return end_of(value)
+            return parse_expiry(value)
         except ValueError as error:
             raise wrong("not a date such as 2026-12-31") from error
     return value

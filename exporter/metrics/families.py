@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from exporter.model import ACTIVE, NEVER, UNKNOWN, AccessKey, LastUse, Reading, Reason, User
+from exporter.model import ACTIVE, NEVER, UNKNOWN, AccessKey, LastUse, AccountSnapshot, Reason, User
 
 ACCOUNT = ("account_id", "account")
 USER = (*ACCOUNT, "user")
@@ -79,7 +79,7 @@ class UserFamily(Family):
 class AccountFamily(Family):
     """Facts about an account and its readings."""
 
-    samples: Callable[[Reading], Samples] = lambda reading: ()
+    samples: Callable[[AccountSnapshot], Samples] = lambda reading: ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,36 +122,36 @@ def _password(user: User) -> Samples:
         yield (), seconds(user.password_last_used)
 
 
-def _if_keys_known(count: Callable[[Reading], Samples]) -> Callable[[Reading], Samples]:
+def _if_keys_known(count: Callable[[AccountSnapshot], Samples]) -> Callable[[AccountSnapshot], Samples]:
     """Count no keys where some users' are not known: what was not read is not zero."""
     return lambda reading: count(reading) if reading.keys_known else ()
 
 
-def _keys_by_status(reading: Reading) -> Iterator[tuple[tuple[str, ...], float]]:
+def _keys_by_status(reading: AccountSnapshot) -> Iterator[tuple[tuple[str, ...], float]]:
     counts = dict.fromkeys(STATUSES, 0)
     for key in reading.keys:
         counts[key.status] = counts.get(key.status, 0) + 1
     return (((status,), count) for status, count in counts.items())
 
 
-def _root_keys(reading: Reading) -> Samples:
+def _root_keys(reading: AccountSnapshot) -> Samples:
     if reading.root is not None and reading.root.access_keys is not None:
         yield (), reading.root.access_keys
 
 
-def _root_last_used(reading: Reading) -> Samples:
+def _root_last_used(reading: AccountSnapshot) -> Samples:
     if reading.root is not None and reading.root.password_last_used is not None:
         yield ("password",), seconds(reading.root.password_last_used)
     if reading.root is not None and reading.root.access_key_last_used is not None:
         yield ("access_key",), seconds(reading.root.access_key_last_used)
 
 
-def _report_usable(reading: Reading) -> Samples:
+def _report_usable(reading: AccountSnapshot) -> Samples:
     if reading.report is not None:
         yield (), reading.report.usable
 
 
-def _report_generated(reading: Reading) -> Samples:
+def _report_generated(reading: AccountSnapshot) -> Samples:
     if reading.report is not None and reading.report.generated is not None:
         yield (), seconds(reading.report.generated)
 
@@ -280,7 +280,7 @@ FAMILIES: tuple[Family, ...] = (
         "gauge",
         "How long the latest reading took, in seconds. Absent: there was none yet.",
         ACCOUNT,
-        lambda reading: [((), round(reading.seconds, 6))] if reading.tried_at else [],
+        lambda reading: [((), round(reading.seconds, 6))] if reading.finished_at else [],
     ),
     AccountFamily(
         "aws_iam_exporter_account_keys_unknown",

@@ -16,7 +16,7 @@ from exporter.metrics.families import (
     OwnFamily,
     UserFamily,
 )
-from exporter.model import AccessKey, Account, Reading, User
+from exporter.model import AccessKey, Account, AccountSnapshot, User
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class Page:
             return replace(family, labels=(*family.labels, *self._shown.tags.values()))
         return family
 
-    def publish(self, account: Account, reading: Reading) -> None:
+    def publish(self, account: Account, reading: AccountSnapshot) -> None:
         """Put what is known of *account* in the place of what was published of it before."""
         part = self._render(reading)
         with self._lock:
@@ -91,7 +91,7 @@ class Page:
             elif not isinstance(family, OwnFamily):
                 yield family, [part.blocks[family.name] for part in parts]
 
-    def _render(self, reading: Reading) -> _Part:
+    def _render(self, reading: AccountSnapshot) -> _Part:
         account = _pairs(KEY[:2], (reading.account.id, reading.account.label))
         lines: dict[str, list[bytes]] = {
             family.name: [] for family in self.families if not isinstance(family, OwnFamily)
@@ -112,7 +112,7 @@ class Page:
             {name: tuple(of_family) for name, of_family in ages.items()},
         )
 
-    def _render_users(self, reading: Reading, account: str, lines: dict[str, list[bytes]]) -> None:
+    def _render_users(self, reading: AccountSnapshot, account: str, lines: dict[str, list[bytes]]) -> None:
         for family in self.families:
             if isinstance(family, UserFamily):
                 for user in reading.users:
@@ -123,7 +123,7 @@ class Page:
 
     def _render_keys(
         self,
-        reading: Reading,
+        reading: AccountSnapshot,
         account: str,
         lines: dict[str, list[bytes]],
         ages: dict[str, list[tuple[bytes, int]]],
@@ -140,7 +140,7 @@ class Page:
                     else:
                         lines[family.name].append(_line(family.name, pairs, value))
 
-    def _keys(self, reading: Reading) -> Iterator[tuple[str, Key]]:
+    def _keys(self, reading: AccountSnapshot) -> Iterator[tuple[str, Key]]:
         """Give the keys of *reading*, each with how its id is shown."""
         of_user: dict[str, list[AccessKey]] = {}
         for key in reading.keys:
