@@ -171,7 +171,7 @@ class AccessKey:
     Attributes:
         status: IAM's word: Active, Inactive or Expired.
         as_of: When *last_use* was last confirmed. None: not yet.
-        settled: *last_use* was told after the key had stopped being active, so it cannot move.
+        final: *last_use* was told after the key had stopped being active, so it cannot move.
     """
 
     id: str
@@ -180,7 +180,7 @@ class AccessKey:
     created: datetime
     last_use: Use = UNKNOWN
     as_of: datetime | None = None
-    settled: bool = False
+    final: bool = False
 
     @property
     def active(self) -> bool:
@@ -279,7 +279,7 @@ class AccountSnapshot:
         """
         Drop what was last confirmed before *limit*: it is no longer known.
 
-        The settled last use of a key that cannot be used any more stays as long as the key is
+        The final last use of a key that cannot be used any more stays as long as the key is
         known to exist.
         """
         if self.listed_at is not None and self.listed_at < limit:
@@ -294,7 +294,7 @@ class AccountSnapshot:
         listed = {user.name for user in users if user.keys_at}
         keys = tuple(
             key
-            if key.settled or key.as_of is None or key.as_of >= limit
+            if key.final or key.as_of is None or key.as_of >= limit
             else replace(key, last_use=UNKNOWN, as_of=None)
             for key in self.keys
             if key.user in listed

@@ -25,7 +25,7 @@ from typing import Any, Final
 
 import boto3
 
-from exporter.aws import Endpoints, Guide, Reader, Sessions
+from exporter.aws import Endpoints, ReportMode, AccountRefresher, Sessions
 from exporter.model import Account, AccountSnapshot
 from exporter.refresh import Refresher
 from tests.fake_aws import FakeAws
@@ -37,7 +37,7 @@ USERS_WITH_KEYS = 4000
 FLEET, FLEET_KEYS = 50, 100
 WORKERS = 32
 PACE = 5.0
-"""Calls a second that AWS allows one account."""
+"""AccountApi a second that AWS allows one account."""
 
 BAR = 1.0
 """Milliseconds of CPU that a call may cost."""
@@ -138,14 +138,14 @@ def plain(meter: Meter) -> Iterator[Cost]:
     yield meter.cost("plain boto3 loop, every time")
 
 
-def guided(guide: Guide) -> Callable[[Meter], Iterator[Cost]]:
+def guided(report_mode: ReportMode) -> Callable[[Meter], Iterator[Cost]]:
     def read(meter: Meter) -> Iterator[Cost]:
         later = timedelta()
         sessions = _sessions(meter)
-        reader = Reader(sessions, guide=guide, now=lambda: datetime.now(UTC) + later)
+        reader = AccountRefresher(sessions, report_mode=report_mode, now=lambda: datetime.now(UTC) + later)
         account = Account("", "large")
         turns = {"first": timedelta(), "next": timedelta(minutes=15)}
-        if guide is not Guide.OFF:
+        if report_mode is not ReportMode.OFF:
             turns["with a new report"] = timedelta(hours=5)
         reading = AccountSnapshot(account)
         for turn, later in turns.items():  # noqa: B007
@@ -171,7 +171,7 @@ def fleet(meter: Meter) -> Iterator[Cost]:
 
     refresher = Refresher(
         accounts,
-        Reader(_sessions(meter)).read,
+        AccountRefresher(_sessions(meter)).read,
         publish,
         interval=3600,
         workers=WORKERS,
@@ -198,7 +198,7 @@ def _sessions(meter: Meter) -> Sessions:
 
 WAYS: dict[str, Callable[[Meter], Iterator[Cost]]] = {
     "plain": plain,
-    **{str(guide): guided(guide) for guide in (Guide.OFF, Guide.GUIDE, Guide.VALUES)},
+    **{str(guide): guided(guide) for guide in (ReportMode.OFF, ReportMode.GUIDE, ReportMode.VALUES)},
     "fleet": fleet,
 }
 
@@ -224,7 +224,7 @@ def main() -> None:
 
 
 def _row(cost: Cost, naive: Cost) -> str:
-    alike = cost.what.startswith(tuple(map(str, Guide))) or cost is naive
+    alike = cost.what.startswith(tuple(map(str, ReportMode))) or cost is naive
     share = f"{cost.calls / naive.calls:8.1%}" if alike else ""
     minutes = f"{cost.calls / PACE / 60:5.1f} min" if alike else ""
     if cost.calls < 1000:  # too few to tell

@@ -15,7 +15,7 @@ from unittest.mock import patch
 import botocore.session
 from hypothesis import settings
 
-from exporter.aws import Endpoints, Guide, Reader, Sessions
+from exporter.aws import Endpoints, ReportMode, AccountRefresher, Sessions
 from exporter.model import NEVER, Account, LastUse, AccountSnapshot, Use
 from tests import fake_aws
 from tests.fake_aws import FakeAws
@@ -122,7 +122,7 @@ def some_sessions(url: str, *, read_timeout: float = 30.0, **options: Any) -> Se
     return Sessions(endpoints, **chosen)
 
 
-def a_reader(aws: FakeAws, clock: Callable[[], datetime], **options: Any) -> Reader:
+def a_reader(aws: FakeAws, clock: Callable[[], datetime], **options: Any) -> AccountRefresher:
     """
     A reader of *aws*, which rolls no dice.
 
@@ -131,12 +131,12 @@ def a_reader(aws: FakeAws, clock: Callable[[], datetime], **options: Any) -> Rea
     """
     chosen: dict[str, Any] = {
         "sessions": options.get("sessions") or some_sessions(aws.url),
-        "guide": Guide.GUIDE,
+        "guide": ReportMode.GUIDE,
         "now": clock,
         "chance": lambda: 0.5,
         **options,
     }
-    return Reader(**chosen)
+    return AccountRefresher(**chosen)
 
 
 class Readings:
@@ -148,7 +148,7 @@ class Readings:
         asked: The calls of the latest reading that concern this account, by operation.
     """
 
-    def __init__(self, aws: FakeAws, reader: Reader, account: Account) -> None:
+    def __init__(self, aws: FakeAws, reader: AccountRefresher, account: Account) -> None:
         self._aws = aws
         self._account = account
         self.reader = reader

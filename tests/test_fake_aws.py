@@ -966,7 +966,7 @@ class TestFaults:
 
 class TestCounting:
     def test_counts(self, aws: FakeAws, iam: Any) -> None:
-        """Calls are counted by account and operation, the failed ones included."""
+        """AccountApi are counted by account and operation, the failed ones included."""
         iam.list_users()
         aws.fault(Fault(code="Throttling"))
         with Refused("Throttling", 400):
@@ -1100,7 +1100,7 @@ class TestServer:
         assert answer.startswith(b"HTTP/1.1 400 ")
 
     def test_many_connections(self, aws: FakeAws, prod: Account) -> None:
-        """Calls from many threads are all answered and counted."""
+        """AccountApi from many threads are all answered and counted."""
         prod.add_user("alice")
         iam = a_client(aws, "iam")
 

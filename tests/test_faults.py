@@ -19,8 +19,8 @@ import pytest
 from moto.iam.models import AccessKeyLastUsed, iam_backends
 from moto.server import ThreadedMotoServer
 
-from exporter.aws import Guide, Reader
-from exporter.aws.calls import ATTEMPTS, GIVE_UPS
+from exporter.aws import ReportMode, AccountRefresher
+from exporter.aws.api import MAX_ATTEMPTS, MAX_CONSECUTIVE_FAILURES
 from exporter.model import Account, LastUse, AccountSnapshot, Reason, Use
 from exporter.refresh import Refresher
 from tests import fake_aws
@@ -120,7 +120,7 @@ class TestStorm:
 
         assert read.latest.failure is reason
         assert (read.latest.users, read.latest.keys) == ((), ())
-        assert aws.count() == ATTEMPTS  # of signing in
+        assert aws.count() == MAX_ATTEMPTS  # of signing in
 
     @EVERY_TROUBLE
     def test_of_iam_alone(self, aws: FakeAws, clock: Clock, read: Readings, trouble: str) -> None:
@@ -135,7 +135,7 @@ class TestStorm:
 
         assert read.latest.failure is reason
         assert read.uses == known
-        assert read.asked == {"GenerateCredentialReport": ATTEMPTS, "ListUsers": ATTEMPTS}
+        assert read.asked == {"GenerateCredentialReport": MAX_ATTEMPTS, "ListUsers": MAX_ATTEMPTS}
 
     @EVERY_TROUBLE
     def test_in_the_middle(self, aws: FakeAws, clock: Clock, read: Readings, trouble: str) -> None:
@@ -149,7 +149,7 @@ class TestStorm:
 
         assert read.latest.failure is reason
         assert (read.uses, read.latest.read_at) == (known, NOON)
-        assert read.asked["GetAccessKeyLastUsed"] == GIVE_UPS * ATTEMPTS
+        assert read.asked["GetAccessKeyLastUsed"] == MAX_CONSECUTIVE_FAILURES * MAX_ATTEMPTS
 
     @EVERY_TROUBLE
     def test_passes(
@@ -205,7 +205,7 @@ class TestBudget:
         sessions = some_sessions(
             aws.url, requests_per_second=20.0, burst=10, clock=ticker, stop=Waiting(ticker)
         )
-        reader = a_reader(aws, clock, sessions=sessions, guide=Guide.OFF)
+        reader = a_reader(aws, clock, sessions=sessions, report_mode=ReportMode.OFF)
         reading = reader.read(an_account(), AccountSnapshot(an_account()))
 
         calls = 1 + 2 * (USERS + 100) + 1
@@ -226,7 +226,7 @@ class TestBudget:
         slow = pace.rate
         ticker.seconds += 300
 
-        assert read.latest.throttles == GIVE_UPS * ATTEMPTS
+        assert read.latest.throttles == MAX_CONSECUTIVE_FAILURES * MAX_ATTEMPTS
         assert slow < 1
         assert pace.rate == 5.0
 
@@ -256,7 +256,7 @@ class TestExporter:
         latest: dict[str, AccountSnapshot] = {}
         stop = threading.Event()
         with environment(aws.environment(MONITORING)):
-            reader = Reader(some_sessions(aws.url, read_timeout=patience(trouble)), guide=Guide.OFF)
+            reader = AccountRefresher(some_sessions(aws.url, read_timeout=patience(trouble)), report_mode=ReportMode.OFF)
             refresher = Refresher(
                 accounts,
                 reader.read,
@@ -406,7 +406,7 @@ def ask(burst: Burst, trouble: str) -> Read:
     """Reads the account of moto through microburst, going by what was known before."""
     sessions = some_sessions(burst.url, read_timeout=patience(trouble))
     account = an_account(MOTO, name="moto")
-    reader = Reader(sessions, guide=Guide.OFF)
+    reader = AccountRefresher(sessions, report_mode=ReportMode.OFF)
     return lambda before: reader.read(account, before or AccountSnapshot(account))
 
 
@@ -437,7 +437,7 @@ class TestThroughMicroburst:
 
         assert good.up
         assert (failed.failure, failed.keys, failed.read_at) == (reason, good.keys, good.read_at)
-        assert attempts == ATTEMPTS
+        assert attempts == MAX_ATTEMPTS
         assert mended.up
         assert uses(mended) == true_uses()
 
@@ -451,7 +451,7 @@ class TestThroughMicroburst:
 
         assert failed.failure is reason
         assert uses(failed) == true_uses()
-        assert burst.fired() == GIVE_UPS * ATTEMPTS
+        assert burst.fired() == MAX_CONSECUTIVE_FAILURES * MAX_ATTEMPTS
 
     @EVERY_BURST
     def test_gusts(self, burst: Burst, ask: Read, trouble: str) -> None:
@@ -473,7 +473,7 @@ class TestThroughMicroburst:
         reading = ask(None)
 
         assert reading.failure is Reason.SERVICE_FAILURE
-        assert burst.fired() == ATTEMPTS
+        assert burst.fired() == MAX_ATTEMPTS
 
     def test_denied_user(self, burst: Burst, ask: Read) -> None:
         """A denial for one user costs that one's freshness, and is asked once."""

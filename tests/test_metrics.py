@@ -49,7 +49,7 @@ KEYS = (
     a_key("AKIAUSEDUSEDUSEDUSED", last_use=a_use(2)),
     a_key("AKIANEVERNEVERNEVER1", last_use=NEVER, created=days_ago(40)),
     a_key("AKIAUNKNOWNUNKNOWN12", user="bob", last_use=UNKNOWN, as_of=None),
-    a_key("AKIAINACTIVEINACTIV1", user="carol+=,.@-_", status="Inactive", settled=True),
+    a_key("AKIAINACTIVEINACTIV1", user="carol+=,.@-_", status="Inactive", final=True),
 )
 WHOLE = a_reading(
     *KEYS,

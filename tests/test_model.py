@@ -64,7 +64,7 @@ def test_old_last_uses_are_forgotten_and_their_keys_stay() -> None:
 
 def test_a_settled_last_use_does_not_age() -> None:
     """A key that cannot be used any more keeps its last use."""
-    key = a_key(status="Inactive", settled=True, as_of=days_ago(300))
+    key = a_key(status="Inactive", final=True, as_of=days_ago(300))
 
     reading = a_reading(key).without_facts_before(days_ago(7))
 

@@ -21,10 +21,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.aws import Guide, TagSource
-from exporter.aws.calls import ATTEMPTS, GIVE_UPS, ROLE_SECONDS, Calls
-from exporter.aws.pace import RECOVERY, SLOWEST, Pace
-from exporter.aws.report import POLLS, parse
+from exporter.aws import ReportMode, TagSource
+from exporter.aws.api import MAX_ATTEMPTS, MAX_CONSECUTIVE_FAILURES, SESSION_SECONDS, AccountApi
+from exporter.aws.rate_limiter import RECOVERY_SECONDS, MIN_RATE_SHARE, RateLimiter
+from exporter.aws.credential_report import POLLS, parse
 from exporter.model import (
     NEVER,
     UNKNOWN,
@@ -64,8 +64,8 @@ from tests.fake_aws import FakeAws, Fault
 QUARTER = timedelta(minutes=15)
 FOREIGN = "User: x is not authorized to perform iam:GetAccessKeyLastUsed on resource: access key "
 
-GUIDED = pytest.mark.parametrize("guide", [Guide.GUIDE, Guide.VALUES])
-ALL_MODES = pytest.mark.parametrize("guide", list(Guide))
+GUIDED = pytest.mark.parametrize("report_mode", [ReportMode.GUIDE, ReportMode.VALUES])
+ALL_MODES = pytest.mark.parametrize("report_mode", list(ReportMode))
 
 
 @pytest.fixture
@@ -130,23 +130,23 @@ def names(reading: AccountSnapshot) -> list[str]:
 class TestPlainReading:
     @ALL_MODES
     def test_every_key_with_its_last_use(
-        self, prod: fake_aws.Account, reads: Reads, guide: Guide
+        self, prod: fake_aws.Account, reads: Reads, report_mode: ReportMode
     ) -> None:
         """Every key of every user is read with its last use, and the account is up."""
         for user in ("alice", "bob", "carol"):
             a_key(prod, user)
-        reading = reads(guide=guide)()
+        reading = reads(report_mode=guide)()
 
         assert {key.id: key.last_use for key in reading.keys} == truth(prod)
         assert reading.up
         assert reading.read_at == NOON
 
     @ALL_MODES
-    def test_pages(self, aws: FakeAws, prod: fake_aws.Account, reads: Reads, guide: Guide) -> None:
+    def test_pages(self, aws: FakeAws, prod: fake_aws.Account, reads: Reads, report_mode: ReportMode) -> None:
         """Users on many short pages are all read."""
         aws.max_page = 2
         some_users(prod, 7, keys=7)
-        read = reads(guide=guide)
+        read = reads(report_mode=guide)
         read()
 
         assert read.uses == truth(prod)
@@ -157,7 +157,7 @@ class TestPlainReading:
         aws.max_page = 1
         for _ in range(3):
             a_key(prod)
-        read = reads(guide=Guide.OFF)
+        read = reads(report_mode=ReportMode.OFF)
         read()
 
         assert read.uses == truth(prod)
@@ -169,35 +169,35 @@ class TestPlainReading:
         aws.fault(Fault(operation="ListUsers", times=1, body=a_page("", with_one)))
         # The second page is asked for with a marker that the fake does not know.
         aws.fault(Fault(operation="ListUsers", times=1, body=a_page(a_user("alice"), "")))
-        read = reads(guide=Guide.OFF)
+        read = reads(report_mode=ReportMode.OFF)
         read()
 
         assert read.uses == truth(prod)
 
     @pytest.mark.parametrize("status", ["Inactive", "Expired"])
     @ALL_MODES
-    def test_status(self, prod: fake_aws.Account, reads: Reads, guide: Guide, status: Any) -> None:
+    def test_status(self, prod: fake_aws.Account, reads: Reads, report_mode: ReportMode, status: Any) -> None:
         """The status is IAM's word, and only Active is active."""
         a_key(prod, status=status)
-        (key,) = reads(guide=guide)().keys
+        (key,) = reads(report_mode=guide)().keys
 
         assert (key.status, key.active) == (status, False)
 
     @pytest.mark.parametrize("path", ["/", "/staff/", "/a,b/:user/c d/".replace(" ", "_")])
     @ALL_MODES
-    def test_path(self, prod: fake_aws.Account, reads: Reads, guide: Guide, path: str) -> None:
+    def test_path(self, prod: fake_aws.Account, reads: Reads, report_mode: ReportMode, path: str) -> None:
         """A user's path is known in every mode."""
         prod.add_user("alice", path)
-        (user,) = reads(guide=guide)().users
+        (user,) = reads(report_mode=guide)().users
 
         assert user.path == path
 
     @ALL_MODES
-    def test_unwanted_users(self, prod: fake_aws.Account, reads: Reads, guide: Guide) -> None:
+    def test_unwanted_users(self, prod: fake_aws.Account, reads: Reads, report_mode: ReportMode) -> None:
         """Users that are not wanted are neither known nor asked about."""
         a_key(prod, "alice")
         a_key(prod, "bob")
-        read = reads(guide=guide, wanted_user=lambda name: name == "alice")
+        read = reads(report_mode=report_mode, include_user=lambda name: name == "alice")
         read()
 
         assert names(read.latest) == ["alice"]
@@ -262,7 +262,7 @@ class TestCallCounts:
         """Without a report a reading costs a call per page, per user and per active key."""
         some_users(prod, 5, keys=3)
         a_key(prod, "user-0000", status="Inactive")
-        read = reads(guide=Guide.OFF)
+        read = reads(report_mode=ReportMode.OFF)
         read()
         clock.advance(minutes=15)
         read()
@@ -275,7 +275,7 @@ class TestCallCounts:
         """With values from the report, readings between two reports ask nothing."""
         some_users(prod, 5, keys=3)
         a_key(prod, "user-0000", status="Inactive")
-        read = reads(guide=Guide.VALUES)
+        read = reads(report_mode=ReportMode.VALUES)
         read()
         clock.advance(hours=4)
         read()
@@ -288,7 +288,7 @@ class TestCallCounts:
         """With values from the report, a new report costs three calls and nothing else."""
         some_users(prod, 5, keys=3)
         a_key(prod, "user-0000", status="Inactive")
-        read = reads(guide=Guide.VALUES)
+        read = reads(report_mode=ReportMode.VALUES)
         read()
         clock.advance(hours=5)
         next(prod.keys).use()
@@ -300,11 +300,11 @@ class TestCallCounts:
     @pytest.mark.parametrize("status", ["Inactive", "Expired"])
     @ALL_MODES
     def test_key_that_stops_being_active(
-        self, prod: fake_aws.Account, clock: Clock, reads: Reads, guide: Guide, status: Any
+        self, prod: fake_aws.Account, clock: Clock, reads: Reads, report_mode: ReportMode, status: Any
     ) -> None:
         """A key is asked once more when it stops being active, and then keeps its fact."""
         key = a_key(prod)
-        read = reads(guide=guide)
+        read = reads(report_mode=guide)
         read()
         key.use("ec2", "us-east-1", at=NOON + timedelta(minutes=1))
         key.status = status
@@ -319,11 +319,11 @@ class TestCallCounts:
 
     @ALL_MODES
     def test_key_that_wakes_up(
-        self, prod: fake_aws.Account, clock: Clock, reads: Reads, guide: Guide
+        self, prod: fake_aws.Account, clock: Clock, reads: Reads, report_mode: ReportMode
     ) -> None:
         """A key that becomes active again is asked again."""
         key = a_key(prod, status="Inactive")
-        read = reads(guide=guide)
+        read = reads(report_mode=guide)
         read()
         clock.advance(hours=5)
         key.status = "Active"
@@ -337,7 +337,7 @@ class TestCallCounts:
     ) -> None:
         """Without a report an inactive key is asked daily: it may have been woken for a moment."""
         key = a_key(prod, status="Inactive")
-        read = reads(guide=Guide.OFF)
+        read = reads(report_mode=ReportMode.OFF)
         read()
         key.use("ec2", "us-east-1", at=NOON + timedelta(minutes=1))
         asked = []
@@ -451,12 +451,12 @@ class TestReportTrouble:
     @REPORT_TROUBLES
     @GUIDED
     def test_falls_back_to_asking_user_by_user(
-        self, aws: FakeAws, prod: fake_aws.Account, reads: Reads, guide: Guide, trouble: Any
+        self, aws: FakeAws, prod: fake_aws.Account, reads: Reads, report_mode: ReportMode, trouble: Any
     ) -> None:
         """Without a report the account is read user by user, and the reading succeeds."""
         some_users(prod, 3, keys=2)
         trouble(aws, prod)
-        read = reads(guide=guide)
+        read = reads(report_mode=guide)
         read()
 
         assert read.latest.up
@@ -483,11 +483,11 @@ class TestReportTrouble:
 
     @GUIDED
     def test_goes_by_the_last_report_while_that_is_young(
-        self, prod: fake_aws.Account, clock: Clock, reads: Reads, guide: Guide
+        self, prod: fake_aws.Account, clock: Clock, reads: Reads, report_mode: ReportMode
     ) -> None:
         """A report of less than six hours is good enough when there is no new one."""
         some_users(prod, 3, keys=2)
-        read = reads(guide=guide)
+        read = reads(report_mode=guide)
         read()
         prod.report.denied = True
         clock.advance(hours=5)
@@ -499,11 +499,11 @@ class TestReportTrouble:
 
     @GUIDED
     def test_goes_by_no_old_report(
-        self, prod: fake_aws.Account, clock: Clock, reads: Reads, guide: Guide
+        self, prod: fake_aws.Account, clock: Clock, reads: Reads, report_mode: ReportMode
     ) -> None:
         """A report of six hours is no guide any more."""
         some_users(prod, 3, keys=2)
-        read = reads(guide=guide)
+        read = reads(report_mode=guide)
         read()
         prod.report.denied = True
         clock.advance(hours=6)
@@ -527,12 +527,12 @@ class TestReportTrouble:
 
     @GUIDED
     def test_mends_by_itself(
-        self, prod: fake_aws.Account, clock: Clock, reads: Reads, guide: Guide
+        self, prod: fake_aws.Account, clock: Clock, reads: Reads, report_mode: ReportMode
     ) -> None:
         """When there is a report again, readings go by it again."""
         some_users(prod, 3, keys=2)
         prod.report.denied = True
-        read = reads(guide=guide)
+        read = reads(report_mode=guide)
         read()
         prod.report.denied = False
         clock.advance(hours=1)
@@ -586,7 +586,7 @@ class TestReportJoin:
         """Slots go to keys by the time of creation: the report has the active key first."""
         old = a_key(prod, created=NOON - timedelta(days=9), status="Inactive")
         young = a_key(prod, used=NOON + timedelta(minutes=1))
-        read = reads(guide=Guide.VALUES)
+        read = reads(report_mode=ReportMode.VALUES)
         read()
         clock.advance(hours=5)
         young.use()
@@ -599,7 +599,7 @@ class TestReportJoin:
         key = a_key(prod)
         content = fake_aws.report.content(prod, quoted=True)
         prod.report.content = with_swapped_slots(content)
-        read = reads(guide=Guide.VALUES)
+        read = reads(report_mode=ReportMode.VALUES)
         read()
 
         assert read.uses == {key.id: told(key)}
@@ -608,7 +608,7 @@ class TestReportJoin:
     def test_two_keys_of_the_same_second(self, prod: fake_aws.Account, reads: Reads) -> None:
         """The slots of two active keys of the same second cannot be told apart: AWS is asked."""
         first, second = a_key(prod), a_key(prod, used=None)
-        read = reads(guide=Guide.VALUES)
+        read = reads(report_mode=ReportMode.VALUES)
         read()
 
         assert read.asked["GetAccessKeyLastUsed"] == 2
@@ -619,7 +619,7 @@ class TestReportJoin:
     ) -> None:
         """The slots of two keys of the same second are told apart by the status."""
         first, second = a_key(prod, status="Inactive"), a_key(prod, used=NOON - QUARTER)
-        read = reads(guide=Guide.VALUES)
+        read = reads(report_mode=ReportMode.VALUES)
         read()
 
         assert read.asked["GetAccessKeyLastUsed"] == 1  # the inactive one, once
@@ -627,11 +627,11 @@ class TestReportJoin:
 
     @GUIDED
     def test_key_made_since_the_report(
-        self, prod: fake_aws.Account, clock: Clock, reads: Reads, guide: Guide
+        self, prod: fake_aws.Account, clock: Clock, reads: Reads, report_mode: ReportMode
     ) -> None:
         """A second key that was made since the report is found with the next one at the latest."""
         a_key(prod)
-        read = reads(guide=guide)
+        read = reads(report_mode=guide)
         read()
         clock.advance(minutes=15)
         prod.users["alice"].add_key().use()
@@ -642,14 +642,14 @@ class TestReportJoin:
 
     @GUIDED
     def test_key_made_between_report_and_first_reading(
-        self, prod: fake_aws.Account, clock: Clock, reads: Reads, guide: Guide
+        self, prod: fake_aws.Account, clock: Clock, reads: Reads, report_mode: ReportMode
     ) -> None:
         """A user's keys are listed at first sight: one that the report has not is found too."""
         a_key(prod)
         prod.report.generate()
         clock.advance(hours=1)
         prod.users["alice"].add_key().use()
-        read = reads(guide=guide)
+        read = reads(report_mode=guide)
         read()
 
         assert read.uses == truth(prod)
@@ -659,7 +659,7 @@ class TestReportJoin:
     ) -> None:
         """Without a guide a new key is found at the next reading."""
         a_key(prod)
-        read = reads(guide=Guide.OFF)
+        read = reads(report_mode=ReportMode.OFF)
         read()
         clock.advance(minutes=15)
         prod.users["alice"].add_key()
@@ -669,7 +669,7 @@ class TestReportJoin:
 
     @ALL_MODES
     def test_three_keys(
-        self, prod: fake_aws.Account, clock: Clock, reads: Reads, guide: Guide
+        self, prod: fake_aws.Account, clock: Clock, reads: Reads, report_mode: ReportMode
     ) -> None:
         """A third key, which the report does not cover, is known and kept up to date."""
         a_key(prod, created=NOON - timedelta(days=3))
@@ -677,7 +677,7 @@ class TestReportJoin:
         third = a_key(prod, created=NOON - timedelta(days=1), used=None)
         prod.report.generate()
         clock.advance(minutes=1)
-        read = reads(guide=guide)
+        read = reads(report_mode=guide)
         read()
         clock.advance(minutes=15)
         third.use()
@@ -687,12 +687,12 @@ class TestReportJoin:
 
     @GUIDED
     def test_third_key_is_found_at_the_next_reading(
-        self, prod: fake_aws.Account, clock: Clock, reads: Reads, guide: Guide
+        self, prod: fake_aws.Account, clock: Clock, reads: Reads, report_mode: ReportMode
     ) -> None:
         """The keys of a user whom the report does not cover whole are listed every time."""
         for days in (3, 2, 1):
             a_key(prod, created=NOON - timedelta(days=days))
-        read = reads(guide=guide)
+        read = reads(report_mode=guide)
         read()
         clock.advance(minutes=15)
         prod.users["alice"].add_key()
@@ -700,13 +700,13 @@ class TestReportJoin:
 
         assert read.uses == truth(prod)
 
-    @pytest.mark.parametrize("guide", [Guide.GUIDE, Guide.OFF])
+    @pytest.mark.parametrize("report_mode", [ReportMode.GUIDE, ReportMode.OFF])
     def test_user_made_again(
-        self, prod: fake_aws.Account, clock: Clock, reads: Reads, guide: Guide
+        self, prod: fake_aws.Account, clock: Clock, reads: Reads, report_mode: ReportMode
     ) -> None:
         """A user deleted and made again under the same name is another, with other keys."""
         a_key(prod)
-        read = reads(guide=guide)
+        read = reads(report_mode=guide)
         read()
         clock.advance(minutes=15)
         prod.users["alice"].delete()
@@ -720,7 +720,7 @@ class TestReportJoin:
     ) -> None:
         """With values from the report the other user of the same name comes with the next one."""
         a_key(prod)
-        read = reads(guide=Guide.VALUES)
+        read = reads(report_mode=ReportMode.VALUES)
         read()
         clock.advance(hours=5)
         prod.users["alice"].delete()
@@ -731,11 +731,11 @@ class TestReportJoin:
 
     @GUIDED
     def test_user_made_again_since_the_report(
-        self, prod: fake_aws.Account, clock: Clock, reads: Reads, guide: Guide
+        self, prod: fake_aws.Account, clock: Clock, reads: Reads, report_mode: ReportMode
     ) -> None:
         """What the report tells of the former user is not taken for the later one's."""
         a_key(prod)
-        read = reads(guide=guide)
+        read = reads(report_mode=guide)
         prod.report.generate()
         clock.advance(minutes=15)
         prod.users["alice"].delete()
@@ -761,13 +761,13 @@ class TestReportJoin:
 
         assert read.uses == {key.id: NEVER}
 
-    @pytest.mark.parametrize("guide", [Guide.GUIDE, Guide.OFF])
+    @pytest.mark.parametrize("report_mode", [ReportMode.GUIDE, ReportMode.OFF])
     def test_user_moved(
-        self, prod: fake_aws.Account, clock: Clock, reads: Reads, guide: Guide
+        self, prod: fake_aws.Account, clock: Clock, reads: Reads, report_mode: ReportMode
     ) -> None:
         """A user moved to another path keeps the keys, and has the path at once."""
         a_key(prod)
-        read = reads(guide=guide)
+        read = reads(report_mode=guide)
         read()
         clock.advance(minutes=15)
         prod.users["alice"].move("/staff/")
@@ -779,7 +779,7 @@ class TestReportJoin:
     def test_user_moved_in_values(self, prod: fake_aws.Account, clock: Clock, reads: Reads) -> None:
         """With values from the report the new path comes with the next one, and lists no keys."""
         a_key(prod)
-        read = reads(guide=Guide.VALUES)
+        read = reads(report_mode=ReportMode.VALUES)
         read()
         prod.users["alice"].move("/staff/")
         clock.advance(hours=5)
@@ -791,13 +791,13 @@ class TestReportJoin:
     @pytest.mark.parametrize("quoted", [True, False])
     @GUIDED
     def test_row_with_commas(
-        self, prod: fake_aws.Account, reads: Reads, guide: Guide, quoted: bool
+        self, prod: fake_aws.Account, reads: Reads, report_mode: ReportMode, quoted: bool
     ) -> None:
         """Commas in a name are no separators, whether AWS quotes them or not."""
         prod.report.quoted = quoted
         a_key(prod, "alice,of,arn", used=NOON)
         a_key(prod, "bob")
-        read = reads(guide=guide)
+        read = reads(report_mode=guide)
         read()
         read()
 
@@ -827,7 +827,7 @@ class TestReportJoin:
         if style == "TRUE":
             text = text.replace("true", "TRUE").replace("false", "FALSE")
         prod.report.content = text.encode()
-        read = reads(guide=Guide.VALUES)
+        read = reads(report_mode=ReportMode.VALUES)
         read()
 
         assert read.uses == truth(prod)
@@ -838,7 +838,7 @@ class TestReportJoin:
         a_key(prod)
         lines = fake_aws.report.content(prod, quoted=True).splitlines()
         prod.report.content = b"\n".join(b"new," + line for line in lines)
-        read = reads(guide=Guide.VALUES)
+        read = reads(report_mode=ReportMode.VALUES)
         read()
 
         assert read.uses == truth(prod)
@@ -852,7 +852,7 @@ class TestReportJoin:
         use, key.last_use = key.last_use, None
         prod.report.generate()
         key.last_use = use
-        read = reads(guide=Guide.VALUES)
+        read = reads(report_mode=ReportMode.VALUES)
         read()
 
         assert read.uses == {key.id: told(key)}
@@ -866,7 +866,7 @@ class TestReportJoin:
         prod.report.denied = True
         clock.advance(hours=1)
         key.use()
-        read = reads(guide=Guide.VALUES)
+        read = reads(report_mode=ReportMode.VALUES)
         read()
         prod.report.denied = False
         clock.advance(hours=1)
@@ -891,10 +891,10 @@ class TestRoot:
         assert read.asked["GetAccountSummary"] == 0
 
     @GUIDED
-    def test_is_no_user(self, prod: fake_aws.Account, reads: Reads, guide: Guide) -> None:
+    def test_is_no_user(self, prod: fake_aws.Account, reads: Reads, report_mode: ReportMode) -> None:
         """Root is none of the users, and is never asked for keys."""
         prod.add_root_key()
-        read = reads(guide=guide)
+        read = reads(report_mode=guide)
         read()
 
         assert read.latest.users == ()
@@ -903,7 +903,7 @@ class TestRoot:
     def test_comes_from_the_summary_else(self, prod: fake_aws.Account, reads: Reads) -> None:
         """Without a report the summary tells whether root has keys."""
         prod.add_root_key()
-        root = reads(guide=Guide.OFF)().root
+        root = reads(report_mode=ReportMode.OFF)().root
 
         assert root is not None
         assert root.access_keys == 1
@@ -912,7 +912,7 @@ class TestRoot:
         self, prod: fake_aws.Account, clock: Clock, reads: Reads
     ) -> None:
         """The summary is asked no more often than a report would be."""
-        read = reads(guide=Guide.OFF)
+        read = reads(report_mode=ReportMode.OFF)
         read()
         clock.advance(hours=3)
         read()
@@ -922,7 +922,7 @@ class TestRoot:
     def test_denied_summary(self, prod: fake_aws.Account, reads: Reads) -> None:
         """Without the permission nothing is known of root, and nothing fails."""
         prod.deny("iam:GetAccountSummary")
-        reading = reads(guide=Guide.OFF)()
+        reading = reads(report_mode=ReportMode.OFF)()
 
         assert reading.up
         assert reading.root is not None
@@ -933,7 +933,7 @@ class TestRoot:
     ) -> None:
         """What is known of root outlives a summary that fails, and is asked again soon."""
         prod.add_root_key()
-        read = reads(guide=Guide.OFF)
+        read = reads(report_mode=ReportMode.OFF)
         read()
         clock.advance(hours=5)
         fault = aws.fault(Fault(operation="GetAccountSummary", code="ServiceFailure"))
@@ -949,26 +949,26 @@ class TestRoot:
 
 class TestTruth:
     @ALL_MODES
-    def test_never(self, prod: fake_aws.Account, reads: Reads, guide: Guide) -> None:
+    def test_never(self, prod: fake_aws.Account, reads: Reads, report_mode: ReportMode) -> None:
         """A key without a date of its last use was never used."""
         a_key(prod, used=None)
 
-        assert [key.last_use for key in reads(guide=guide)().keys] == [NEVER]
+        assert [key.last_use for key in reads(report_mode=guide)().keys] == [NEVER]
 
     @ALL_MODES
     def test_region_not_applicable(
-        self, prod: fake_aws.Account, reads: Reads, guide: Guide
+        self, prod: fake_aws.Account, reads: Reads, report_mode: ReportMode
     ) -> None:
         """A used key can have no region, which is shown as AWS gives it."""
         a_key(prod).use("s3", "N/A", at=NOON)
 
-        assert [key.last_use for key in reads(guide=guide)().keys] == [LastUse(NOON, "s3", "N/A")]
+        assert [key.last_use for key in reads(report_mode=guide)().keys] == [LastUse(NOON, "s3", "N/A")]
 
     def test_unknown(self, aws: FakeAws, prod: fake_aws.Account, reads: Reads) -> None:
         """A key whose first call fails is there, its last use unknown."""
         key = a_key(prod)
         aws.fault(Fault(key=key.id, code="ServiceFailure"))
-        reading = reads(guide=Guide.OFF)()
+        reading = reads(report_mode=ReportMode.OFF)()
 
         assert [key.last_use for key in reading.keys] == [UNKNOWN]
         assert (reading.up, reading.unknown) == (False, 1)
@@ -997,7 +997,7 @@ class TestTruth:
     ) -> None:
         """An answer that is older than what is known changes nothing."""
         key = a_key(prod)
-        read = reads(guide=Guide.OFF)
+        read = reads(report_mode=ReportMode.OFF)
         read()
         older = "<LastUsedDate>2026-01-01T00:00:00Z</LastUsedDate>"
         aws.fault(Fault(key=key.id, body=a_last_use(older + "<ServiceName>ec2</ServiceName>")))
@@ -1011,7 +1011,7 @@ class TestTruth:
     ) -> None:
         """A key that was used cannot become one that never was."""
         key = a_key(prod)
-        read = reads(guide=Guide.OFF)
+        read = reads(report_mode=ReportMode.OFF)
         read()
         aws.fault(Fault(key=key.id, body=a_last_use("<ServiceName>N/A</ServiceName>")))
         clock.advance(minutes=15)
@@ -1028,9 +1028,9 @@ class TestTruth:
         clock.advance(minutes=15)
         key.use()
         key.status = "Inactive"
-        read = reads(guide=Guide.OFF)
+        read = reads(report_mode=ReportMode.OFF)
         read()
-        read.reader = replace(read.reader, guide=Guide.VALUES)
+        read.reader = replace(read.reader, report_mode=ReportMode.VALUES)
         read()
 
         assert read.uses == {key.id: told(key)}
@@ -1053,12 +1053,12 @@ class TestTruth:
 class TestVanishing:
     @ALL_MODES
     def test_key_deleted_after_it_was_listed(
-        self, aws: FakeAws, prod: fake_aws.Account, reads: Reads, guide: Guide
+        self, aws: FakeAws, prod: fake_aws.Account, reads: Reads, report_mode: ReportMode
     ) -> None:
         """A key deleted between list and question is no failure, and is gone."""
         # Keys of the same second have to be asked in every mode.
         gone, stays = a_key(prod), a_key(prod)
-        read = reads(guide=guide)
+        read = reads(report_mode=guide)
         with meanwhile(aws, "GetAccessKeyLastUsed", gone.delete, AccessKeyId=gone.id):
             read()
 
@@ -1112,11 +1112,11 @@ class TestVanishing:
 
     @ALL_MODES
     def test_user_deleted_since_the_last_reading(
-        self, prod: fake_aws.Account, clock: Clock, reads: Reads, guide: Guide
+        self, prod: fake_aws.Account, clock: Clock, reads: Reads, report_mode: ReportMode
     ) -> None:
         """A deleted user is gone, with all keys."""
         a_key(prod)
-        read = reads(guide=guide)
+        read = reads(report_mode=guide)
         read()
         prod.users["alice"].delete()
         clock.advance(hours=5)
@@ -1131,7 +1131,7 @@ class TestVanishing:
         """Other services that speak IAM have other codes for a key that is gone."""
         key = a_key(prod)
         aws.fault(Fault(key=key.id, code=code))
-        read = reads(guide=Guide.OFF)
+        read = reads(report_mode=ReportMode.OFF)
         with meanwhile(aws, "GetAccessKeyLastUsed", key.delete):
             read()
 
@@ -1144,7 +1144,7 @@ class TestVanishing:
         """A key that is denied like a deleted one, but still listed, is a failure."""
         key = a_key(prod)
         aws.fault(Fault(key=key.id, code="AccessDenied", message=FOREIGN + key.id))
-        read = reads(guide=Guide.OFF)
+        read = reads(report_mode=ReportMode.OFF)
         read()
 
         assert read.latest.failure is Reason.ACCESS_DENIED
@@ -1155,7 +1155,7 @@ class TestVanishing:
         """A permission that is missing is a failure, and looks for no deleted keys."""
         key = a_key(prod)
         prod.deny("iam:GetAccessKeyLastUsed")
-        read = reads(guide=Guide.OFF)
+        read = reads(report_mode=ReportMode.OFF)
         read()
 
         assert read.latest.failure is Reason.ACCESS_DENIED
@@ -1200,7 +1200,7 @@ class TestRenaming:
         """What is known of a key stays when its user is renamed, even if it cannot be asked."""
         key = a_key(prod)
         key.use()
-        read = reads(guide=Guide.OFF)
+        read = reads(report_mode=ReportMode.OFF)
         read()
         before = read.uses[key.id]
         key.user.rename("somebody-else")
@@ -1243,7 +1243,7 @@ class TestManyFailuresAtOnce:
         keys: list[fake_aws.AccessKey],
     ) -> None:
         """At first sight: no key of user 3, key 5 unknown, key 7 and user 9 gone."""
-        read = reads(guide=Guide.OFF)
+        read = reads(report_mode=ReportMode.OFF)
         self.spoil(aws, prod, keys, read)
         reading = read.latest
 
@@ -1253,9 +1253,9 @@ class TestManyFailuresAtOnce:
         assert (reading.up, reading.unknown, reading.read_at) == (False, 1, None)
         assert reading.failures == {Reason.ACCESS_DENIED: 1}
         assert reading.error.endswith("(and 1 more)")
-        assert reading.throttles == ATTEMPTS
+        assert reading.throttles == MAX_ATTEMPTS
 
-    @pytest.mark.parametrize("guide", [Guide.OFF, Guide.GUIDE])
+    @pytest.mark.parametrize("report_mode", [ReportMode.OFF, ReportMode.GUIDE])
     def test_reading_after_a_good_one(
         self,
         aws: FakeAws,
@@ -1263,17 +1263,17 @@ class TestManyFailuresAtOnce:
         clock: Clock,
         reads: Reads,
         keys: list[fake_aws.AccessKey],
-        guide: Guide,
+        report_mode: ReportMode,
     ) -> None:
         """Later: keys 3 and 5 keep what was known, all others are fresh, 7 and 9 are gone."""
-        read = reads(guide=guide)
+        read = reads(report_mode=guide)
         read()
         clock.advance(hours=5)
         for n, key in enumerate(keys):
             if n != 5:
                 key.use()
         before = LastUse(NOON, "s3", "eu-west-1")
-        if guide is Guide.GUIDE:  # all are to be listed
+        if report_mode is ReportMode.GUIDE:  # all are to be listed
             for n in (3, 9):
                 keys[n].user.add_key(created=NOON).status = "Inactive"
         self.spoil(aws, prod, keys, read)
@@ -1368,11 +1368,11 @@ class TestWayIn:
         prod.role(ROLE)
         sessions = some_sessions(aws.url)
         now = [0.0]
-        calls = Calls(sessions, a_role_account(), seconds=1e6, clock=lambda: now[0])
+        calls = AccountApi(sessions, a_role_account(), seconds=1e6, clock=lambda: now[0])
         for _ in range(5):
             calls.call("ListUsers", expect="Users")
-            clock.advance(seconds=ROLE_SECONDS / 2)
-            now[0] += ROLE_SECONDS / 2
+            clock.advance(seconds=SESSION_SECONDS / 2)
+            now[0] += SESSION_SECONDS / 2
 
         assert aws.errors == {}
         assert aws.count("AssumeRole") == 3
@@ -1470,7 +1470,7 @@ class TestRetries:
         """What can pass by itself is asked again, and fails nothing."""
         key = a_key(prod)
         aws.fault(Fault(operation="ListUsers", times=2, **RETRIED[fault]))
-        read = reads(guide=Guide.OFF)
+        read = reads(report_mode=ReportMode.OFF)
         read()
 
         assert read.latest.up
@@ -1483,7 +1483,7 @@ class TestRetries:
     ) -> None:
         """What does not pass by itself is asked once, and has its reason."""
         aws.fault(Fault(operation="ListUsers", code=code))
-        read = reads(guide=Guide.OFF)
+        read = reads(report_mode=ReportMode.OFF)
         read()
 
         assert read.latest.failure is NOT_RETRIED[code]
@@ -1508,25 +1508,25 @@ class TestRetries:
     ) -> None:
         """What does not pass after all attempts is a failure."""
         aws.fault(Fault(operation="ListUsers", **RETRIED[fault]))
-        read = reads(guide=Guide.OFF)
+        read = reads(report_mode=ReportMode.OFF)
         read()
 
         assert not read.latest.up
-        assert read.asked["ListUsers"] == ATTEMPTS
+        assert read.asked["ListUsers"] == MAX_ATTEMPTS
 
     def test_giving_up(self, aws: FakeAws, prod: fake_aws.Account, reads: Reads) -> None:
         """When question after question gets no answer, no more are asked."""
         some_users(prod, 20, keys=20)
         aws.fault(Fault(operation="ListAccessKeys", code="ServiceFailure"))
-        read = reads(guide=Guide.OFF)
+        read = reads(report_mode=ReportMode.OFF)
         read()
 
-        assert read.asked["ListAccessKeys"] == GIVE_UPS * ATTEMPTS
+        assert read.asked["ListAccessKeys"] == MAX_CONSECUTIVE_FAILURES * MAX_ATTEMPTS
 
     def test_stale_connection(self, aws: FakeAws, prod: fake_aws.Account, reads: Reads) -> None:
         """A connection of the pool that AWS has closed meanwhile fails nothing."""
         key = a_key(prod)
-        read = reads(guide=Guide.OFF)
+        read = reads(report_mode=ReportMode.OFF)
         read()
         for connection in tuple(aws._server._connections if aws._server else ()):
             aws._server._loop.call_soon_threadsafe(connection.close)  # type: ignore[union-attr]
@@ -1539,10 +1539,10 @@ class TestRetries:
         """No two accounts wait equally long between attempts."""
         stop = Sleepless()
         aws.fault(Fault(operation="ListUsers", code="ServiceFailure"))
-        reads(guide=Guide.OFF, sessions=some_sessions(aws.url, stop=stop))()
+        reads(report_mode=ReportMode.OFF, sessions=some_sessions(aws.url, stop=stop))()
         waits = [wait for wait in stop.waits if wait > 0.001]
 
-        assert len(set(waits)) == ATTEMPTS - 1
+        assert len(set(waits)) == MAX_ATTEMPTS - 1
 
     @pytest.mark.parametrize("error", [Reason.ACCESS_DENIED, Reason.THROTTLED])
     def test_sign_in(
@@ -1553,7 +1553,7 @@ class TestRetries:
         aws.fault(Fault(operation="AssumeRole", code=code))
         reads(a_role_account())()
 
-        assert aws.count("AssumeRole") == (1 if error is Reason.ACCESS_DENIED else ATTEMPTS)
+        assert aws.count("AssumeRole") == (1 if error is Reason.ACCESS_DENIED else MAX_ATTEMPTS)
 
 
 class TestPace:
@@ -1562,24 +1562,24 @@ class TestPace:
         return Ticker()
 
     @pytest.fixture
-    def pace(self, ticker: Ticker) -> Pace:
-        return Pace(5.0, 10, wait=ticker.wait, clock=ticker)
+    def pace(self, ticker: Ticker) -> RateLimiter:
+        return RateLimiter(5.0, 10, wait=ticker.wait, clock=ticker)
 
-    def test_burst(self, pace: Pace, ticker: Ticker) -> None:
+    def test_burst(self, pace: RateLimiter, ticker: Ticker) -> None:
         """A burst goes at once."""
         for _ in range(10):
             pace.take()
 
         assert ticker.seconds == 0
 
-    def test_rate(self, pace: Pace, ticker: Ticker) -> None:
+    def test_rate(self, pace: RateLimiter, ticker: Ticker) -> None:
         """After the burst requests go at the configured rate."""
         for _ in range(10 + 50):
             pace.take()
 
         assert ticker.seconds == pytest.approx(10)
 
-    def test_idle(self, pace: Pace, ticker: Ticker) -> None:
+    def test_idle(self, pace: RateLimiter, ticker: Ticker) -> None:
         """However long nothing was asked, no more than the burst goes at once."""
         ticker.seconds += 3600
         for _ in range(11):
@@ -1587,37 +1587,37 @@ class TestPace:
 
         assert ticker.seconds == pytest.approx(3600.2)
 
-    def test_throttled(self, pace: Pace) -> None:
+    def test_throttled(self, pace: RateLimiter) -> None:
         """Every throttling halves the rate, and ends the burst."""
         pace.throttled()
 
         assert pace.rate == pytest.approx(2.5)
         assert pace.delay() == pytest.approx(0.4)
 
-    def test_slowest(self, pace: Pace) -> None:
+    def test_slowest(self, pace: RateLimiter) -> None:
         """However often AWS throttles, it is asked now and then."""
         for _ in range(100):
             pace.throttled()
 
-        assert pace.rate == pytest.approx(5 * SLOWEST)
+        assert pace.rate == pytest.approx(5 * MIN_RATE_SHARE)
 
-    def test_recovery(self, pace: Pace, ticker: Ticker) -> None:
+    def test_recovery(self, pace: RateLimiter, ticker: Ticker) -> None:
         """The rate recovers slowly, and no higher than it was."""
         pace.throttled()
         rates = []
         for _ in range(3):
-            ticker.seconds += RECOVERY / 4
+            ticker.seconds += RECOVERY_SECONDS / 4
             rates.append(pace.rate)
 
         assert rates == pytest.approx([3.75, 5, 5])
 
-    def test_clock_that_goes_back(self, pace: Pace, ticker: Ticker) -> None:
+    def test_clock_that_goes_back(self, pace: RateLimiter, ticker: Ticker) -> None:
         """A clock that goes back costs nothing."""
         ticker.seconds -= 100
 
         assert pace.delay() == 0
 
-    def test_stop(self, pace: Pace, ticker: Ticker) -> None:
+    def test_stop(self, pace: RateLimiter, ticker: Ticker) -> None:
         """Waiting ends when the exporter is to stop."""
         ticker.stopped = True
 
@@ -1631,7 +1631,7 @@ class TestPace:
         sessions = some_sessions(
             aws.url, requests_per_second=5.0, burst=10, clock=ticker, stop=Waiting(ticker)
         )
-        reads(guide=Guide.OFF, sessions=sessions)()
+        reads(report_mode=ReportMode.OFF, sessions=sessions)()
 
         calls = 1 + 50 + 50 + 1
         assert ticker.seconds == pytest.approx((calls - 10) / 5)
@@ -1644,7 +1644,7 @@ class TestPace:
             aws.url, requests_per_second=5.0, burst=10, clock=ticker, stop=Waiting(ticker)
         )
         account = an_account(requests_per_second=1.0, burst=2)
-        reads(account, guide=Guide.OFF, sessions=sessions)()
+        reads(account, report_mode=ReportMode.OFF, sessions=sessions)()
 
         assert ticker.seconds == pytest.approx(1 + 50 + 50 + 1 - 2)
 
@@ -1656,7 +1656,7 @@ class TestPace:
             aws.url, requests_per_second=100.0, burst=1, clock=ticker, stop=Waiting(ticker)
         )
         aws.fault(Fault(operation="ListUsers", code="Throttling", times=1))
-        reading = reads(guide=Guide.OFF, sessions=sessions)()
+        reading = reads(report_mode=ReportMode.OFF, sessions=sessions)()
 
         assert reading.up
         assert reading.throttles == 1
@@ -1669,7 +1669,7 @@ class TestPace:
         threading.Timer(0.05, stop.set).start()
 
         with pytest.raises(Stopped):
-            reads(guide=Guide.OFF, sessions=sessions)()
+            reads(report_mode=ReportMode.OFF, sessions=sessions)()
 
 
 class TestDeadline:
@@ -1678,7 +1678,7 @@ class TestDeadline:
     ) -> None:
         """A reading that would wait beyond its deadline ends, and keeps what was known."""
         some_users(prod, 20, keys=20)
-        read = reads(guide=Guide.OFF)
+        read = reads(report_mode=ReportMode.OFF)
         read()
         sessions = some_sessions(aws.url, requests_per_second=0.01, burst=5)
         read.reader = replace(read.reader, sessions=sessions, deadline=10.0)
@@ -1692,7 +1692,7 @@ class TestDeadline:
     def test_ends_retries(self, aws: FakeAws, prod: fake_aws.Account, reads: Reads) -> None:
         """No retry begins after the deadline."""
         aws.fault(Fault(operation="ListUsers", latency=0.05, code="ServiceFailure"))
-        read = reads(guide=Guide.OFF, deadline=0.06)
+        read = reads(report_mode=ReportMode.OFF, deadline=0.06)
         read()
 
         assert read.latest.failure is Reason.DEADLINE
@@ -1706,7 +1706,7 @@ class TestTags:
     def test_wanted_tags(self, prod: fake_aws.Account, reads: Reads, tags: TagSource) -> None:
         """Of a user's tags the wanted ones are kept."""
         prod.add_user("alice", tags={"team": "red", "cost": "7", "owner": "bob"})
-        (user,) = reads(tags=tags, wanted_tag=lambda name: name != "cost")().users
+        (user,) = reads(tags=tags, keep_tag=lambda name: name != "cost")().users
 
         assert user.tags == (("owner", "bob"), ("team", "red"))
 
@@ -1788,7 +1788,7 @@ class TestTags:
         bulk = tags is TagSource.BULK
         operation = "GetAccountAuthorizationDetails" if bulk else "ListUserTags"
         with meanwhile(aws, operation, alice.delete):
-            reading = reads(tags=tags, guide=Guide.OFF)()
+            reading = reads(tags=tags, report_mode=ReportMode.OFF)()
 
         assert reading.up
         assert reading.users == ()
@@ -1811,20 +1811,20 @@ class TestTags:
 
 class TestPasswords:
     @ALL_MODES
-    def test_last_use(self, prod: fake_aws.Account, reads: Reads, guide: Guide) -> None:
+    def test_last_use(self, prod: fake_aws.Account, reads: Reads, report_mode: ReportMode) -> None:
         """The last use of a console password comes along, in every mode."""
         prod.add_user("alice", password_last_used=NOON - QUARTER)
-        (user,) = reads(guide=guide)().users
+        (user,) = reads(report_mode=guide)().users
 
         assert user.password_last_used == NOON - QUARTER
 
     @ALL_MODES
-    def test_none(self, prod: fake_aws.Account, reads: Reads, guide: Guide) -> None:
+    def test_none(self, prod: fake_aws.Account, reads: Reads, report_mode: ReportMode) -> None:
         """A password that was never used, and none at all, have no last use."""
         prod.add_user("alice", password_enabled=True)
         prod.add_user("bob")
 
-        users = reads(guide=guide)().users
+        users = reads(report_mode=guide)().users
         assert [user.password_last_used for user in users] == [None, None]
 
     def test_never_goes_backwards(self, prod: fake_aws.Account, clock: Clock, reads: Reads) -> None:
@@ -1864,7 +1864,7 @@ class TestStale:
 
     def test_settled_facts_stay(self) -> None:
         """The last use of a key that cannot be used any more does not age."""
-        key = self.known(settled=True)
+        key = self.known(final=True)
         reading = self.reading(key, listed_at=NOON + QUARTER)
 
         assert reading.without_facts_before(NOON + QUARTER) == reading
@@ -1882,11 +1882,11 @@ class TestStale:
 
     @ALL_MODES
     def test_reading_after_dropping(
-        self, prod: fake_aws.Account, clock: Clock, reads: Reads, guide: Guide
+        self, prod: fake_aws.Account, clock: Clock, reads: Reads, report_mode: ReportMode
     ) -> None:
         """After all was dropped the account is read from the start."""
         a_key(prod)
-        read = reads(guide=guide)
+        read = reads(report_mode=guide)
         read()
         clock.advance(days=8)
         read.latest = read.latest.without_facts_before(NOON + timedelta(days=1))
@@ -1897,11 +1897,11 @@ class TestStale:
 
     @ALL_MODES
     def test_unknown_is_asked_again(
-        self, aws: FakeAws, prod: fake_aws.Account, clock: Clock, reads: Reads, guide: Guide
+        self, aws: FakeAws, prod: fake_aws.Account, clock: Clock, reads: Reads, report_mode: ReportMode
     ) -> None:
         """A fact that was dropped for its age comes back with the next answer."""
         key = a_key(prod)
-        read = reads(guide=guide)
+        read = reads(report_mode=guide)
         read()
         (known,) = read.latest.keys
         read.latest = replace(read.latest, keys=(replace(known, last_use=UNKNOWN, as_of=None),))
@@ -1917,12 +1917,12 @@ class TestPeerDefects:
     @pytest.mark.parametrize("number", [1, 2, 3])
     @ALL_MODES
     def test_peer_defect_1_2_3_never_used_key_passes(
-        self, prod: fake_aws.Account, reads: Reads, guide: Guide, number: int
+        self, prod: fake_aws.Account, reads: Reads, report_mode: ReportMode, number: int
     ) -> None:
         """An active, never-used, 400-day-old key is told as such: active, old and never used."""
         made = NOON - timedelta(days=400)
         a_key(prod, created=made, used=None)
-        (key,) = reads(guide=guide)().keys
+        (key,) = reads(report_mode=guide)().keys
 
         assert (key.active, key.last_use, key.created) == (True, NEVER, made)
 
@@ -1932,7 +1932,7 @@ class TestPeerDefects:
         """After the first key is deleted the second one keeps its own last use."""
         first = a_key(prod, created=NOON - timedelta(days=2), used=NOON - timedelta(hours=1))
         second = a_key(prod, created=NOON - timedelta(days=1), used=NOON - timedelta(hours=2))
-        read = reads(guide=Guide.VALUES)
+        read = reads(report_mode=ReportMode.VALUES)
         read()
         first.delete()
         clock.advance(hours=5)
@@ -1942,13 +1942,13 @@ class TestPeerDefects:
 
     @ALL_MODES
     def test_peer_defect_5_throttled_means_never(
-        self, aws: FakeAws, prod: fake_aws.Account, reads: Reads, guide: Guide
+        self, aws: FakeAws, prod: fake_aws.Account, reads: Reads, report_mode: ReportMode
     ) -> None:
         """A throttled call never becomes never used."""
         a_key(prod)
         a_key(prod)  # of the same second, so that AWS is asked in every mode
         aws.fault(Fault(operation="GetAccessKeyLastUsed", code="Throttling"))
-        reading = reads(guide=guide)()
+        reading = reads(report_mode=guide)()
 
         assert {key.last_use for key in reading.keys} == {UNKNOWN}
         assert reading.failure is Reason.THROTTLED
@@ -1957,17 +1957,17 @@ class TestPeerDefects:
         """The 101st user is read as all others are."""
         some_users(prod, 101)
 
-        assert len(reads(guide=Guide.VALUES)().users) == 101
+        assert len(reads(report_mode=ReportMode.VALUES)().users) == 101
 
-    @pytest.mark.parametrize("guide", [Guide.GUIDE, Guide.OFF])
+    @pytest.mark.parametrize("report_mode", [ReportMode.GUIDE, ReportMode.OFF])
     def test_peer_defect_6_first_page_of_users(
-        self, aws: FakeAws, prod: fake_aws.Account, reads: Reads, guide: Guide
+        self, aws: FakeAws, prod: fake_aws.Account, reads: Reads, report_mode: ReportMode
     ) -> None:
         """1001 users on three pages are all read, and the pages are all that it costs."""
         aws.max_page = 400
         some_users(prod, 1001)
         last = a_key(prod, "user-1000")
-        read = reads(guide=guide)
+        read = reads(report_mode=guide)
         read()
 
         assert len(read.latest.users) == 1001
@@ -1978,7 +1978,7 @@ class TestPeerDefects:
         """A never-used key stops nobody else's from being read."""
         a_key(prod, "alice", used=None)
         a_key(prod, "bob")
-        read = reads(guide=Guide.OFF)
+        read = reads(report_mode=ReportMode.OFF)
         read()
 
         assert read.uses == truth(prod)
@@ -2010,7 +2010,7 @@ class TestPeerDefects:
         sessions = some_sessions(aws.url)
         found = []
         for account in (a_role_account(PROD), a_role_account(TEST, name="test")):
-            read = reads(account, sessions=sessions, guide=Guide.OFF)
+            read = reads(account, sessions=sessions, report_mode=ReportMode.OFF)
             read()
             found.append(read.uses)
 
@@ -2022,7 +2022,7 @@ class TestPeerDefects:
     ) -> None:
         """A key that disappears between list and question stops nobody else's from being read."""
         gone, stays = a_key(prod, "alice"), a_key(prod, "bob")
-        read = reads(guide=Guide.OFF)
+        read = reads(report_mode=ReportMode.OFF)
         with meanwhile(aws, "GetAccessKeyLastUsed", gone.delete, AccessKeyId=gone.id):
             read()
 

@@ -77,6 +77,6 @@ def test_a_foreign_import_is_found() -> None:
 
 def test_a_room_that_imports_another_is_found() -> None:
     """A room that imports another is a trespass, even within a function."""
-    source = "def f():\n    from exporter.aws import Reader"
+    source = "def f():\n    from exporter.aws import AccountRefresher"
 
-    assert trespasses("refresh", source) == ["exporter.aws.Reader"]
+    assert trespasses("refresh", source) == ["exporter.aws.AccountRefresher"]

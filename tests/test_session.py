@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from exporter.aws import Endpoints, Guide, Reader, Sessions
-from exporter.aws.session import FORGET_AFTER
+from exporter.aws import Endpoints, ReportMode, AccountRefresher, Sessions
+from exporter.aws.session import REBUILD_AFTER
 from exporter.model import Account, AccountSnapshot, Reason
 from tests.fake_aws import FakeAws
 
@@ -22,7 +22,7 @@ class Clock:
         return self.seconds
 
 
-def a_reader(aws: FakeAws, clock: Clock) -> Reader:
+def a_reader(aws: FakeAws, clock: Clock) -> AccountRefresher:
     sessions = Sessions(
         Endpoints("us-east-1", {"iam": aws.url, "sts": aws.url}),
         requests_per_second=1e6,
@@ -32,7 +32,7 @@ def a_reader(aws: FakeAws, clock: Clock) -> Reader:
         stop=threading.Event(),
         clock=clock,
     )
-    return Reader(sessions, guide=Guide.OFF)
+    return AccountRefresher(sessions, report_mode=ReportMode.OFF)
 
 
 def write_credentials(file: Path, access_key_id: str, secret: str) -> None:
@@ -54,7 +54,7 @@ def test_credentials_that_were_renewed_in_their_file_are_found(
         refused = reader.read(MINE, AccountSnapshot(MINE))
 
         write_credentials(file, *aws.credentials(ID))
-        clock.seconds = FORGET_AFTER
+        clock.seconds = REBUILD_AFTER
         reader.read(MINE, refused)
         renewed = reader.read(MINE, refused)
 

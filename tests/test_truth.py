@@ -28,9 +28,9 @@ from hypothesis.stateful import (
     rule,
 )
 
-from exporter.aws import Guide
-from exporter.aws.guide import REPORT_LIMIT, REPORT_RETRY
-from exporter.aws.iam import SETTLED_RECHECK
+from exporter.aws import ReportMode
+from exporter.aws.report_source import MAX_REPORT_AGE, REPORT_RETRY
+from exporter.aws.account_refresh import FINAL_RECHECK
 from exporter.model import ACTIVE, NEVER, UNKNOWN, AccessKey, LastUse, AccountSnapshot, Use, latest
 from tests import fake_aws
 from tests.builders import (
@@ -157,7 +157,7 @@ class Histories(RuleBasedStateMachine):
     it can always be told which of a report and an event was first.
     """
 
-    guide: Guide
+    report_mode: ReportMode
 
     def __init__(self) -> None:
         super().__init__()
@@ -169,7 +169,7 @@ class Histories(RuleBasedStateMachine):
         self.account = self.aws.account(PROD)
         self.account.report.instant = True
         self.read = Readings(
-            self.aws, a_reader(self.aws, self.clock, guide=self.guide), an_account()
+            self.aws, a_reader(self.aws, self.clock, report_mode=self.guide), an_account()
         )
         self.past = Chronicle()
         self.swapped = False
@@ -435,21 +435,21 @@ def check_any(past: Chronicle, before: AccountSnapshot, reading: AccountSnapshot
 
 
 def check_whole(
-    past: Chronicle, before: AccountSnapshot, reading: AccountSnapshot, began: datetime, guide: Guide
+    past: Chronicle, before: AccountSnapshot, reading: AccountSnapshot, began: datetime, report_mode: ReportMode
 ) -> None:
     """After a reading that succeeded whole every fact is true, and none is missing."""
-    assert reading.read_at == reading.listed_at == began or guide is Guide.VALUES
+    assert reading.read_at == reading.listed_at == began or report_mode is ReportMode.VALUES
     assert reading.read_at == began
     made = report_of(reading, guide)
     since = began if made is None else made
-    assert began - since < REPORT_LIMIT + REPORT_RETRY
-    check_users(past, reading, since if guide is Guide.VALUES else began, began)
+    assert began - since < MAX_REPORT_AGE + REPORT_RETRY
+    check_users(past, reading, since if report_mode is ReportMode.VALUES else began, began)
     names = {user.name: user for user in reading.users}
     keys = {key.id: key for key in reading.keys}
     was_active = {key.id for key in before.keys if key.active}
     for true in past.keys.values():
         list_since = since
-        if guide is not Guide.VALUES and (
+        if report_mode is not ReportMode.VALUES and (
             true.user.made > since or is_crowded(past, true.user, since)
         ):
             list_since = began
@@ -462,10 +462,10 @@ def check_whole(
             assert key.last_use in past.keys[key.id].use.at(began, began)
 
 
-def report_of(reading: AccountSnapshot, guide: Guide) -> datetime | None:
+def report_of(reading: AccountSnapshot, report_mode: ReportMode) -> datetime | None:
     """When the report was made that a reading could go by. None: it asked user by user."""
     report = reading.report
-    return report.generated if guide is not Guide.OFF and report and report.usable else None
+    return report.generated if report_mode is not ReportMode.OFF and report and report.usable else None
 
 
 def is_crowded(past: Chronicle, user: TrueUser, at: datetime) -> bool:
@@ -485,20 +485,20 @@ def check_users(past: Chronicle, reading: AccountSnapshot, since: datetime, bega
 
 
 def check_key(
-    past: Chronicle, key: AccessKey, since: datetime, began: datetime, guide: Guide
+    past: Chronicle, key: AccessKey, since: datetime, began: datetime, report_mode: ReportMode
 ) -> None:
     """A key that is told is there, and its last use is as fresh as it has to be."""
     true = past.keys[key.id]
     assert key.last_use is not UNKNOWN
     assert key.as_of is not None
-    assert guide is Guide.VALUES or true.user.there(began)
-    listed = began if guide is not Guide.VALUES and true.user.made > since else since
+    assert report_mode is ReportMode.VALUES or true.user.there(began)
+    listed = began if report_mode is not ReportMode.VALUES and true.user.made > since else since
     if key.active:
-        by_report = guide is Guide.VALUES and true.made <= since
+        by_report = report_mode is ReportMode.VALUES and true.made <= since
         oldest = since if by_report else began
         assert true.gone is None or oldest <= true.gone, "a key is told that was gone"
     else:
-        oldest = max(key.as_of, began - SETTLED_RECHECK)
+        oldest = max(key.as_of, began - FINAL_RECHECK)
     assert key.last_use in true.use.at(oldest, began)
     check_status(true, key, listed, began)
     assert true.gone is None or listed <= true.gone, "a key is told that was gone"
@@ -543,11 +543,11 @@ def check_stale(reading: AccountSnapshot, after: AccountSnapshot, limit: datetim
     listed = {user.name for user in reading.users if user.keys_at and user.keys_at >= limit}
     kept = [key for key in reading.keys if key.user in listed]
     for key, left in zip(kept, after.keys, strict=True):
-        dropped = not key.settled and key.as_of is not None and key.as_of < limit
+        dropped = not key.final and key.as_of is not None and key.as_of < limit
         assert left.last_use is (UNKNOWN if dropped else key.last_use)
 
 
-def machine(mode: Guide) -> Any:
+def machine(mode: ReportMode) -> Any:
     """The test case of one mode."""
     case = type(f"Histories_{mode}", (Histories,), {"guide": mode}).TestCase  # type: ignore[attr-defined]
     # A history that fails is shortened, which takes its time.
@@ -555,6 +555,6 @@ def machine(mode: Guide) -> Any:
     return case
 
 
-TestGuide = machine(Guide.GUIDE)
-TestOff = machine(Guide.OFF)
-TestValues = machine(Guide.VALUES)
+TestGuide = machine(ReportMode.GUIDE)
+TestOff = machine(ReportMode.OFF)
+TestValues = machine(ReportMode.VALUES)

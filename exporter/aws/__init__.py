@@ -5,8 +5,8 @@ Asks questions and answers in our own words (`model`). Every botocore error that
 package leaves it as a `ReadError`.
 """
 
-from exporter.aws.guide import Guide
-from exporter.aws.iam import Reader
+from exporter.aws.report_source import ReportMode
+from exporter.aws.account_refresh import AccountRefresher
 from exporter.aws.session import Endpoints, Sessions
 from exporter.aws.tags import TagSource
 
@@ -24,4 +24,4 @@ OPERATIONS = (
 )
 """All that AWS is ever asked."""
 
-__all__ = ["OPERATIONS", "Endpoints", "Guide", "Reader", "Sessions", "TagSource"]
+__all__ = ["OPERATIONS", "Endpoints", "ReportMode", "AccountRefresher", "Sessions", "TagSource"]

@@ -93,7 +93,7 @@ NOT_WORTH_RETRYING = frozenset(
 """Codes that pass by themselves, but not within seconds."""
 
 
-def read_error(error: Exception, operation: str) -> ReadError:
+def to_read_error(error: Exception, operation: str) -> ReadError:
     """Translate *error*, met by *operation*. Its cause is for the caller to chain."""
     if isinstance(error, botocore.ClientError):
         told = error.response.get("Error", {})

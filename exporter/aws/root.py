@@ -8,24 +8,24 @@ import logging
 from dataclasses import replace
 from datetime import datetime
 
-from exporter.aws.calls import Calls
-from exporter.aws.guide import REPORT_LIFE, Guidance
+from exporter.aws.api import AccountApi
+from exporter.aws.report_source import REPORT_LIFETIME, ReportSource
 from exporter.model import ReadError, Reason, Root
 
 log = logging.getLogger(__name__)
 
 
 def read_root(
-    calls: Calls, before: Root | None, guidance: Guidance, began: datetime
+    calls: AccountApi, before: Root | None, report_source: ReportSource, began: datetime
 ) -> Root | None:
     """
     Read what there is to know of root, about as often as reports are made.
 
     It is no must: where AWS does not tell, nothing is known, and the reading is none the worse.
     """
-    if guidance.fresh is not None and guidance.fresh.root is not None:
-        return guidance.fresh.root
-    if guidance.holds or (before is not None and began - before.as_of < REPORT_LIFE):
+    if report_source.fresh is not None and report_source.fresh.root is not None:
+        return report_source.fresh.root
+    if report_source.holds or (before is not None and began - before.as_of < REPORT_LIFETIME):
         return before
     try:
         answer = calls.call("GetAccountSummary", expect="SummaryMap")

@@ -20,8 +20,8 @@ from botocore import xform_name
 from botocore.config import Config
 from botocore.exceptions import NoCredentialsError
 
-from exporter.aws.errors import read_error
-from exporter.aws.pace import Pace
+from exporter.aws.errors import to_read_error
+from exporter.aws.rate_limiter import RateLimiter
 from exporter.model import Account, ReadError, Reason
 
 log = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ HOME_REGION = {
 }
 """A region of each partition. Any of them finds the partition's one IAM endpoint."""
 
-FORGET_AFTER = 10.0
+REBUILD_AFTER = 10.0
 """Seconds for which base credentials are kept, even refused ones."""
 
 Observe = Callable[[str, float, str], None]
@@ -84,7 +84,7 @@ class Door:
 
     configured: Account
     account: Account
-    pace: Pace
+    pace: RateLimiter
     signer: Signer | None = None
     region: str = ""
     until: float = 0.0
@@ -145,7 +145,7 @@ class Sessions:
         with self._lock:
             door = self._doors.get(account)
             if door is None:
-                pace = Pace(
+                pace = RateLimiter(
                     account.requests_per_second or self._rate,
                     account.burst or self._burst,
                     wait=self._stop.wait,
@@ -176,7 +176,7 @@ class Sessions:
                     base.session = None  # look anew the next time
                     raise NoCredentialsError
         except Exception as error:
-            raise read_error(error, "find credentials") from error
+            raise to_read_error(error, "find credentials") from error
         if not region or (account.role_arn and _partition(region) != account.partition):
             region = HOME_REGION[account.partition]
         return credentials, region
@@ -188,7 +188,7 @@ class Sessions:
             base = self._bases.setdefault(door.account.profile, _Base())
         with base.lock:
             # Not for each of a thousand accounts that share them: a session takes 100 ms.
-            if self._clock() - base.made_at >= FORGET_AFTER:
+            if self._clock() - base.made_at >= REBUILD_AFTER:
                 base.session = None
 
     def claim(self, door: Door, id_: str, arn: str) -> None:
@@ -279,7 +279,7 @@ class Sessions:
         except ReadError:
             raise
         except Exception as error:
-            failure = read_error(error, operation)
+            failure = to_read_error(error, operation)
             code = failure.code
             raise failure from error
         finally:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from enum import StrEnum
 
-from exporter.aws.calls import Calls
+from exporter.aws.api import AccountApi
 from exporter.model import ReadError, Tags, User
 
 Wanted = Callable[[str], bool]
@@ -23,7 +23,7 @@ class TagSource(StrEnum):
     PER_USER = "per_user"
 
 
-def all_at_once(calls: Calls, users: list[User], wanted: Wanted) -> list[User]:
+def all_at_once(calls: AccountApi, users: list[User], wanted: Wanted) -> list[User]:
     """
     Read the tags of *users*: a call for each thousand, which tells their policies as well.
 
@@ -35,7 +35,7 @@ def all_at_once(calls: Calls, users: list[User], wanted: Wanted) -> list[User]:
     return [replace(user, tags=tags.get(user.name, ())) for user in users]
 
 
-def of_user(calls: Calls, user: User, wanted: Wanted) -> User:
+def of_user(calls: AccountApi, user: User, wanted: Wanted) -> User:
     """
     Read the tags of *user*. One that is gone keeps them until that is known for sure.
 

@@ -72,14 +72,14 @@ def _refresher(config: Config, own: Own, page: Page, stop: threading.Event) -> R
         stop=stop,
     )
     tags = frozenset((*config.labels.user_tags, config.exemptions.tag))
-    reader = aws.Reader(
+    reader = aws.AccountRefresher(
         sessions,
         deadline=collection.deadline.total_seconds(),
-        guide=aws.Guide(collection.credential_report),
-        wanted_user=config.users.matcher(),
+        report_mode=aws.ReportMode(collection.credential_report),
+        include_user=config.users.matcher(),
         tags=aws.TagSource(collection.user_tags),
         # The console keeps a key's description in a tag named by the key's id.
-        wanted_tag=lambda name: name in tags or KEY_ID.fullmatch(name) is not None,
+        keep_tag=lambda name: name in tags or KEY_ID.fullmatch(name) is not None,
         tags_interval=collection.user_tags_interval,
     )
     return Refresher(

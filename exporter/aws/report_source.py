@@ -5,17 +5,17 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from exporter.aws import report as credential_report
-from exporter.aws.calls import Calls
-from exporter.aws.report import CredentialReport, Row
+from exporter.aws import credential_report
+from exporter.aws.api import AccountApi
+from exporter.aws.credential_report import CredentialReport, Row
 from exporter.model import ReadError, Reason, ReportState, User
 
 log = logging.getLogger(__name__)
 
-REPORT_LIFE = timedelta(hours=4)
+REPORT_LIFETIME = timedelta(hours=4)
 """For so long AWS answers with the same report."""
 
-REPORT_LIMIT = timedelta(hours=6)
+MAX_REPORT_AGE = timedelta(hours=6)
 """A report older than this is no guide any more."""
 
 REPORT_JITTER = timedelta(minutes=15)
@@ -25,7 +25,7 @@ REPORT_RETRY = timedelta(minutes=30)
 """About so long after a report could not be had, the next attempt."""
 
 
-class Guide(StrEnum):
+class ReportMode(StrEnum):
     """What the credential report is used for."""
 
     GUIDE = "guide"
@@ -33,7 +33,7 @@ class Guide(StrEnum):
     VALUES = "values"
 
 
-class Guidance:
+class ReportSource:
     """
     The report of one account, during one reading.
 
@@ -48,8 +48,8 @@ class Guidance:
 
     def __init__(
         self,
-        guide: Guide,
-        calls: Calls,
+        report_mode: ReportMode,
+        calls: AccountApi,
         state: ReportState | None,
         *,
         began: datetime,
@@ -58,8 +58,8 @@ class Guidance:
         self._calls = calls
         self._began = began
         self._chance = chance
-        self._awaited = guide is not Guide.OFF and (state is None or began >= state.next_at)
-        self.by_value = guide is Guide.VALUES
+        self._awaited = report_mode is not ReportMode.OFF and (state is None or began >= state.next_at)
+        self.by_value = report_mode is ReportMode.VALUES
         self.state = state
         self.fresh: CredentialReport | None = None
 
@@ -92,7 +92,7 @@ class Guidance:
             return
         try:
             fresh = credential_report.fetch(self._calls)
-            if self._began - fresh.generated >= REPORT_LIMIT:
+            if self._began - fresh.generated >= MAX_REPORT_AGE:
                 text = f"the credential report is of {fresh.generated.isoformat()}"
                 raise ReadError(Reason.SERVICE_FAILURE, text, code="ReportExpired")
         except ReadError as error:
@@ -100,14 +100,14 @@ class Guidance:
             return
         self.fresh = fresh
         jitter = REPORT_JITTER * self._chance()
-        next_at = max(fresh.generated + REPORT_LIFE, self._began) + jitter
+        next_at = max(fresh.generated + REPORT_LIFETIME, self._began) + jitter
         self.state = ReportState(fresh.generated, next_at, usable=True)
 
     def _do_without(self, error: ReadError) -> None:
         """Go by the report before while it is young enough, else user by user."""
         self._awaited = False
         generated = self.state.generated if self.state else None
-        usable = generated is not None and self._began - generated < REPORT_LIMIT
+        usable = generated is not None and self._began - generated < MAX_REPORT_AGE
         retry = REPORT_RETRY * (0.5 + self._chance())
         self.state = ReportState(generated, self._began + retry, usable)
         log.warning(

@@ -5,14 +5,14 @@ from collections.abc import Callable
 
 from exporter.model import Stopped
 
-SLOWEST = 0.02
+MIN_RATE_SHARE = 0.02
 """The share of the configured rate that throttling can slow us down to."""
 
-RECOVERY = 300.0
+RECOVERY_SECONDS = 300.0
 """Seconds from a standstill to the full rate again. AWS's limits are shared with people."""
 
 
-class Pace:
+class RateLimiter:
     """
     The requests that one account can take, one token each.
 
@@ -76,7 +76,7 @@ class Pace:
     def throttled(self) -> None:
         """Halve the rate and spend the burst: AWS said that we, or others, ask too much."""
         self._advance()
-        self._rate = max(self._rate / 2, self._full * SLOWEST)
+        self._rate = max(self._rate / 2, self._full * MIN_RATE_SHARE)
         self._tokens = min(self._tokens, 0.0)
 
     def _advance(self) -> None:
@@ -84,4 +84,4 @@ class Pace:
         passed = max(0.0, now - self._at)
         self._at = now
         self._tokens = min(float(self._burst), self._tokens + passed * self._rate)
-        self._rate = min(self._full, self._rate + passed * self._full / RECOVERY)
+        self._rate = min(self._full, self._rate + passed * self._full / RECOVERY_SECONDS)

@@ -8,24 +8,24 @@ from typing import Any
 from botocore.credentials import Credentials
 
 from exporter.aws.errors import is_worth_retrying
-from exporter.aws.pace import Pace
+from exporter.aws.rate_limiter import RateLimiter
 from exporter.aws.session import Sessions, Signer
 from exporter.model import Account, ReadError, Reason
 
-ATTEMPTS = 5
+MAX_ATTEMPTS = 5
 """How often one question is asked before it counts as failed."""
 
-GIVE_UPS = 3
+MAX_CONSECUTIVE_FAILURES = 3
 """So many questions of one kind in a row that failed after all attempts end the reading."""
 
-ROLE_SECONDS = 3600
+SESSION_SECONDS = 3600
 """The longest that AWS allows when a role assumes a role."""
 
 RENEWAL = 300.0
 """Seconds before its end at which a role is assumed anew."""
 
 
-class Calls:
+class AccountApi:
     """
     The questions of one reading to one account.
 
@@ -74,7 +74,7 @@ class Calls:
             signer = self._assume(door.account.role_arn, signer)
         found = self._ask("sts", "GetCallerIdentity", {}, signer, expect="Account")
         self._sessions.claim(door, found["Account"], found["Arn"])
-        door.signer, door.until = signer, self._clock() + ROLE_SECONDS - RENEWAL
+        door.signer, door.until = signer, self._clock() + SESSION_SECONDS - RENEWAL
         return signer
 
     def _assume(self, role_arn: str, base: Signer) -> Signer:
@@ -82,7 +82,7 @@ class Calls:
         parameters: dict[str, Any] = {
             "RoleArn": role_arn,
             "RoleSessionName": account.session_name,
-            "DurationSeconds": ROLE_SECONDS,
+            "DurationSeconds": SESSION_SECONDS,
         }
         if account.external_id:
             parameters["ExternalId"] = account.external_id
@@ -154,7 +154,7 @@ class Calls:
         signer: Signer,
         *,
         expect: str,
-        pace: Pace | None = None,
+        pace: RateLimiter | None = None,
     ) -> dict[str, Any]:
         attempt = 1
         while True:
@@ -174,7 +174,7 @@ class Calls:
                 if error.reason is Reason.THROTTLED:
                     self.throttles += 1
                     self._door.pace.throttled()
-                if attempt == ATTEMPTS or not is_worth_retrying(error):
+                if attempt == MAX_ATTEMPTS or not is_worth_retrying(error):
                     self._give_up(operation, error)
                     raise
                 self.sleep(random.uniform(0, 0.1 * 2**attempt))
@@ -190,7 +190,7 @@ class Calls:
         if error.reason is Reason.CREDENTIALS:
             self._sessions.forget(self._door)
             self._shut = error
-        elif in_vain == GIVE_UPS:
+        elif in_vain == MAX_CONSECUTIVE_FAILURES:
             self._shut = error
 
     def _mind_deadline(self, seconds: float) -> None:

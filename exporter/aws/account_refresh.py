@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from exporter.aws import tags
-from exporter.aws.calls import Calls
-from exporter.aws.guide import Guidance, Guide
-from exporter.aws.report import Row
+from exporter.aws.api import AccountApi
+from exporter.aws.report_source import ReportSource, ReportMode
+from exporter.aws.credential_report import Row
 from exporter.aws.root import read_root
 from exporter.aws.session import Sessions
 from exporter.aws.tags import TagSource
@@ -34,20 +34,20 @@ from exporter.model import (
     latest,
 )
 
-SETTLED_RECHECK = timedelta(days=1)
+FINAL_RECHECK = timedelta(days=1)
 """So often a key that cannot be used any more is asked, where no report tells."""
 
 
 @dataclass(frozen=True, slots=True)
-class Reader:
+class AccountRefresher:
     """
     Reads accounts.
 
     Attributes:
         deadline: Seconds that one reading may take.
-        guide: What the credential report is used for.
-        wanted_user: Whether a user of this name is to be read.
-        wanted_tag: Whether a tag of this name is to be kept.
+        report_mode: What the credential report is used for.
+        include_user: Whether a user of this name is to be read.
+        keep_tag: Whether a tag of this name is to be kept.
         tags_interval: How often tags are read.
         now: Aware, UTC.
         chance: A random number from 0 to 1.
@@ -55,10 +55,10 @@ class Reader:
 
     sessions: Sessions
     deadline: float = 3600.0
-    guide: Guide = Guide.GUIDE
-    wanted_user: Callable[[str], bool] = lambda name: True
+    report_mode: ReportMode = ReportMode.GUIDE
+    include_user: Callable[[str], bool] = lambda name: True
     tags: TagSource = TagSource.OFF
-    wanted_tag: Callable[[str], bool] = lambda name: True
+    keep_tag: Callable[[str], bool] = lambda name: True
     tags_interval: timedelta = timedelta(hours=1)
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     chance: Callable[[], float] = random.random
@@ -73,7 +73,7 @@ class Reader:
         Returns:
             What is known now. Whether the attempt succeeded whole is told by its *failure*.
         """
-        calls = Calls(self.sessions, account, seconds=self.deadline)
+        calls = AccountApi(self.sessions, account, seconds=self.deadline)
         try:
             calls.sign_in()
             reading = _Attempt(self, replace(before, account=calls.account), calls).read()
@@ -83,14 +83,14 @@ class Reader:
 
 
 class _Attempt:
-    def __init__(self, reader: Reader, before: AccountSnapshot, calls: Calls) -> None:
+    def __init__(self, reader: AccountRefresher, before: AccountSnapshot, calls: AccountApi) -> None:
         self._reader = reader
         self._before = before
         self._calls = calls
         self._began = reader.now()
         self._failures: list[ReadError] = []
-        self._guidance = Guidance(
-            reader.guide, calls, before.report, began=self._began, chance=reader.chance
+        self._report_source = ReportSource(
+            reader.report_mode, calls, before.report, began=self._began, chance=reader.chance
         )
         self._users = {user.name: user for user in before.users}
         self._keys: dict[str, list[AccessKey]] = {}
@@ -101,9 +101,9 @@ class _Attempt:
         try:
             users = self._read_users()
         except ReadError as error:
-            return self._end(replace(self._before, report=self._guidance.state), error)
+            return self._end(replace(self._before, report=self._report_source.state), error)
         users, tags_at = self._read_tags(users)
-        root = read_root(self._calls, self._before.root, self._guidance, self._began)
+        root = read_root(self._calls, self._before.root, self._report_source, self._began)
         found = {user.name: self._read_keys(user) for user in self._turned(users)}
         told = [pair for user in users if (pair := found[user.name]) is not None]
         reading = replace(
@@ -111,8 +111,8 @@ class _Attempt:
             users=tuple(user for user, _ in told),
             keys=tuple(key for _, keys in told for key in keys),
             root=root,
-            report=self._guidance.state,
-            listed_at=self._guidance.values_of or self._began,
+            report=self._report_source.state,
+            listed_at=self._report_source.values_of or self._began,
             tags_at=tags_at,
         )
         return self._end(reading, self._failures[0] if self._failures else None)
@@ -127,23 +127,23 @@ class _Attempt:
     # Users.
 
     def _read_users(self) -> list[User]:
-        self._guidance.start()
-        if not self._guidance.by_value:
+        self._report_source.start()
+        if not self._report_source.by_value:
             listed = self._list_users()  # meanwhile AWS makes the report
-            self._guidance.fetch()
+            self._report_source.fetch()
             return listed
-        self._guidance.fetch()
-        if not self._guidance.holds:
+        self._report_source.fetch()
+        if not self._report_source.holds:
             return self._list_users()
-        if self._guidance.fresh is None:
+        if self._report_source.fresh is None:
             return list(self._before.users)
-        rows = self._guidance.fresh.rows.values()
-        return [self._user_of_row(row) for row in rows if self._reader.wanted_user(row.user)]
+        rows = self._report_source.fresh.rows.values()
+        return [self._user_of_row(row) for row in rows if self._reader.include_user(row.user)]
 
     def _list_users(self) -> list[User]:
         users = {}  # by name: pages are no snapshot, and may tell of a user twice
         for told in self._calls.pages("ListUsers", "Users"):
-            if not self._reader.wanted_user(told["UserName"]):
+            if not self._reader.include_user(told["UserName"]):
                 continue
             user = User(
                 told["UserName"],
@@ -185,14 +185,14 @@ class _Attempt:
             users = [self._with_tags(user) for user in users]
         else:
             try:
-                users = tags.all_at_once(self._calls, users, reader.wanted_tag)
+                users = tags.all_at_once(self._calls, users, reader.keep_tag)
             except ReadError as error:
                 self._note(error)
         return users, tags_at if len(self._failures) > failed else self._began
 
     def _with_tags(self, user: User) -> User:
         try:
-            return tags.of_user(self._calls, user, self._reader.wanted_tag)
+            return tags.of_user(self._calls, user, self._reader.keep_tag)
         except ReadError as error:
             self._note(error)
             return user
@@ -213,7 +213,7 @@ class _Attempt:
 
     def _read_keys(self, user: User) -> tuple[User, list[AccessKey]] | None:
         """Read the keys of *user*. None: the user is gone."""
-        row = self._guidance.row_of(user)
+        row = self._report_source.row_of(user)
         user, keys = self._known_keys(user, row)
         if keys is None:
             return None
@@ -240,9 +240,9 @@ class _Attempt:
     def _known_keys(self, user: User, row: Row | None) -> tuple[User, list[AccessKey] | None]:
         """Take the remembered keys where the report vouches for them, else list them."""
         keys = self._keys.get(user.name, [])
-        if not self._guidance.holds:
+        if not self._report_source.holds:
             vouched, user = False, replace(user, in_report=False)
-        elif self._guidance.fresh is None:
+        elif self._report_source.fresh is None:
             vouched = user.in_report and user.keys_at is not None and not user.relist
         else:
             covered = row is not None and not row.more and len(keys) <= 2
@@ -264,8 +264,8 @@ class _Attempt:
                 id_, created = told["AccessKeyId"], _utc(told["CreateDate"])
                 key = known.get(id_) or self._renamed(id_, user)
                 key = key or AccessKey(id_, user.name, told["Status"], created)
-                settled = key.settled and told["Status"] != ACTIVE
-                keys[id_] = replace(key, status=told["Status"], settled=settled)
+                final = key.final and told["Status"] != ACTIVE
+                keys[id_] = replace(key, status=told["Status"], final=final)
         except ReadError as error:
             if error.code == "NoSuchEntity":
                 return user, None
@@ -287,27 +287,27 @@ class _Attempt:
         at = answer.get("LastUsedDate")
         use: Use = LastUse(_utc(at), answer["ServiceName"], answer["Region"]) if at else NEVER
         return replace(
-            key, last_use=latest(key.last_use, use), as_of=self._began, settled=not key.active
+            key, last_use=latest(key.last_use, use), as_of=self._began, final=not key.active
         )
 
     def _told_by_report(self, key: AccessKey, keys: list[AccessKey], row: Row | None) -> AccessKey:
         """Add what *row* tells of *key*."""
         slot = row.slot_of(key, keys) if row is not None else None
-        if slot is None or self._guidance.fresh is None or slot.active != key.active:
+        if slot is None or self._report_source.fresh is None or slot.active != key.active:
             return key
-        enough = self._guidance.by_value if key.active else key.settled
+        enough = self._report_source.by_value if key.active else key.final
         if slot.last_use is NEVER and not enough:
             return key  # an inactive key may have lost its last use there
         use = latest(key.last_use, slot.last_use)
-        return replace(key, last_use=use, as_of=self._guidance.fresh.generated)
+        return replace(key, last_use=use, as_of=self._report_source.fresh.generated)
 
     def _is_known(self, key: AccessKey) -> bool:
         """Tell whether the last use needs not be asked."""
         if key.as_of is None:
             return False
         if key.active:
-            return key.as_of == self._guidance.values_of
-        return key.settled and self._began - key.as_of < SETTLED_RECHECK
+            return key.as_of == self._report_source.values_of
+        return key.final and self._began - key.as_of < FINAL_RECHECK
 
     def _note(self, error: ReadError) -> None:
         if error not in self._failures:  # a reading that has ended raises the same one again

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from exporter.aws.calls import Calls
+from exporter.aws.api import AccountApi
 from exporter.model import NEVER, AccessKey, LastUse, ReadError, Reason, Root, Use
 
 ROOT: Final = "<root_account>"
@@ -86,7 +86,7 @@ class CredentialReport:
     root: Root | None
 
 
-def start(calls: Calls) -> None:
+def start(calls: AccountApi) -> None:
     """
     Ask for a report, so that it is made while something else is asked.
 
@@ -96,7 +96,7 @@ def start(calls: Calls) -> None:
     calls.call("GenerateCredentialReport", expect="State")
 
 
-def fetch(calls: Calls) -> CredentialReport:
+def fetch(calls: AccountApi) -> CredentialReport:
     """
     Get the report that was started, as soon as it is complete.
 
