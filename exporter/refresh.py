@@ -40,7 +40,7 @@ class _Entry:
     next_at: float | None
 
 
-class Refresher:
+class Scheduler:
     """
     Reads every account, again and again.
 
@@ -85,14 +85,14 @@ class Refresher:
             self._entries[account] = _Entry(AccountSnapshot(account), None)
             publish(account, self._entries[account].reading)
             with self._due:
-                self._plan(account, clock() + spread * share(account))
+                self._plan(account, clock() + spread * phase(account))
 
     def start(self) -> None:
         """Start the threads. They are daemons: a call to AWS in flight delays no exit."""
         for number in range(min(self._workers, len(self._entries))):
             threading.Thread(target=self._work, name=f"aws_{number}", daemon=True).start()
 
-    def readings(self) -> list[tuple[AccountSnapshot, float | None]]:
+    def snapshots(self) -> list[tuple[AccountSnapshot, float | None]]:
         """List what is known, with the seconds until each next reading. None: being read."""
         with self._due:
             now = self._clock()
@@ -167,7 +167,7 @@ class Refresher:
         Its turns are fixed by its id, so that accounts spread evenly and stay so. Turns that
         passed meanwhile are dropped, and one that comes too soon after *began* as well.
         """
-        offset = share(account) * self._interval
+        offset = phase(account) * self._interval
         earliest = max(self._clock(), began + self._interval / 2)
         turns = -((offset - earliest) // self._interval)
         return offset + turns * self._interval
@@ -210,7 +210,7 @@ def _nothing_of(reading: AccountSnapshot) -> AccountSnapshot:
     )
 
 
-def share(account: Account) -> float:
+def phase(account: Account) -> float:
     """Give a number from 0 to 1, always the same for an account, evenly spread over accounts."""
     text = account.id or account.label
     digest = hashlib.blake2b(text.encode(), digest_size=8).digest()

@@ -27,7 +27,7 @@ import boto3
 
 from exporter.aws import Endpoints, ReportMode, AccountRefresher, Sessions
 from exporter.model import Account, AccountSnapshot
-from exporter.refresh import Refresher
+from exporter.refresh import Scheduler
 from tests.fake_aws import FakeAws
 from tests.fake_aws.fleet import MONITORING, ROLE, USES, fill
 
@@ -169,7 +169,7 @@ def fleet(meter: Meter) -> Iterator[Cost]:
         if not left:
             finished.set()
 
-    refresher = Refresher(
+    refresher = Scheduler(
         accounts,
         AccountRefresher(_sessions(meter)).read,
         publish,

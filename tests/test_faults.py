@@ -22,7 +22,7 @@ from moto.server import ThreadedMotoServer
 from exporter.aws import ReportMode, AccountRefresher
 from exporter.aws.api import MAX_ATTEMPTS, MAX_CONSECUTIVE_FAILURES
 from exporter.model import Account, LastUse, AccountSnapshot, Reason, Use
-from exporter.refresh import Refresher
+from exporter.refresh import Scheduler
 from tests import fake_aws
 from tests.builders import (
     MONITORING,
@@ -249,7 +249,7 @@ class TestExporter:
         return found
 
     @pytest.fixture
-    def readings(
+    def snapshots(
         self, aws: FakeAws, accounts: list[Account], trouble: str
     ) -> Iterator[dict[str, AccountSnapshot]]:
         """The latest readings by account id, of an exporter that is running."""
@@ -257,7 +257,7 @@ class TestExporter:
         stop = threading.Event()
         with environment(aws.environment(MONITORING)):
             reader = AccountRefresher(some_sessions(aws.url, read_timeout=patience(trouble)), report_mode=ReportMode.OFF)
-            refresher = Refresher(
+            refresher = Scheduler(
                 accounts,
                 reader.read,
                 lambda account, reading: latest.update({account.id: reading}),

@@ -263,7 +263,7 @@ HOSTILE = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size
 
 
 @st.composite
-def readings(draw: st.DrawFn) -> AccountSnapshot:
+def snapshots(draw: st.DrawFn) -> AccountSnapshot:
     number = draw(st.integers(0, 4))
     names = draw(st.lists(HOSTILE, min_size=number, max_size=number, unique=True))
     keys: list[AccessKey] = []

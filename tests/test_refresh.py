@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from exporter.model import Account, ReadError, AccountSnapshot, Reason
-from exporter.refresh import Refresher, share
+from exporter.refresh import Scheduler, phase
 from tests.facts import NOON, a_key, a_reading, an_account
 from tests.servers import wait_until
 
@@ -52,9 +52,9 @@ def refreshing(
     workers: int = 4,
     stale_after: timedelta = timedelta(days=7),
     now: Callable[[], datetime] = lambda: NOON,
-) -> Iterator[tuple[Refresher, list[AccountSnapshot]]]:
+) -> Iterator[tuple[Scheduler, list[AccountSnapshot]]]:
     published: list[AccountSnapshot] = []
-    refresher = Refresher(
+    refresher = Scheduler(
         accounts,
         source.read,
         lambda account, reading: published.append(reading),
@@ -152,7 +152,7 @@ def test_a_bug_costs_one_account_its_reading(caplog: pytest.LogCaptureFixture) -
     source.answer = answer
     with caplog.at_level(logging.ERROR), refreshing(source, PROD, TEST) as (refresher, _):
         wait_until(lambda: source.began.count(PROD) > 2, "goes on")
-        (prod, _), (test, _) = refresher.readings()
+        (prod, _), (test, _) = refresher.snapshots()
 
     assert (prod.failure, test.up) == (Reason.UNEXPECTED, True)
     assert "ZeroDivisionError" in caplog.text
@@ -188,8 +188,8 @@ def test_facts_that_are_too_old_are_dropped() -> None:
         wait_until(refresher.is_ready, "read once")
         failing.set()
         clock[0] = NOON + timedelta(days=8)
-        wait_until(lambda: not refresher.readings()[0][0].keys, "dropped")
-        reading = refresher.readings()[0][0]
+        wait_until(lambda: not refresher.snapshots()[0][0].keys, "dropped")
+        reading = refresher.snapshots()[0][0]
 
     assert (reading.read_at, reading.listed_at) == (NOON, None)
 
@@ -206,7 +206,7 @@ def test_a_reading_that_cannot_be_published_is_a_failed_one(
             raise ValueError("no page")
         told.append(reading)
 
-    refresher = Refresher(
+    refresher = Scheduler(
         [PROD],
         source.read,
         publish,
@@ -226,7 +226,7 @@ def test_a_reading_that_cannot_be_published_is_a_failed_one(
 
 def test_accounts_spread_evenly() -> None:
     """Over many accounts each quarter of the interval gets about a quarter of them."""
-    shares = [share(an_account(f"{number:012}")) for number in range(1000)]
+    shares = [phase(an_account(f"{number:012}")) for number in range(1000)]
 
     quarters = [sum(int(s * 4) == quarter for s in shares) for quarter in range(4)]
 
@@ -236,7 +236,7 @@ def test_accounts_spread_evenly() -> None:
 def test_the_first_readings_do_not_begin_all_at_once() -> None:
     """At the start a hundred accounts are due within ten seconds, not within one."""
     accounts = [an_account(f"{number:012}", f"a{number}") for number in range(100)]
-    refresher = Refresher(
+    refresher = Scheduler(
         accounts,
         FakeSource().read,
         lambda *_: None,
@@ -248,7 +248,7 @@ def test_the_first_readings_do_not_begin_all_at_once() -> None:
         clock=lambda: 0.0,
     )
 
-    due = [seconds or 0.0 for _, seconds in refresher.readings()]
+    due = [seconds or 0.0 for _, seconds in refresher.snapshots()]
 
     assert all(sum(int(at) == second for at in due) < 25 for second in range(10))
     assert max(due) < 10
@@ -256,7 +256,7 @@ def test_the_first_readings_do_not_begin_all_at_once() -> None:
 
 def test_an_account_keeps_its_turn() -> None:
     """The share of an account depends on its id alone."""
-    assert share(PROD) == share(replace(PROD, name="renamed", role_arn="arn:..."))
+    assert phase(PROD) == phase(replace(PROD, name="renamed", role_arn="arn:..."))
 
 
 def test_stopping_wakes_all_threads() -> None:

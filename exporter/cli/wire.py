@@ -14,7 +14,7 @@ from exporter.config import Config, label_of_tag
 from exporter.exemptions import Exemption, Exemptions
 from exporter.metrics import Exposition, Own, Page, Shown, negotiate
 from exporter.privacy import KEY_ID, Privacy
-from exporter.refresh import Refresher
+from exporter.refresh import Scheduler
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ async def run(
     http.stop()
 
 
-def _refresher(config: Config, own: Own, page: Page, stop: threading.Event) -> Refresher:
+def _refresher(config: Config, own: Own, page: Page, stop: threading.Event) -> Scheduler:
     collection = config.collection
     accounts = config.model_accounts()
     own.configured(accounts=len(accounts), interval=collection.interval.total_seconds())
@@ -82,7 +82,7 @@ def _refresher(config: Config, own: Own, page: Page, stop: threading.Event) -> R
         keep_tag=lambda name: name in tags or KEY_ID.fullmatch(name) is not None,
         tags_interval=collection.user_tags_interval,
     )
-    return Refresher(
+    return Scheduler(
         accounts,
         reader.read,
         page.publish,
@@ -108,7 +108,7 @@ def _shown(config: Config, privacy: Privacy) -> Shown:
     )
 
 
-def _account_lines(refresher: Refresher, privacy: Privacy) -> list[server.AccountLine]:
+def _account_lines(refresher: Scheduler, privacy: Privacy) -> list[server.AccountLine]:
     now = datetime.now(UTC)
     return [
         server.AccountLine(
@@ -120,7 +120,7 @@ def _account_lines(refresher: Refresher, privacy: Privacy) -> list[server.Accoun
             next_reading="now" if seconds is None else f"in {span(timedelta(seconds=seconds))}",
             error=privacy.redact(f"{reading.failure}: {reading.error}") if reading.failure else "",
         )
-        for reading, seconds in refresher.readings()
+        for reading, seconds in refresher.snapshots()
     ]
 
 
