@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 from exporter import aws, demo
-from exporter.metrics import FAMILIES, Exposition, Format, Own, Page, Shown
+from exporter.metrics import FAMILIES, Exposition, Format, SelfMetrics, MetricsStore, RenderOptions
 from exporter.model import (
     ACTIVE,
     NEVER,
@@ -199,9 +199,9 @@ def history(
     calls: int = 4,
 ) -> Iterator[str]:
     """Render what the exporter would have told at *times*, as OpenMetrics with timestamps."""
-    own = Own(version="1.0.0", operations=aws.OPERATIONS)
+    own = SelfMetrics(version="1.0.0", operations=aws.OPERATIONS)
     own.configured(accounts=len(company.users), interval=900)
-    shown = Shown(
+    shown = RenderOptions(
         tags={"team": "tag_team", "owner": "tag_owner"},
         passwords=company.passwords,
         exempt_until=lambda account, user, key: (
@@ -210,7 +210,7 @@ def history(
             else None
         ),
     )
-    page = Page(shown)
+    page = MetricsStore(shown)
     made = 0
     for at in times:
         for account in company.users:

@@ -17,8 +17,8 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
-from exporter.metrics import FAMILIES, Exposition, Format, Own, Page, Shown, negotiate
-from exporter.metrics.families import AccountFamily, Family, Key, KeyFamily, OwnFamily, UserFamily
+from exporter.metrics import FAMILIES, Exposition, Format, SelfMetrics, MetricsStore, RenderOptions, negotiate
+from exporter.metrics.families import AccountFamily, Family, Key, KeyFamily, ExporterFamily, UserFamily
 from exporter.model import NEVER, UNKNOWN, AccessKey, ReadError, AccountSnapshot, Reason, ReportState, Root
 from tests.facts import NOON, a_key, a_reading, a_use, a_user, an_account, days_ago
 
@@ -30,15 +30,15 @@ TEST = an_account("222222222222", "test", source="organization")
 SUFFIXES = {Format.TEXT: "txt", Format.OPENMETRICS: "openmetrics"}
 
 
-def a_page(*readings: AccountSnapshot, shown: Shown | None = None) -> Page:
-    page = Page(shown or Shown())
+def a_page(*readings: AccountSnapshot, shown: RenderOptions | None = None) -> MetricsStore:
+    page = MetricsStore(shown or RenderOptions())
     for reading in readings:
         page.publish(reading.account, reading)
     return page
 
 
-def render(page: Page, format_: Format = Format.TEXT, names: frozenset[str] = frozenset()) -> str:
-    own = Own(version="1.2.3", operations=("ListUsers",), process=False)
+def render(page: MetricsStore, format_: Format = Format.TEXT, names: frozenset[str] = frozenset()) -> str:
+    own = SelfMetrics(version="1.2.3", operations=("ListUsers",), process=False)
     own.configured(accounts=2, interval=900)
     own.observe("ListUsers", 0.2, "")
     exposition = Exposition(page, own, clock=NOON.timestamp)
@@ -90,7 +90,7 @@ def test_a_page_that_was_published_again_has_no_zombies() -> None:
 def test_an_age_is_as_of_the_scrape() -> None:
     """Ages grow from scrape to scrape without a reading."""
     exposition = Exposition(
-        a_page(WHOLE), Own(version="1", process=False), clock=lambda: NOON.timestamp() + 60
+        a_page(WHOLE), SelfMetrics(version="1", process=False), clock=lambda: NOON.timestamp() + 60
     )
 
     samples = dict(_samples(exposition.render(Format.TEXT).decode()))
@@ -117,7 +117,7 @@ def test_names_restrict_the_page() -> None:
 
 def test_gzip_holds_the_same_page() -> None:
     """The compressed page is the page."""
-    exposition = Exposition(a_page(WHOLE), Own(version="1", process=False), clock=NOON.timestamp)
+    exposition = Exposition(a_page(WHOLE), SelfMetrics(version="1", process=False), clock=NOON.timestamp)
 
     packed = exposition.render(Format.TEXT, gzip=True)
 
@@ -126,7 +126,7 @@ def test_gzip_holds_the_same_page() -> None:
 
 def test_masked_ids_are_labels() -> None:
     """The page shows key ids as it is told to."""
-    shown = Shown(key_labels=lambda keys: {key.id: f"label{i}" for i, key in enumerate(keys)})
+    shown = RenderOptions(key_labels=lambda keys: {key.id: f"label{i}" for i, key in enumerate(keys)})
 
     page = render(a_page(WHOLE, shown=shown))
 
@@ -138,7 +138,7 @@ def test_tags_and_descriptions_are_labels_of_the_info() -> None:
     user = a_user(tags=(("AKIA1", 'the "CI" key'), ("Team", "web")))
     reading = replace(a_reading(a_key("AKIA1")), users=(user,))
 
-    page = render(a_page(reading, shown=Shown(tags={"Team": "tag_Team", "cost": "tag_cost"})))
+    page = render(a_page(reading, shown=RenderOptions(tags={"Team": "tag_Team", "cost": "tag_cost"})))
 
     assert (
         'status="Active",path="/",description="the \\"CI\\" key",tag_Team="web",tag_cost=""} 1\n'
@@ -152,7 +152,7 @@ def test_passwords_are_told_only_on_request() -> None:
 
     lines = [
         "aws_iam_user_password_last_used_timestamp_seconds{" in render(a_page(reading, shown=shown))
-        for shown in (Shown(), Shown(passwords=True))
+        for shown in (RenderOptions(), RenderOptions(passwords=True))
     ]
 
     assert lines == [False, True]
@@ -171,7 +171,7 @@ def test_keys_are_not_counted_where_some_are_not_known() -> None:
 def test_ids_within_tags_are_shown_as_labels_are() -> None:
     """Key ids within descriptions and tags are redacted."""
     user = a_user(tags=(("AKIA1", "replaces AKIAOLD"), ("team", "AKIAOLD")))
-    shown = Shown(tags={"team": "tag_team"}, redact=lambda text: text.replace("AKIAOLD", "****"))
+    shown = RenderOptions(tags={"team": "tag_team"}, redact=lambda text: text.replace("AKIAOLD", "****"))
 
     page = render(a_page(replace(a_reading(a_key("AKIA1")), users=(user,)), shown=shown))
 
@@ -180,7 +180,7 @@ def test_ids_within_tags_are_shown_as_labels_are() -> None:
 
 def test_exemptions_are_exposed() -> None:
     """The end of a key's exemption is a sample of its own."""
-    page = a_page(WHOLE, shown=Shown(exempt_until=lambda account, user, key: NOON))
+    page = a_page(WHOLE, shown=RenderOptions(exempt_until=lambda account, user, key: NOON))
 
     name = "aws_iam_access_key_exempt_until_timestamp_seconds"
     values = [v for (n, _), v in _samples(render(page)) if n == name]
@@ -297,8 +297,8 @@ def test_the_page_parses_to_what_the_library_would_have_said(several: list[Accou
     """Whatever names and tags hold, both formats parse to the samples of the same families."""
     registry = CollectorRegistry()
     registry.register(Reference(several))
-    page = a_page(*several, shown=Shown(passwords=True, exempt_until=lambda *_: NOON))
-    exposition = Exposition(page, Own(version="1", process=False), clock=NOON.timestamp)
+    page = a_page(*several, shown=RenderOptions(passwords=True, exempt_until=lambda *_: NOON))
+    exposition = Exposition(page, SelfMetrics(version="1", process=False), clock=NOON.timestamp)
 
     text = exposition.render(Format.TEXT, names=NOT_OWN).decode()
     in_openmetrics = exposition.render(Format.OPENMETRICS, names=NOT_OWN).decode()
@@ -310,7 +310,7 @@ def test_the_page_parses_to_what_the_library_would_have_said(several: list[Accou
     assert _parsed(in_openmetrics) == _parsed(reference)
 
 
-NOT_OWN = frozenset(family.name for family in FAMILIES if not isinstance(family, OwnFamily))
+NOT_OWN = frozenset(family.name for family in FAMILIES if not isinstance(family, ExporterFamily))
 
 
 def _parsed(text: str) -> list[tuple[str, tuple[tuple[str, str], ...], float]]:

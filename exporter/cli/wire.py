@@ -12,7 +12,7 @@ from socket import socket
 from exporter import __version__, aws, server
 from exporter.config import Config, label_of_tag
 from exporter.exemptions import Exemption, Exemptions
-from exporter.metrics import Exposition, Own, Page, Shown, negotiate
+from exporter.metrics import Exposition, SelfMetrics, MetricsStore, RenderOptions, negotiate
 from exporter.privacy import KEY_ID, Privacy
 from exporter.refresh import Scheduler
 
@@ -28,8 +28,8 @@ async def run(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     stop = threading.Event()
-    own = Own(version=__version__, operations=aws.OPERATIONS)
-    page = Page(_shown(config, privacy))
+    own = SelfMetrics(version=__version__, operations=aws.OPERATIONS)
+    page = MetricsStore(_shown(config, privacy))
     refresher = _refresher(config, own, page, stop)
     exposition = Exposition(page, own)
 
@@ -54,7 +54,7 @@ async def run(
     http.stop()
 
 
-def _refresher(config: Config, own: Own, page: Page, stop: threading.Event) -> Scheduler:
+def _refresher(config: Config, own: SelfMetrics, page: MetricsStore, stop: threading.Event) -> Scheduler:
     collection = config.collection
     accounts = config.model_accounts()
     own.configured(accounts=len(accounts), interval=collection.interval.total_seconds())
@@ -94,12 +94,12 @@ def _refresher(config: Config, own: Own, page: Page, stop: threading.Event) -> S
     )
 
 
-def _shown(config: Config, privacy: Privacy) -> Shown:
+def _shown(config: Config, privacy: Privacy) -> RenderOptions:
     entries = [
         Exemption(entry.until, entry.user, entry.access_key_id, entry.account, entry.reason)
         for entry in config.exemptions.entries
     ]
-    return Shown(
+    return RenderOptions(
         tags={tag: label_of_tag(tag) for tag in config.labels.user_tags},
         passwords=config.collection.passwords,
         key_labels=privacy.labels,

@@ -2,7 +2,7 @@
 
 from exporter.metrics.exposition import Exposition, Format, negotiate
 from exporter.metrics.families import FAMILIES
-from exporter.metrics.own import Own
-from exporter.metrics.page import Page, Shown
+from exporter.metrics.self_metrics import SelfMetrics
+from exporter.metrics.store import MetricsStore, RenderOptions
 
-__all__ = ["FAMILIES", "Exposition", "Format", "Own", "Page", "Shown", "negotiate"]
+__all__ = ["FAMILIES", "Exposition", "Format", "SelfMetrics", "MetricsStore", "RenderOptions", "negotiate"]

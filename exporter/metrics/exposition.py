@@ -6,8 +6,8 @@ from collections.abc import Callable
 from enum import StrEnum
 
 from exporter.metrics.families import Family
-from exporter.metrics.own import Own
-from exporter.metrics.page import Page
+from exporter.metrics.self_metrics import SelfMetrics
+from exporter.metrics.store import MetricsStore
 
 
 class Format(StrEnum):
@@ -55,7 +55,7 @@ class Exposition:
         clock: Unix time in seconds.
     """
 
-    def __init__(self, page: Page, own: Own, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, page: MetricsStore, own: SelfMetrics, clock: Callable[[], float] = time.time) -> None:
         self._page = page
         self._own = own
         self._clock = clock

@@ -83,7 +83,7 @@ class AccountFamily(Family):
 
 
 @dataclass(frozen=True, slots=True)
-class OwnFamily(Family):
+class ExporterFamily(Family):
     """Facts about the exporter itself, kept by the client library."""
 
 
@@ -320,36 +320,36 @@ FAMILIES: tuple[Family, ...] = (
         ACCOUNT,
         _report_generated,
     ),
-    OwnFamily(
+    ExporterFamily(
         "aws_iam_exporter_api_requests_total",
         "counter",
         "Requests to AWS, each attempt counted.",
         ("operation",),
     ),
-    OwnFamily(
+    ExporterFamily(
         "aws_iam_exporter_api_request_errors_total",
         "counter",
         "Requests to AWS that failed, by AWS's error code, or by the kind of error where AWS did"
         " not answer.",
         ("operation", "code"),
     ),
-    OwnFamily(
+    ExporterFamily(
         "aws_iam_exporter_api_request_duration_seconds",
         "histogram",
         "How long requests to AWS took, in seconds.",
         ("operation",),
     ),
-    OwnFamily(
+    ExporterFamily(
         "aws_iam_exporter_accounts_configured",
         "gauge",
         "How many accounts the exporter is to read.",
     ),
-    OwnFamily(
+    ExporterFamily(
         "aws_iam_exporter_refresh_interval_seconds",
         "gauge",
         "Seconds from one reading of an account to its next, as configured.",
     ),
-    OwnFamily(
+    ExporterFamily(
         "aws_iam_exporter_build_info",
         "gauge",
         "Always 1. The exporter's version, and that of Python.",

@@ -13,14 +13,14 @@ from exporter.metrics.families import (
     Family,
     Key,
     KeyFamily,
-    OwnFamily,
+    ExporterFamily,
     UserFamily,
 )
 from exporter.model import AccessKey, Account, AccountSnapshot, User
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class RenderOptions:
     """
     What of the facts is shown, and how.
 
@@ -55,14 +55,14 @@ class _Part:
     ages: dict[str, tuple[tuple[bytes, int], ...]]
 
 
-class Page:
+class MetricsStore:
     """
     The page of all facts.
 
     Publishing replaces one reference, which a scrape takes once: neither waits for the other.
     """
 
-    def __init__(self, shown: Shown = Shown()) -> None:
+    def __init__(self, shown: RenderOptions = RenderOptions()) -> None:
         self._shown = shown
         self._parts: dict[Account, _Part] = {}
         self._lock = threading.Lock()
@@ -88,13 +88,13 @@ class Page:
                 lines = (pair for part in parts for pair in part.ages.get(family.name, ()))
                 # A clock behind AWS's must not make a use lie in the future.
                 yield family, [b"%b%d\n" % (name, max(0, at - then)) for name, then in lines]
-            elif not isinstance(family, OwnFamily):
+            elif not isinstance(family, ExporterFamily):
                 yield family, [part.blocks[family.name] for part in parts]
 
     def _render(self, reading: AccountSnapshot) -> _Part:
         account = _pairs(KEY[:2], (reading.account.id, reading.account.label))
         lines: dict[str, list[bytes]] = {
-            family.name: [] for family in self.families if not isinstance(family, OwnFamily)
+            family.name: [] for family in self.families if not isinstance(family, ExporterFamily)
         }
         ages: dict[str, list[tuple[bytes, int]]] = {}
         for family in self.families:

@@ -17,7 +17,7 @@ from prometheus_client import (
 )
 from prometheus_client.openmetrics import exposition as openmetrics
 
-from exporter.metrics.families import FAMILIES, OwnFamily
+from exporter.metrics.families import FAMILIES, ExporterFamily
 
 BUCKETS = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Seconds. IAM answers in some tens of milliseconds; reading times out after 30 s."""
@@ -25,7 +25,7 @@ BUCKETS = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 KINDS: dict[str, Any] = {"counter": Counter, "gauge": Gauge, "histogram": Histogram}
 
 
-class Own:
+class SelfMetrics:
     """
     What the exporter tells of itself, and the usual families of process and interpreter.
 
@@ -45,7 +45,7 @@ class Own:
             GCCollector(registry=self._registry)
         self._metrics: dict[str, Any] = {}
         for family in FAMILIES:
-            if isinstance(family, OwnFamily):
+            if isinstance(family, ExporterFamily):
                 options = {"buckets": BUCKETS} if family.kind == "histogram" else {}
                 self._metrics[family.name.removeprefix("aws_iam_exporter_")] = KINDS[family.kind](
                     family.name, family.help, family.labels, registry=self._registry, **options
