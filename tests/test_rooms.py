@@ -18,7 +18,7 @@ FOREIGN: dict[str, set[str]] = {
     "exemptions": set(),
     "metrics": {"prometheus_client"},
     "model": set(),
-    "privacy": set(),
+    "key_ids": set(),
     "refresh": set(),
     "server": {"tornado"},
 }

@@ -15,7 +15,7 @@ from exporter.cli.flags import NAME, parse
 from exporter.cli.logs import set_up
 from exporter.cli.wire import run, span
 from exporter.config import Config, ConfigError
-from exporter.privacy import Privacy, Show
+from exporter.key_ids import KeyIdFormatter, KeyIdFormat
 
 log = logging.getLogger(__name__)
 
@@ -41,8 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         print(f"{NAME}: {error}", file=sys.stderr)
         return FAILED
-    privacy = Privacy(Show(wanted.labels.access_key_id), wanted.labels.hash_secret or "")
-    set_up(flags.log_level, flags.log_format, privacy)
+    key_ids = KeyIdFormatter(KeyIdFormat(wanted.labels.access_key_id), wanted.labels.hash_secret or "")
+    set_up(flags.log_level, flags.log_format, key_ids)
     log.info("starting", extra={"version": __version__, "python": platform.python_version()})
     if os.geteuid() == 0:
         log.warning("running as root, which is not needed")
@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return FAILED
     for warning in wanted.warnings():
         log.warning(warning)
-    asyncio.run(run(wanted, privacy, sockets, flags.web_telemetry_path))
+    asyncio.run(run(wanted, key_ids, sockets, flags.web_telemetry_path))
     log.info("stopped")
     # At once: an ordinary end would wait for what is in flight, a scrape that is being rendered
     # or a call to AWS, of which nobody needs the outcome.

@@ -6,7 +6,7 @@ from typing import Any
 
 import structlog
 
-from exporter.privacy import Privacy
+from exporter.key_ids import KeyIdFormatter
 
 LEVELS = {"debug": "DEBUG", "info": "INFO", "warn": "WARNING", "error": "ERROR"}
 
@@ -14,16 +14,16 @@ NOISY = ("asyncio", "boto3", "botocore", "moto", "responses", "urllib3", "werkze
 """Libraries whose information is no information, and whose debugging shows credentials."""
 
 
-def set_up(level: str, format_: str, privacy: Privacy) -> None:
+def set_up(level: str, format_: str, key_ids: KeyIdFormatter) -> None:
     """
     Log to standard error from *level* on.
 
-    Access key ids are shown in the facts of all events as *privacy* shows them, whoever logs.
+    Access key ids are shown in the facts of all events as *key_ids* shows them, whoever logs.
     """
 
     def redact(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
         return {
-            name: privacy.redact(value) if isinstance(value, str) else value
+            name: key_ids.redact(value) if isinstance(value, str) else value
             for name, value in event.items()
         }
 

@@ -13,14 +13,14 @@ from exporter import __version__, aws, server
 from exporter.config import Config, label_of_tag
 from exporter.exemptions import Exemption, Exemptions
 from exporter.metrics import Exposition, SelfMetrics, MetricsStore, RenderOptions, negotiate
-from exporter.privacy import KEY_ID, Privacy
+from exporter.key_ids import KEY_ID, KeyIdFormatter
 from exporter.refresh import Scheduler
 
 log = logging.getLogger(__name__)
 
 
 async def run(
-    config: Config, privacy: Privacy, sockets: Sequence[socket], telemetry_path: str
+    config: Config, key_ids: KeyIdFormatter, sockets: Sequence[socket], telemetry_path: str
 ) -> None:
     """Read accounts and serve on *sockets*, until a signal ends it."""
     loop = asyncio.get_running_loop()
@@ -29,7 +29,7 @@ async def run(
         loop.add_signal_handler(number, stopped.set)
     stop = threading.Event()
     own = SelfMetrics(version=__version__, operations=aws.OPERATIONS)
-    page = MetricsStore(_shown(config, privacy))
+    page = MetricsStore(_shown(config, key_ids))
     refresher = _refresher(config, own, page, stop)
     exposition = Exposition(page, own)
 
@@ -42,7 +42,7 @@ async def run(
         telemetry_path,
         metrics,
         refresher.is_ready,
-        partial(_account_lines, refresher, privacy),
+        partial(_account_lines, refresher, key_ids),
     )
     http = server.serve(site, sockets)
     for bound in sockets:
@@ -94,7 +94,7 @@ def _refresher(config: Config, own: SelfMetrics, page: MetricsStore, stop: threa
     )
 
 
-def _shown(config: Config, privacy: Privacy) -> RenderOptions:
+def _shown(config: Config, key_ids: KeyIdFormatter) -> RenderOptions:
     entries = [
         Exemption(entry.until, entry.user, entry.access_key_id, entry.account, entry.reason)
         for entry in config.exemptions.entries
@@ -102,13 +102,13 @@ def _shown(config: Config, privacy: Privacy) -> RenderOptions:
     return RenderOptions(
         tags={tag: label_of_tag(tag) for tag in config.labels.user_tags},
         passwords=config.collection.passwords,
-        key_labels=privacy.labels,
-        redact=privacy.redact,
+        key_labels=key_ids.labels,
+        redact=key_ids.redact,
         exempt_until=Exemptions(config.exemptions.tag, entries).until,
     )
 
 
-def _account_lines(refresher: Scheduler, privacy: Privacy) -> list[server.AccountLine]:
+def _account_lines(refresher: Scheduler, key_ids: KeyIdFormatter) -> list[server.AccountLine]:
     now = datetime.now(UTC)
     return [
         server.AccountLine(
@@ -118,7 +118,7 @@ def _account_lines(refresher: Scheduler, privacy: Privacy) -> list[server.Accoun
             keys=str(len(reading.keys)) if reading.keys_known else "not known",
             last_success=_ago(now - reading.read_at) if reading.read_at else "never",
             next_reading="now" if seconds is None else f"in {span(timedelta(seconds=seconds))}",
-            error=privacy.redact(f"{reading.failure}: {reading.error}") if reading.failure else "",
+            error=key_ids.redact(f"{reading.failure}: {reading.error}") if reading.failure else "",
         )
         for reading, seconds in refresher.snapshots()
     ]

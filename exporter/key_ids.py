@@ -13,35 +13,35 @@ KEY_ID = re.compile(r"A[KS]IA[A-Z0-9]{12,}")
 """A long-term or a temporary access key id, wherever it stands."""
 
 
-class Show(StrEnum):
+class KeyIdFormat(StrEnum):
     FULL = "full"
     MASKED = "masked"
     HASHED = "hashed"
 
 
-class Privacy:
+class KeyIdFormatter:
     """
     Shows key ids.
 
     Args:
-        secret: Keys the hashes, so that nobody finds an id by trying. For `Show.HASHED` only.
+        secret: Keys the hashes, so that nobody finds an id by trying. For `KeyIdFormat.HASHED` only.
     """
 
-    def __init__(self, show: Show = Show.FULL, secret: str = "") -> None:
+    def __init__(self, show: KeyIdFormat = KeyIdFormat.FULL, secret: str = "") -> None:
         self._show = show
         self._secret = secret.encode()
 
     def label(self, id_: str) -> str:
-        """Show one id."""
-        if self._show is Show.MASKED:
+        """KeyIdFormat one id."""
+        if self._show is KeyIdFormat.MASKED:
             return f"{id_[:4]}****{id_[-4:]}"
-        if self._show is Show.HASHED:
+        if self._show is KeyIdFormat.HASHED:
             return hmac.new(self._secret, id_.encode(), hashlib.sha256).hexdigest()[:16]
         return id_
 
     def labels(self, keys: Iterable[AccessKey]) -> dict[str, str]:
         """
-        Show the ids of one user's *keys*, by id, each differently.
+        KeyIdFormat the ids of one user's *keys*, by id, each differently.
 
         Those that look the same when masked get some digits of their own.
         """
@@ -53,8 +53,8 @@ class Privacy:
         }
 
     def redact(self, text: str) -> str:
-        """Show every id within *text* as `label` does."""
-        if self._show is Show.FULL:
+        """KeyIdFormat every id within *text* as `label` does."""
+        if self._show is KeyIdFormat.FULL:
             return text
         return KEY_ID.sub(lambda found: self.label(found.group()), text)
 
