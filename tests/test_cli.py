@@ -133,7 +133,7 @@ def test_wrong_usage_is_exit_code_2(flags: list[str]) -> None:
 def test_the_demo_says_what_it_lacks() -> None:
     """Without moto --demo names the extra to install."""
     code = (
-        "import sys; sys.modules['moto'] = None; from exporter.cli import main;"
+        "import sys; sys.modules['moto'] = None; from exporter.cli.main import main;"
         " sys.exit(main(['--demo', '--web.listen-address=127.0.0.1:0']))"
     )
 

@@ -12,7 +12,7 @@ from exporter.cli.logs import LEVELS
 NAME = "aws-iam-key-exporter"
 ENVIRONMENT = "AWS_IAM_KEY_EXPORTER_"
 
-TRUTHS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False, "": False}
+BOOLEANS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False, "": False}
 
 VERSION = f"""{NAME}, version {__version__}
   python version:   {platform.python_version()}
@@ -142,9 +142,9 @@ def _from(
         if value is None or any(word == flag or word.startswith(f"{flag}=") for word in argv):
             continue
         if action.nargs == 0:
-            if value.lower() not in TRUTHS:
+            if value.lower() not in BOOLEANS:
                 parser.error(f"{variable(flag)} must be true or false, is {value!r}")
-            flags += [flag] if TRUTHS[value.lower()] else []
+            flags += [flag] if BOOLEANS[value.lower()] else []
         else:
             values = value.split(",") if flag == "--web.listen-address" else [value]
             flags += [f"{flag}={part.strip()}" for part in values]

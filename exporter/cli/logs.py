@@ -14,7 +14,7 @@ NOISY = ("asyncio", "boto3", "botocore", "moto", "responses", "urllib3", "werkze
 """Libraries whose information is no information, and whose debugging shows credentials."""
 
 
-def set_up(level: str, format_: str, key_ids: KeyIdFormatter) -> None:
+def configure_logging(level: str, format_: str, key_ids: KeyIdFormatter) -> None:
     """
     Log to standard error from *level* on.
 
