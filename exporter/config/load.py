@@ -12,14 +12,14 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from exporter.config.schema import Config, contradictions
+from exporter.config.schema import Config, check_references
 
 SECRETS = {"external_id", "hash_secret"}
 """Options whose values are never shown."""
 
 VARIABLE = re.compile(r"\$\{(\w+)\}")
 
-TEXTS = {
+MESSAGES = {
     "missing": "is needed",
     "string_type": "must be a text",
     "bool_type": "must be true or false",
@@ -31,7 +31,7 @@ TEXTS = {
     "model_type": "must be a section with options of its own",
 }
 
-Path_ = tuple[str | int, ...]
+DocumentPath = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ def parse(text: str, name: str, environment: Mapping[str, str] = os.environ) -> 
                 problems.append(problem)
     problems += [
         Problem(document.line(path), _dotted(path), text)
-        for path, text in contradictions(document.value)
+        for path, text in check_references(document.value)
     ]
     if config is None or problems:
         raise ConfigError(name, sorted(problems, key=lambda problem: problem.line))
@@ -128,19 +128,19 @@ class _Document:
     def __init__(self, root: yaml.Node, environment: Mapping[str, str]) -> None:
         self._environment = environment
         self._constructor = yaml.SafeLoader("")
-        self.lines: dict[Path_, int] = {}
-        self.written: dict[Path_, str] = {}
+        self.lines: dict[DocumentPath, int] = {}
+        self.written: dict[DocumentPath, str] = {}
         self.problems: list[Problem] = []
         self._within: list[yaml.Node] = []
         self.value = self._value(root, ())
 
-    def line(self, path: Path_) -> int:
+    def line(self, path: DocumentPath) -> int:
         """Find where *path* stands, or what of it there is."""
         while path not in self.lines and path:
             path = path[:-1]
         return self.lines.get(path, 1)
 
-    def _value(self, node: yaml.Node, path: Path_) -> Any:
+    def _value(self, node: yaml.Node, path: DocumentPath) -> Any:
         self.lines.setdefault(path, node.start_mark.line + 1)
         if node in self._within:
             self._problem(path, "an alias for what it is part of")
@@ -160,7 +160,7 @@ class _Document:
             value = node.value
         return self._with_variables(value, path) if isinstance(value, str) else value
 
-    def _items(self, node: yaml.MappingNode, path: Path_) -> Iterator[tuple[str, Any]]:
+    def _items(self, node: yaml.MappingNode, path: DocumentPath) -> Iterator[tuple[str, Any]]:
         seen: set[str] = set()
         for key, child in node.value:
             name = str(key.value)
@@ -171,7 +171,7 @@ class _Document:
             seen.add(name)
             yield name, self._value(child, here)
 
-    def _with_variables(self, text: str, path: Path_) -> str:
+    def _with_variables(self, text: str, path: DocumentPath) -> str:
         def value(found: re.Match[str]) -> str:
             name = found.group(1)
             if name not in self._environment:
@@ -180,7 +180,7 @@ class _Document:
 
         return VARIABLE.sub(value, text)
 
-    def _problem(self, path: Path_, text: str) -> None:
+    def _problem(self, path: DocumentPath, text: str) -> None:
         self.problems.append(Problem(self.line(path), _dotted(path), text))
 
 
@@ -189,8 +189,8 @@ def _problem(details: ErrorDetails, document: _Document) -> Problem:
     kind = details["type"]
     if kind == "extra_forbidden":
         return Problem(document.line(path), _dotted(path), "unknown option" + _suggestion(path))
-    if kind in TEXTS:
-        text = TEXTS[kind].format(**details.get("ctx", {}))
+    if kind in MESSAGES:
+        text = MESSAGES[kind].format(**details.get("ctx", {}))
     else:
         text = details["msg"][:1].lower() + details["msg"][1:]
     # Quoted as it is written: a value may hold what a variable brought.
@@ -200,7 +200,7 @@ def _problem(details: ErrorDetails, document: _Document) -> Problem:
     return Problem(document.line(path), _dotted(path), text)
 
 
-def _suggestion(path: Path_) -> str:
+def _suggestion(path: DocumentPath) -> str:
     """Find an option that is called much like the last part of *path*."""
     section: Any = Config
     for part in path[:-1]:
@@ -216,6 +216,6 @@ def _section_of(annotation: Any) -> type[BaseModel]:
     return next(c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel))
 
 
-def _dotted(path: Path_) -> str:
+def _dotted(path: DocumentPath) -> str:
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
     return text.removeprefix(".")

@@ -35,7 +35,7 @@ PARTITIONS = (
 LONGEST = timedelta(days=3650)
 
 
-def wrong(text: str) -> PydanticCustomError:
+def invalid(text: str) -> PydanticCustomError:
     """
     Make the error that says *text*. What is written in the file is added to it.
 
@@ -49,18 +49,18 @@ def _duration(value: object) -> timedelta:
         return value
     parts = re.fullmatch(r"(?:\d+(?:\.\d+)?[smhdw])+", value) if isinstance(value, str) else None
     if parts is None:
-        raise wrong("not a duration such as 30s, 15m, 1h30m or 7d")
+        raise invalid("not a duration such as 30s, 15m, 1h30m or 7d")
     found = re.findall(r"([\d.]+)([smhdw])", parts.group())
     seconds = sum(float(number) * UNITS[unit] for number, unit in found)
     if seconds > LONGEST.total_seconds():
-        raise wrong("longer than ten years")
+        raise invalid("longer than ten years")
     return timedelta(seconds=seconds)
 
 
 def _positive_duration(value: object) -> timedelta:
     duration = _duration(value)
     if not duration:
-        raise wrong("must be longer than nothing")
+        raise invalid("must be longer than nothing")
     return duration
 
 
@@ -69,15 +69,15 @@ def _pattern(value: object) -> object:
         try:
             re.compile(value)
         except re.error as error:
-            raise wrong(f"not a regular expression ({error})") from error
+            raise invalid(f"not a regular expression ({error})") from error
     return value
 
 
 def _account_id(value: object) -> object:
     if isinstance(value, int):
-        raise wrong("quote it, since YAML takes bare digits for a number")
+        raise invalid("quote it, since YAML takes bare digits for a number")
     if isinstance(value, str) and not re.fullmatch(r"\d{12}", value):
-        raise wrong("not the twelve digits of an account id")
+        raise invalid("not the twelve digits of an account id")
     return value
 
 
@@ -85,9 +85,9 @@ def _role_arn(value: object) -> object:
     if isinstance(value, str):
         match = ROLE_ARN.fullmatch(value)
         if match is None:
-            raise wrong("not the ARN of an IAM role")
+            raise invalid("not the ARN of an IAM role")
         if match["partition"] not in PARTITIONS:
-            raise wrong("not in a partition of AWS")
+            raise invalid("not in a partition of AWS")
     return value
 
 
@@ -102,14 +102,14 @@ def _until(value: object) -> object:
         try:
             return parse_expiry(value)
         except ValueError as error:
-            raise wrong("not a date such as 2026-12-31") from error
+            raise invalid("not a date such as 2026-12-31") from error
     return value
 
 
 def _like(pattern: str, what: str) -> BeforeValidator:
     def validate(value: object) -> object:
         if isinstance(value, str) and not re.fullmatch(pattern, value):
-            raise wrong(what)
+            raise invalid(what)
         return value
 
     return BeforeValidator(validate)
@@ -158,7 +158,7 @@ class Collection(Section):
         if self.credential_report == "values":
             longest = max(longest, timedelta(hours=6))
         if self.stale_after <= longest:
-            raise wrong(
+            raise invalid(
                 "stale_after must be longer than interval and deadline, and than 6h with"
                 " credential_report: values; else facts are dropped before they can be confirmed"
             )
@@ -179,11 +179,11 @@ class AccountEntry(Section):
     def _consistent(self) -> "AccountEntry":
         if self.role_arn is None:
             if self.external_id is not None:
-                raise wrong("external_id is for assuming a role: give role_arn as well")
+                raise invalid("external_id is for assuming a role: give role_arn as well")
             return self
         owner = self.role_arn.split(":")[4]
         if self.account_id not in (None, owner):
-            raise wrong(f"role_arn is a role of account {owner}, not of {self.account_id}")
+            raise invalid(f"role_arn is a role of account {owner}, not of {self.account_id}")
         return self
 
     def account(self) -> Account:
@@ -225,13 +225,13 @@ class Labels(Section):
     @model_validator(mode="after")
     def _consistent(self) -> "Labels":
         if self.access_key_id == "hashed" and self.hash_secret is None:
-            raise wrong("hashed ids need a hash_secret, so that nobody finds them by trying")
+            raise invalid("hashed ids need a hash_secret, so that nobody finds them by trying")
         names: dict[str, str] = {}
         for tag in self.user_tags:
             other = names.setdefault(label_of_tag(tag), tag)
             if other != tag:
                 text = f"user_tags {other!r} and {tag!r} would both be the label"
-                raise wrong(f"{text} {label_of_tag(tag)!r}")
+                raise invalid(f"{text} {label_of_tag(tag)!r}")
         return self
 
 
@@ -250,7 +250,7 @@ class ExemptionEntry(Section):
     @model_validator(mode="after")
     def _names_something(self) -> "ExemptionEntry":
         if not (self.user or self.access_key_id or self.account):
-            raise wrong("names no user, access_key_id or account: it would exempt every key")
+            raise invalid("names no user, access_key_id or account: it would exempt every key")
         return self
 
 
@@ -293,7 +293,7 @@ class Config(Section):
         return found
 
 
-def contradictions(document: Any) -> Iterator[tuple[tuple[str | int, ...], str]]:
+def check_references(document: Any) -> Iterator[tuple[tuple[str | int, ...], str]]:
     """
     Find what is wrong between sections of *document*, each with its path.
 
