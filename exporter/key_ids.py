@@ -5,18 +5,11 @@ import hmac
 import re
 from collections import Counter
 from collections.abc import Iterable
-from enum import StrEnum
 
-from exporter.model import AccessKey
+from exporter.model import AccessKey, KeyIdFormat
 
 KEY_ID = re.compile(r"A[KS]IA[A-Z0-9]{12,}")
 """A long-term or a temporary access key id, wherever it stands."""
-
-
-class KeyIdFormat(StrEnum):
-    FULL = "full"
-    MASKED = "masked"
-    HASHED = "hashed"
 
 
 class KeyIdFormatter:
@@ -24,7 +17,7 @@ class KeyIdFormatter:
     Shows key ids.
 
     Args:
-        secret: Keys the hashes, so that nobody finds an id by trying. For `KeyIdFormat.HASHED` only.
+        secret: Key of the hashes, so that ids cannot be guessed. Only for `KeyIdFormat.HASHED`.
     """
 
     def __init__(self, show: KeyIdFormat = KeyIdFormat.FULL, secret: str = "") -> None:

@@ -1,22 +1,28 @@
 """
-What we know: accounts, users, access keys, their last use, and how the latest reading went.
+What we know: accounts, users, access keys, their last use, and how the latest refresh went.
 
-Facts only: no I/O, no clock, no lock. Times are aware datetimes in UTC, durations float seconds.
-Everything is immutable and compared by value, so that a value can cross threads and rooms.
+Facts and the vocabulary that modules share: no I/O, no clock, no lock. Times are aware datetimes in
+UTC, durations float seconds. Everything is immutable and compared by value, so that a value can
+cross threads and modules.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from enum import Enum, StrEnum
-from typing import Final, Literal
+from types import MappingProxyType
+from typing import Final, Literal, Protocol, Self
 
 ACTIVE: Final = "Active"
-"""The one status with which a key can sign requests. IAM has two others: Inactive and Expired."""
+"""The only status in which a key can sign requests. IAM has two others: Inactive and Expired."""
+
+
+# -- shared vocabulary -------------------------------------------------------------------------
 
 
 class Reason(StrEnum):
-    """Why a reading failed. Closed and public: the values are label values."""
+    """Why a refresh failed. Closed and public: the values are label values."""
 
     ACCESS_DENIED = "access_denied"
     ASSUME_ROLE = "assume_role"
@@ -32,21 +38,70 @@ class Reason(StrEnum):
     UNEXPECTED = "unexpected"
 
 
+class Partition(StrEnum):
+    """AWS's partitions: separate clouds, each with its own IAM."""
+
+    AWS = "aws"
+    CHINA = "aws-cn"
+    EUROPEAN_SOVEREIGN = "aws-eusc"
+    ISO = "aws-iso"
+    ISO_B = "aws-iso-b"
+    ISO_E = "aws-iso-e"
+    ISO_F = "aws-iso-f"
+    US_GOV = "aws-us-gov"
+
+
+class ReportMode(StrEnum):
+    """What the credential report is used for."""
+
+    GUIDE = "guide"
+    OFF = "off"
+    VALUES = "values"
+
+
+class TagSource(StrEnum):
+    """Where users' tags come from: nowhere, one call for all users, or one call per user."""
+
+    OFF = "off"
+    BULK = "bulk"
+    PER_USER = "per_user"
+
+
+class KeyIdFormat(StrEnum):
+    """How access key ids are shown."""
+
+    FULL = "full"
+    MASKED = "masked"
+    HASHED = "hashed"
+
+
+class Clock(Protocol):
+    """The two clocks that everything is measured by. Injected, so that tests can set them."""
+
+    def now(self) -> datetime:
+        """The current time; aware, UTC."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds that never go backwards."""
+        ...
+
+
 class Stopped(BaseException):
     """
-    The exporter is asked to end.
+    The exporter is shutting down.
 
-    Not an Exception: nothing that mends failures may take it for one.
+    Not an Exception, so that no error handling takes it for a failure.
     """
 
 
 class ReadError(Exception):
     """
-    A question to AWS that got no answer.
+    AWS did not give a usable answer.
 
     Attributes:
         reason: What operators alert on.
-        code: AWS's error code, or the name of the error's class when AWS did not answer.
+        code: AWS's error code, or the name of the exception where AWS did not answer.
     """
 
     def __init__(self, reason: Reason, message: str, *, code: str = "") -> None:
@@ -55,28 +110,31 @@ class ReadError(Exception):
         self.code = code
 
 
+# -- last use ----------------------------------------------------------------------------------
+
+
 class NoUse(Enum):
-    """What stands in the place of a last use where there is none to tell."""
+    """What takes the place of a last use where there is none to report."""
 
     NEVER = "never"
     UNKNOWN = "unknown"
 
 
 NEVER: Final = NoUse.NEVER
-"""AWS says that the key was never used."""
+"""AWS reports that the key was never used."""
 
 UNKNOWN: Final = NoUse.UNKNOWN
-"""We could not learn it. Not the same as never."""
+"""The last use could not be read. Not the same as never."""
 
 
 @dataclass(frozen=True, slots=True)
 class LastUse:
     """
-    The latest use of a key that AWS tells.
+    The latest use of a key that AWS reports.
 
     Attributes:
         service: AWS's short name, such as ``s3``.
-        region: AWS's own word; ``N/A`` for a service that is not regional.
+        region: As AWS spells it; ``N/A`` for a service that is not regional.
     """
 
     at: datetime
@@ -91,32 +149,74 @@ def latest(before: Use, after: Use) -> Use:
     """
     Choose between two answers about one key: a known last use never goes backwards.
 
-    IAM is eventually consistent, so that an *after* can be older than *before*.
+    IAM is eventually consistent, so *after* can be older than *before*.
     """
     if not isinstance(after, LastUse):
         return before if isinstance(before, LastUse) or after is UNKNOWN else after
     return before if isinstance(before, LastUse) and before.at > after.at else after
 
 
+# -- accounts ----------------------------------------------------------------------------------
+
+
+_ROLE_ARN = re.compile(
+    r"arn:(?P<partition>aws[a-z-]*):iam::(?P<account_id>\d{12}):role/(?P<name>[\w+=,.@/-]+)",
+    re.ASCII,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RoleArn:
+    """
+    The ARN of an IAM role.
+
+    Attributes:
+        name: With its path, if it has one: ``team/exporter``.
+    """
+
+    partition: Partition
+    account_id: str
+    name: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """
+        Parse an ARN.
+
+        Raises:
+            ValueError: *text* is not the ARN of an IAM role, or of no partition that we know.
+        """
+        match = _ROLE_ARN.fullmatch(text)
+        if match is None:
+            raise ValueError("not the ARN of an IAM role")
+        if match["partition"] not in tuple(Partition):
+            raise ValueError("not in a partition of AWS")
+        return cls(Partition(match["partition"]), match["account_id"], match["name"])
+
+    def __str__(self) -> str:
+        return f"arn:{self.partition}:iam::{self.account_id}:role/{self.name}"
+
+
 @dataclass(frozen=True, slots=True)
 class Account:
     """
-    An AWS account and the way into it.
+    An AWS account, and how to get into it.
 
     Attributes:
-        id: Twelve digits. Empty until the credentials have told which account they belong to.
+        id: Twelve digits. Empty until AWS has reported whose credentials these are.
         name: What people call it; unique among the accounts.
-        role_arn: The role to assume. None: the credentials of *profile*, or of the default chain.
+        role_arn: The role to assume. None: use the credentials of *profile*, or of the default
+            chain, as they are.
         profile: Where the base credentials come from. None: the default chain.
-        source: How we know of it: ``static`` (configured) or ``organization``.
-        requests_per_second: Overrides the pace for this account. None: the common one.
-        burst: Likewise.
+        source: How we know of the account: ``static`` (configured) or ``organization``.
+        requests_per_second: Rate limit of this account. None: the default.
+        burst: Burst size of this account. None: the default.
     """
 
     id: str
     name: str
-    partition: str = "aws"
-    role_arn: str | None = None
+    partition: Partition = Partition.AWS
+    role_arn: RoleArn | None = None
     external_id: str | None = field(default=None, repr=False)
     session_name: str = "aws-iam-key-exporter"
     profile: str | None = None
@@ -131,6 +231,7 @@ class Account:
 
 
 Tags = tuple[tuple[str, str], ...]
+"""Names and values, sorted by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +242,10 @@ class User:
     Attributes:
         id: IAM's unique id (``AIDA...``). Empty where only the credential report was read.
         password_last_used: None: never, or the user has no console password.
-        tags: Those that were asked for, by name.
-        keys_at: When the user's keys were last confirmed. None: they are not known.
-        relist: The user's keys could not be listed and have to be at the next reading.
-        in_report: The latest credential report covers the user whole.
+        tags: Only the configured ones.
+        keys_at: When the list of the user's keys was last confirmed. None: it is unknown.
+        relist: The user's keys could not be listed, and have to be.
+        in_report: The latest credential report covers the user's keys completely.
     """
 
     name: str
@@ -169,9 +270,9 @@ class AccessKey:
     An IAM access key.
 
     Attributes:
-        status: IAM's word: Active, Inactive or Expired.
-        as_of: When *last_use* was last confirmed. None: not yet.
-        final: *last_use* was told after the key had stopped being active, so it cannot move.
+        status: As IAM spells it: Active, Inactive or Expired.
+        as_of: When AWS last confirmed *last_use*. None: not yet.
+        final: *last_use* was read after the key was deactivated, so it cannot change.
     """
 
     id: str
@@ -193,10 +294,10 @@ class Root:
     What is known of an account's root user.
 
     Attributes:
-        as_of: When it was told.
-        access_keys: How many active ones. None: AWS would not tell.
-        password_last_used: None: never, or not told.
-        access_key_last_used: Likewise, the latest over root's keys.
+        as_of: When AWS reported it.
+        access_keys: The number of active ones. None: unknown.
+        password_last_used: None: never, or unknown.
+        access_key_last_used: The latest use of any of root's keys. None: never, or unknown.
     """
 
     as_of: datetime
@@ -205,15 +306,18 @@ class Root:
     access_key_last_used: datetime | None = None
 
 
+# -- snapshots ---------------------------------------------------------------------------------
+
+
 @dataclass(frozen=True, slots=True)
 class ReportState:
     """
-    How it stands with an account's credential report.
+    The state of an account's credential report.
 
     Attributes:
-        generated: When AWS made the one that was read last. None: none was read yet.
-        next_at: When to ask for one again.
-        usable: Whether the latest reading could go by it.
+        generated: When AWS generated the report that was read last. None: none was read yet.
+        next_at: When to request the next one.
+        usable: Whether the latest refresh could rely on it.
     """
 
     generated: datetime | None
@@ -224,20 +328,21 @@ class ReportState:
 @dataclass(frozen=True, slots=True)
 class AccountSnapshot:
     """
-    What we know of one account, and how the latest attempt to read it went.
+    What we know of one account, and how its latest refresh went.
 
     Attributes:
         users: In IAM's order, without those that the configuration excludes.
         keys: In the order of their users.
-        listed_at: When the users were listed last. None: not yet.
-        tags_at: When the users' tags were read last. None: not yet, or not asked for.
-        read_at: When the latest reading that succeeded whole began. None: not yet.
-        finished_at: When the latest reading ended, well or not. None: not yet.
-        failure: Why the latest reading did not succeed whole. None: it did, or there was none yet.
-        error: The same in a sentence, for people.
-        seconds: How long the latest reading took.
-        failures: Failed readings since the exporter started, by reason.
-        throttles: How often AWS throttled us since the exporter started.
+        report: None: credential reports are not used, or there was no refresh yet.
+        listed_at: When the users were last listed. None: not yet.
+        tags_at: When the users' tags were last read. None: not yet, or they are not read.
+        read_at: When the latest completely successful refresh began. None: there was none yet.
+        finished_at: When the latest refresh ended, successful or not. None: not yet.
+        failure: Why the latest refresh did not succeed completely. None: it did, or there was none.
+        error: The same as a sentence, for people.
+        seconds: How long the latest refresh took.
+        failures: Failed refreshes since the exporter started, by reason.
+        throttles: Requests that AWS throttled since the exporter started.
     """
 
     account: Account
@@ -252,40 +357,55 @@ class AccountSnapshot:
     failure: Reason | None = None
     error: str = ""
     seconds: float = 0.0
-    failures: Mapping[Reason, int] = field(default_factory=dict)
+    failures: Mapping[Reason, int] = field(default_factory=lambda: MappingProxyType({}))
     throttles: int = 0
 
     @property
     def up(self) -> bool:
-        """Whether the latest reading succeeded whole."""
+        """Whether the latest refresh succeeded completely."""
         return self.read_at is not None and self.failure is None
 
     @property
     def keys_known(self) -> bool:
-        """Whether the keys are known of all users that there are."""
+        """Whether the keys of every user are known."""
         return self.listed_at is not None and all(user.keys_at for user in self.users)
 
     @property
     def unknown(self) -> int:
-        """How many keys there are whose last use could not be learned."""
+        """The number of keys whose last use is unknown."""
         return sum(key.last_use is UNKNOWN for key in self.keys)
 
     def failed(self, error: ReadError) -> "AccountSnapshot":
-        """Count a failed attempt. What was known stays."""
+        """Count a failed refresh. The facts stay."""
         failures = {**self.failures, error.reason: self.failures.get(error.reason, 0) + 1}
-        return replace(self, failure=error.reason, error=str(error), failures=failures)
+        return replace(
+            self,
+            failure=error.reason,
+            error=str(error),
+            failures=MappingProxyType(failures),
+        )
+
+    def without_facts(self) -> "AccountSnapshot":
+        """Keep only the account and how its refreshes went."""
+        return AccountSnapshot(
+            self.account,
+            read_at=self.read_at,
+            finished_at=self.finished_at,
+            failure=self.failure,
+            error=self.error,
+            seconds=self.seconds,
+            failures=self.failures,
+            throttles=self.throttles,
+        )
 
     def without_facts_before(self, limit: datetime) -> "AccountSnapshot":
         """
         Drop what was last confirmed before *limit*: it is no longer known.
 
-        The final last use of a key that cannot be used any more stays as long as the key is
-        known to exist.
+        The final last use of an inactive key stays for as long as the key is known to exist.
         """
         if self.listed_at is not None and self.listed_at < limit:
-            return replace(
-                self, users=(), keys=(), root=None, report=None, listed_at=None, tags_at=None
-            )
+            return self.without_facts()
         root = self.root if self.root is None or self.root.as_of >= limit else None
         users = tuple(
             replace(user, keys_at=None) if user.keys_at and user.keys_at < limit else user
@@ -304,10 +424,10 @@ class AccountSnapshot:
 
 def parse_expiry(text: str) -> datetime:
     """
-    Read an ISO date, which lasts until its end, or an ISO time; UTC unless it says otherwise.
+    Parse an ISO date, which lasts until its end, or an ISO time; UTC unless it says otherwise.
 
     Raises:
-        ValueError: It is neither.
+        ValueError: *text* is neither.
     """
     try:
         day = date.fromisoformat(text)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from exporter.model import Account, ReadError, AccountSnapshot, Reason, Stopped
+from exporter.model import Account, AccountSnapshot, ReadError, Reason, Stopped
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ class _Entry:
         next_at: Seconds of the clock. None while the account is being read.
     """
 
-    reading: AccountSnapshot
+    snapshot: AccountSnapshot
     next_at: float | None
 
 
@@ -83,7 +83,7 @@ class Scheduler:
         spread = min(interval, START_SPREAD * (len(accounts) - 1))
         for account in accounts:
             self._entries[account] = _Entry(AccountSnapshot(account), None)
-            publish(account, self._entries[account].reading)
+            publish(account, self._entries[account].snapshot)
             with self._due:
                 self._plan(account, clock() + spread * phase(account))
 
@@ -97,14 +97,14 @@ class Scheduler:
         with self._due:
             now = self._clock()
             return [
-                (entry.reading, None if entry.next_at is None else max(0.0, entry.next_at - now))
+                (entry.snapshot, None if entry.next_at is None else max(0.0, entry.next_at - now))
                 for entry in self._entries.values()
             ]
 
     def is_ready(self) -> bool:
         """Tell whether every account has been tried once."""
         with self._due:
-            return all(entry.reading.finished_at for entry in self._entries.values())
+            return all(entry.snapshot.finished_at for entry in self._entries.values())
 
     def stop(self) -> None:
         """Wake the threads that wait, so that they see the stop."""
@@ -127,21 +127,21 @@ class Scheduler:
 
     def _turn(self, account: Account, began: float) -> None:
         entry = self._entries[account]
-        before = entry.reading
-        reading = self._attempt(account, before)
+        before = entry.snapshot
+        snapshot = self._attempt(account, before)
         if self._stop.is_set():
             raise Stopped
         now = self._now()
-        reading = replace(reading, seconds=self._clock() - began, finished_at=now)
-        reading = reading.without_facts_before(now - self._stale_after)
+        snapshot = replace(snapshot, seconds=self._clock() - began, finished_at=now)
+        snapshot = snapshot.without_facts_before(now - self._stale_after)
         try:
-            self._publish(account, reading)
+            self._publish(account, snapshot)
         except Exception as error:  # a bug: what cannot be shown must not look like all is well
             log.exception("cannot publish a reading", extra={"account": account.label})
-            reading = _nothing_of(reading).failed(_bug(error))
-            self._publish(account, reading)
-        entry.reading = reading
-        self._tell(before, reading)
+            snapshot = _nothing_of(snapshot).failed(_bug(error))
+            self._publish(account, snapshot)
+        entry.snapshot = snapshot
+        self._tell(before, snapshot)
 
     def _take(self) -> Account | None:
         """Wait for an account that is due. None: the exporter is to stop."""
@@ -179,16 +179,16 @@ class Scheduler:
             log.exception("cannot read account", extra={"account": account.label})
             return before.failed(_bug(error))
 
-    def _tell(self, before: AccountSnapshot, reading: AccountSnapshot) -> None:
-        facts: dict[str, object] = {"account": reading.account.label}
-        if reading.failure is not None:
-            facts |= {"reason": str(reading.failure), "error": reading.error}
+    def _tell(self, before: AccountSnapshot, snapshot: AccountSnapshot) -> None:
+        facts: dict[str, object] = {"account": snapshot.account.label}
+        if snapshot.failure is not None:
+            facts |= {"reason": str(snapshot.failure), "error": snapshot.error}
             log.warning("cannot read account", extra=facts)
             return
         facts |= {
-            "users": len(reading.users),
-            "keys": len(reading.keys),
-            "seconds": round(reading.seconds, 3),
+            "users": len(snapshot.users),
+            "keys": len(snapshot.keys),
+            "seconds": round(snapshot.seconds, 3),
         }
         first_or_mended = not before.up
         log.log(logging.INFO if first_or_mended else logging.DEBUG, "account read", extra=facts)
@@ -198,15 +198,15 @@ def _bug(error: Exception) -> ReadError:
     return ReadError(Reason.UNEXPECTED, f"{type(error).__name__}: {error}")
 
 
-def _nothing_of(reading: AccountSnapshot) -> AccountSnapshot:
+def _nothing_of(snapshot: AccountSnapshot) -> AccountSnapshot:
     """Keep of *reading* only how it went."""
     return AccountSnapshot(
-        reading.account,
-        read_at=reading.read_at,
-        finished_at=reading.finished_at,
-        seconds=reading.seconds,
-        failures=reading.failures,
-        throttles=reading.throttles,
+        snapshot.account,
+        read_at=snapshot.read_at,
+        finished_at=snapshot.finished_at,
+        seconds=snapshot.seconds,
+        failures=snapshot.failures,
+        throttles=snapshot.throttles,
     )
 
 

@@ -257,7 +257,7 @@ def readings() -> list[Json]:
         timeline(
             22,
             "When did its readings succeed?",
-            "AccountSnapshot: red while the latest one had failed, or none was made yet. Report: red while"
+            "Reading: red while the latest one had failed, or none was made yet. Report: red while"
             " users had to be asked one by one, which takes more calls. A gap: not scraped.",
             [
                 target("up", f"max({q.of(q.UP, HERE)})", "reading"),

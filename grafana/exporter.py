@@ -234,11 +234,11 @@ def accounts() -> list[Json]:
             },
             [
                 ACCOUNT,
-                column("Value #took", "AccountSnapshot took", unit="s", decimals=1, width=130, plain=True),
+                column("Value #took", "Reading took", unit="s", decimals=1, width=130, plain=True),
                 column("Value #throttled", "Throttled", decimals=0, width=110, plain=True),
                 ID,
             ],
-            sort="AccountSnapshot took",
+            sort="Reading took",
             width=12,
             drop=("job",),
             none="no reading yet",

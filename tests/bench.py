@@ -25,8 +25,8 @@ from typing import Any, Final
 
 import boto3
 
-from exporter.aws import Endpoints, ReportMode, AccountRefresher, Sessions
-from exporter.model import Account, AccountSnapshot
+from exporter.aws import AccountRefresher, Endpoints, Sessions
+from exporter.model import Account, AccountSnapshot, ReportMode, RoleArn
 from exporter.refresh import Scheduler
 from tests.fake_aws import FakeAws
 from tests.fake_aws.fleet import MONITORING, ROLE, USES, fill
@@ -142,17 +142,19 @@ def guided(report_mode: ReportMode) -> Callable[[Meter], Iterator[Cost]]:
     def read(meter: Meter) -> Iterator[Cost]:
         later = timedelta()
         sessions = _sessions(meter)
-        reader = AccountRefresher(sessions, report_mode=report_mode, now=lambda: datetime.now(UTC) + later)
+        reader = AccountRefresher(
+            sessions, report_mode=report_mode, now=lambda: datetime.now(UTC) + later
+        )
         account = Account("", "large")
         turns = {"first": timedelta(), "next": timedelta(minutes=15)}
         if report_mode is not ReportMode.OFF:
             turns["with a new report"] = timedelta(hours=5)
-        reading = AccountSnapshot(account)
+        snapshot = AccountSnapshot(account)
         for turn, later in turns.items():  # noqa: B007
-            reading = reader.read(account, reading)
-            assert reading.up, reading.error
-            assert (len(reading.users), len(reading.keys)) == (USERS, KEYS)
-            yield meter.cost(f"{guide}, {turn}")
+            snapshot = reader.read(account, snapshot)
+            assert snapshot.up, snapshot.error
+            assert (len(snapshot.users), len(snapshot.keys)) == (USERS, KEYS)
+            yield meter.cost(f"{report_mode}, {turn}")
 
     return read
 
@@ -160,11 +162,13 @@ def guided(report_mode: ReportMode) -> Callable[[Meter], Iterator[Cost]]:
 def fleet(meter: Meter) -> Iterator[Cost]:
     """All accounts of a fleet at once, by the threads of the exporter."""
     names = [f"{100_000_000_000 + number}" for number in range(1, FLEET + 1)]
-    accounts = [Account(id, id, role_arn=f"arn:aws:iam::{id}:role/{ROLE}") for id in names]
+    accounts = [
+        Account(id, id, role_arn=RoleArn.parse(f"arn:aws:iam::{id}:role/{ROLE}")) for id in names
+    ]
     left, finished, stop = set(accounts), threading.Event(), threading.Event()
 
-    def publish(account: Account, reading: AccountSnapshot) -> None:
-        if reading.up:
+    def publish(account: Account, snapshot: AccountSnapshot) -> None:
+        if snapshot.up:
             left.discard(account)
         if not left:
             finished.set()
@@ -198,7 +202,10 @@ def _sessions(meter: Meter) -> Sessions:
 
 WAYS: dict[str, Callable[[Meter], Iterator[Cost]]] = {
     "plain": plain,
-    **{str(guide): guided(guide) for guide in (ReportMode.OFF, ReportMode.GUIDE, ReportMode.VALUES)},
+    **{
+        str(report_mode): guided(report_mode)
+        for report_mode in (ReportMode.OFF, ReportMode.GUIDE, ReportMode.VALUES)
+    },
     "fleet": fleet,
 }
 

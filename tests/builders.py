@@ -15,8 +15,17 @@ from unittest.mock import patch
 import botocore.session
 from hypothesis import settings
 
-from exporter.aws import Endpoints, ReportMode, AccountRefresher, Sessions
-from exporter.model import NEVER, Account, LastUse, AccountSnapshot, Use
+from exporter.aws import AccountRefresher, Endpoints, Sessions
+from exporter.model import (
+    NEVER,
+    Account,
+    AccountSnapshot,
+    LastUse,
+    Partition,
+    ReportMode,
+    RoleArn,
+    Use,
+)
 from tests import fake_aws
 from tests.fake_aws import FakeAws
 
@@ -103,7 +112,7 @@ def an_account(id: str = PROD, **facts: Any) -> Account:
 def a_role_account(id: str = PROD, role: str = ROLE, **facts: Any) -> Account:
     """An account that is entered by a role."""
     partition = facts.get("partition", "aws")
-    return an_account(id, role_arn=f"arn:{partition}:iam::{id}:role/{role}", **facts)
+    return an_account(id, role_arn=RoleArn(Partition(partition), id, role), **facts)
 
 
 def some_sessions(url: str, *, read_timeout: float = 30.0, **options: Any) -> Sessions:
@@ -131,7 +140,7 @@ def a_reader(aws: FakeAws, clock: Callable[[], datetime], **options: Any) -> Acc
     """
     chosen: dict[str, Any] = {
         "sessions": options.get("sessions") or some_sessions(aws.url),
-        "guide": ReportMode.GUIDE,
+        "report_mode": ReportMode.GUIDE,
         "now": clock,
         "chance": lambda: 0.5,
         **options,
@@ -139,7 +148,7 @@ def a_reader(aws: FakeAws, clock: Callable[[], datetime], **options: Any) -> Acc
     return AccountRefresher(**chosen)
 
 
-class Readings:
+class Refreshes:
     """
     The readings of one account, each going by the one before.
 

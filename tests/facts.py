@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from exporter.model import AccessKey, Account, LastUse, AccountSnapshot, User
+from exporter.model import AccessKey, Account, AccountSnapshot, LastUse, User
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -35,7 +35,7 @@ def a_key(id_: str = "AKIAALICEALICEALICE1", user: str = "alice", **facts: Any) 
     return AccessKey(id_, user, **{**standard, **facts})
 
 
-def a_reading(*keys: AccessKey, account: Account | None = None, **facts: Any) -> AccountSnapshot:
+def a_snapshot(*keys: AccessKey, account: Account | None = None, **facts: Any) -> AccountSnapshot:
     """Make a whole reading of *keys* and their users."""
     users = tuple(a_user(name) for name in dict.fromkeys(key.user for key in keys))
     standard = {

@@ -19,15 +19,15 @@ import pytest
 import yaml
 
 from exporter import aws, demo
-from exporter.metrics import FAMILIES, Exposition, Format, SelfMetrics, MetricsStore, RenderOptions
+from exporter.metrics import FAMILIES, Exposition, Format, MetricsStore, RenderOptions, SelfMetrics
 from exporter.model import (
     ACTIVE,
     NEVER,
     UNKNOWN,
     AccessKey,
     Account,
-    LastUse,
     AccountSnapshot,
+    LastUse,
     Reason,
     ReportState,
     Root,
@@ -59,7 +59,7 @@ class Company:
     outdated: frozenset[str] = frozenset()
     passwords: bool = True
 
-    def reading(self, account: Account, at: float) -> AccountSnapshot:
+    def snapshot(self, account: Account, at: float) -> AccountSnapshot:
         """Tell what was known of *account* at the Unix time *at*."""
         listed = self.users[account]
         turns = int(max(0.0, at - self.end + 90 * DAY) // 900)
@@ -199,8 +199,8 @@ def history(
     calls: int = 4,
 ) -> Iterator[str]:
     """Render what the exporter would have told at *times*, as OpenMetrics with timestamps."""
-    own = SelfMetrics(version="1.0.0", operations=aws.OPERATIONS)
-    own.configured(accounts=len(company.users), interval=900)
+    self_metrics = SelfMetrics(version="1.0.0", operations=aws.OPERATIONS)
+    self_metrics.configured(accounts=len(company.users), interval=900)
     shown = RenderOptions(
         tags={"team": "tag_team", "owner": "tag_owner"},
         passwords=company.passwords,
@@ -214,7 +214,7 @@ def history(
     made = 0
     for at in times:
         for account in company.users:
-            page.publish(account, company.reading(account, at))
+            page.publish(account, company.snapshot(account, at))
         for number in range(made, made + calls):
             operation = aws.OPERATIONS[number % len(aws.OPERATIONS)]
             failed = (
@@ -224,9 +224,9 @@ def history(
                 if operation == "AssumeRole" and number % 2
                 else ""
             )
-            own.observe(operation, 0.02 + number % 7 * 0.03, failed)
+            self_metrics.observe(operation, 0.02 + number % 7 * 0.03, failed)
         made += calls
-        body = Exposition(page, own, clock=partial(float, at)).render(
+        body = Exposition(page, self_metrics, clock=partial(float, at)).render(
             Format.OPENMETRICS, names=names
         )
         lines = [
@@ -534,8 +534,8 @@ class TestReferences:
                 elif url.startswith("/d/"):
                     uid, _, query = url.removeprefix("/d/").partition("?")
                     assert set(re.findall(r"var-(\w+)=", query)) <= variables[uid], url
-                    own = set(re.findall(r"\$\{(\w+):queryparam\}", query))
-                    assert own <= variables[board["uid"]], f"{name}: {url}"
+                    self_metrics = set(re.findall(r"\$\{(\w+):queryparam\}", query))
+                    assert self_metrics <= variables[board["uid"]], f"{name}: {url}"
                 else:
                     assert url.startswith(places.REPOSITORY), url
 
@@ -590,7 +590,7 @@ class TestReferences:
 
     def test_alerts_lead_here(self) -> None:
         """The dashboards and variables of the alerts' links exist."""
-        own = {
+        self_metrics = {
             board["uid"]: {variable["name"] for variable in board["templating"]["list"]}
             for board in BOARDS.values()
         }
@@ -598,7 +598,7 @@ class TestReferences:
         for file in RULES.glob("*.yaml"):
             for uid, query in re.findall(r"/d/([\w-]+)(\S*(?: \S+)*)", file.read_text()):
                 names = set(re.findall(r"var-(\w+)=", query))
-                assert names <= own[uid], f"{file.name}: {uid} {names}"
+                assert names <= self_metrics[uid], f"{file.name}: {uid} {names}"
                 found.add((uid, *sorted(names)))
 
         assert ("aws-iam-keys-key", "access_key_id", "account_id", "user") in found

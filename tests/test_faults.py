@@ -19,9 +19,9 @@ import pytest
 from moto.iam.models import AccessKeyLastUsed, iam_backends
 from moto.server import ThreadedMotoServer
 
-from exporter.aws import ReportMode, AccountRefresher
+from exporter.aws import AccountRefresher
 from exporter.aws.api import MAX_ATTEMPTS, MAX_CONSECUTIVE_FAILURES
-from exporter.model import Account, LastUse, AccountSnapshot, Reason, Use
+from exporter.model import Account, AccountSnapshot, LastUse, Reason, ReportMode, Use
 from exporter.refresh import Scheduler
 from tests import fake_aws
 from tests.builders import (
@@ -30,7 +30,7 @@ from tests.builders import (
     PROD,
     ROLE,
     Clock,
-    Readings,
+    Refreshes,
     Ticker,
     Waiting,
     a_reader,
@@ -98,9 +98,9 @@ def trouble(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def read(aws: FakeAws, prod: fake_aws.Account, clock: Clock, trouble: str) -> Readings:
+def read(aws: FakeAws, prod: fake_aws.Account, clock: Clock, trouble: str) -> Refreshes:
     sessions = some_sessions(aws.url, read_timeout=patience(trouble))
-    return Readings(aws, a_reader(aws, clock, sessions=sessions), an_account())
+    return Refreshes(aws, a_reader(aws, clock, sessions=sessions), an_account())
 
 
 def asked(aws: FakeAws) -> set[str]:
@@ -112,7 +112,7 @@ def asked(aws: FakeAws) -> set[str]:
 
 class TestStorm:
     @EVERY_TROUBLE
-    def test_from_the_first_reading_on(self, aws: FakeAws, read: Readings, trouble: str) -> None:
+    def test_from_the_first_reading_on(self, aws: FakeAws, read: Refreshes, trouble: str) -> None:
         """In a storm from the start few questions are asked, and nothing is known."""
         fault, reason = TROUBLES[trouble]
         aws.fault(Fault(**fault))
@@ -123,7 +123,7 @@ class TestStorm:
         assert aws.count() == MAX_ATTEMPTS  # of signing in
 
     @EVERY_TROUBLE
-    def test_of_iam_alone(self, aws: FakeAws, clock: Clock, read: Readings, trouble: str) -> None:
+    def test_of_iam_alone(self, aws: FakeAws, clock: Clock, read: Refreshes, trouble: str) -> None:
         """A storm costs so many attempts per question, and ends the reading at the first list."""
         fault, reason = TROUBLES[trouble]
         read()
@@ -138,7 +138,7 @@ class TestStorm:
         assert read.asked == {"GenerateCredentialReport": MAX_ATTEMPTS, "ListUsers": MAX_ATTEMPTS}
 
     @EVERY_TROUBLE
-    def test_in_the_middle(self, aws: FakeAws, clock: Clock, read: Readings, trouble: str) -> None:
+    def test_in_the_middle(self, aws: FakeAws, clock: Clock, read: Refreshes, trouble: str) -> None:
         """A storm in the middle of a reading ends it after a few questions, and loses nothing."""
         fault, reason = TROUBLES[trouble]
         read()
@@ -153,7 +153,7 @@ class TestStorm:
 
     @EVERY_TROUBLE
     def test_passes(
-        self, aws: FakeAws, prod: fake_aws.Account, clock: Clock, read: Readings, trouble: str
+        self, aws: FakeAws, prod: fake_aws.Account, clock: Clock, read: Refreshes, trouble: str
     ) -> None:
         """After a storm the next reading is whole, without any help."""
         fault, _ = TROUBLES[trouble]
@@ -168,7 +168,7 @@ class TestStorm:
 
     @EVERY_TROUBLE
     def test_that_hits_only_a_few(
-        self, aws: FakeAws, prod: fake_aws.Account, read: Readings, trouble: str
+        self, aws: FakeAws, prod: fake_aws.Account, read: Refreshes, trouble: str
     ) -> None:
         """A gust that passes within the attempts fails nothing."""
         fault, _ = TROUBLES[trouble]
@@ -180,7 +180,7 @@ class TestStorm:
         assert read.uses == truth(prod)
 
     def test_goes_on_elsewhere(
-        self, aws: FakeAws, prod: fake_aws.Account, clock: Clock, read: Readings
+        self, aws: FakeAws, prod: fake_aws.Account, clock: Clock, read: Refreshes
     ) -> None:
         """After a reading that ended early the next one does not begin with the same users."""
         keys = list(prod.keys)
@@ -206,11 +206,11 @@ class TestBudget:
             aws.url, requests_per_second=20.0, burst=10, clock=ticker, stop=Waiting(ticker)
         )
         reader = a_reader(aws, clock, sessions=sessions, report_mode=ReportMode.OFF)
-        reading = reader.read(an_account(), AccountSnapshot(an_account()))
+        snapshot = reader.read(an_account(), AccountSnapshot(an_account()))
 
         calls = 1 + 2 * (USERS + 100) + 1
-        assert reading.up
-        assert 0 < reading.throttles <= calls / 4
+        assert snapshot.up
+        assert 0 < snapshot.throttles <= calls / 4
 
     def test_storm_slows_us_down(self, aws: FakeAws, prod: fake_aws.Account, clock: Clock) -> None:
         """After a storm of throttling the account is asked slowly, and then faster again."""
@@ -218,7 +218,7 @@ class TestBudget:
         sessions = some_sessions(
             aws.url, requests_per_second=5.0, burst=10, clock=ticker, stop=Waiting(ticker)
         )
-        read = Readings(aws, a_reader(aws, clock, sessions=sessions), an_account())
+        read = Refreshes(aws, a_reader(aws, clock, sessions=sessions), an_account())
         read()
         aws.fault(Fault(operation="GetAccessKeyLastUsed", code="Throttling"))
         read()
@@ -256,11 +256,13 @@ class TestExporter:
         latest: dict[str, AccountSnapshot] = {}
         stop = threading.Event()
         with environment(aws.environment(MONITORING)):
-            reader = AccountRefresher(some_sessions(aws.url, read_timeout=patience(trouble)), report_mode=ReportMode.OFF)
+            reader = AccountRefresher(
+                some_sessions(aws.url, read_timeout=patience(trouble)), report_mode=ReportMode.OFF
+            )
             refresher = Scheduler(
                 accounts,
                 reader.read,
-                lambda account, reading: latest.update({account.id: reading}),
+                lambda account, snapshot: latest.update({account.id: snapshot}),
                 interval=0.1,
                 workers=2,
                 stale_after=timedelta(days=7),
@@ -279,24 +281,24 @@ class TestExporter:
 
     @EVERY_TROUBLE
     def test_stays_up_and_mends(
-        self, aws: FakeAws, readings: dict[str, AccountSnapshot], trouble: str
+        self, aws: FakeAws, snapshots: dict[str, AccountSnapshot], trouble: str
     ) -> None:
         """A storm takes down its own account, for as long as it lasts."""
         fault, reason = TROUBLES[trouble]
-        wait_until(lambda: all_up(readings, 3), "all accounts are up")
+        wait_until(lambda: all_up(snapshots, 3), "all accounts are up")
         storm = aws.fault(Fault(account=PROD, operation="ListUsers", **fault))
-        wait_until(lambda: readings[PROD].failure is reason, "the account is down")
-        down = dict(readings)
+        wait_until(lambda: snapshots[PROD].failure is reason, "the account is down")
+        down = dict(snapshots)
         aws.remove_fault(storm)
-        wait_until(lambda: all_up(readings, 3), "all accounts are up again")
+        wait_until(lambda: all_up(snapshots, 3), "all accounts are up again")
 
         assert len(down[PROD].keys) == USERS
         assert all(down[other].up for other in self.OTHERS)
         assert len(self.workers()) == 2
 
 
-def all_up(readings: dict[str, AccountSnapshot], count: int) -> bool:
-    return len(readings) == count and all(reading.up for reading in tuple(readings.values()))
+def all_up(snapshots: dict[str, AccountSnapshot], count: int) -> bool:
+    return len(snapshots) == count and all(snapshot.up for snapshot in tuple(snapshots.values()))
 
 
 # Through microburst, in front of moto.
@@ -417,8 +419,8 @@ def true_uses() -> dict[str, Use]:
     }
 
 
-def uses(reading: AccountSnapshot) -> dict[str, Use]:
-    return {key.user: key.last_use for key in reading.keys}
+def uses(snapshot: AccountSnapshot) -> dict[str, Use]:
+    return {key.user: key.last_use for key in snapshot.keys}
 
 
 class TestThroughMicroburst:
@@ -458,10 +460,10 @@ class TestThroughMicroburst:
         """Of five requests two fail, again and again: the reading is whole all the same."""
         fault, _ = BURSTS[trouble]
         burst.rule({"service": "iam", "sequence": {"fail": 2, "pass": 3}, **fault})
-        reading = ask(None)
+        snapshot = ask(None)
 
-        assert reading.up
-        assert uses(reading) == true_uses()
+        assert snapshot.up
+        assert uses(snapshot) == true_uses()
         assert burst.fired() > USERS
 
     def test_storm_at_sign_in(self, burst: Burst, ask: Read) -> None:
@@ -470,9 +472,9 @@ class TestThroughMicroburst:
             {"service": "sts", "error": {"code": "InternalFailure", "status": 500}},
             {"service": "iam", "error": {"code": "ServiceFailure", "status": 500}},
         )
-        reading = ask(None)
+        snapshot = ask(None)
 
-        assert reading.failure is Reason.SERVICE_FAILURE
+        assert snapshot.failure is Reason.SERVICE_FAILURE
         assert burst.fired() == MAX_ATTEMPTS
 
     def test_denied_user(self, burst: Burst, ask: Read) -> None:
@@ -486,8 +488,8 @@ class TestThroughMicroburst:
                 "error": {"code": "AccessDenied", "status": 403},
             }
         )
-        reading = ask(good)
+        snapshot = ask(good)
 
-        assert reading.failure is Reason.ACCESS_DENIED
-        assert uses(reading) == true_uses()
+        assert snapshot.failure is Reason.ACCESS_DENIED
+        assert uses(snapshot) == true_uses()
         assert burst.fired() == 1

@@ -1,6 +1,7 @@
 """How key ids are shown."""
 
-from exporter.key_ids import KeyIdFormatter, KeyIdFormat
+from exporter.key_ids import KeyIdFormatter
+from exporter.model import KeyIdFormat
 from tests.facts import a_key
 
 ID = "AKIAIOSFODNN7EXAMPLE"

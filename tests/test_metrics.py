@@ -17,10 +17,34 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
-from exporter.metrics import FAMILIES, Exposition, Format, SelfMetrics, MetricsStore, RenderOptions, negotiate
-from exporter.metrics.families import AccountFamily, Family, Key, KeyFamily, ExporterFamily, UserFamily
-from exporter.model import NEVER, UNKNOWN, AccessKey, ReadError, AccountSnapshot, Reason, ReportState, Root
-from tests.facts import NOON, a_key, a_reading, a_use, a_user, an_account, days_ago
+from exporter.metrics import (
+    FAMILIES,
+    Exposition,
+    Format,
+    MetricsStore,
+    RenderOptions,
+    SelfMetrics,
+    negotiate,
+)
+from exporter.metrics.families import (
+    AccountFamily,
+    ExporterFamily,
+    Family,
+    Key,
+    KeyFamily,
+    UserFamily,
+)
+from exporter.model import (
+    NEVER,
+    UNKNOWN,
+    AccessKey,
+    AccountSnapshot,
+    ReadError,
+    Reason,
+    ReportState,
+    Root,
+)
+from tests.facts import NOON, a_key, a_snapshot, a_use, a_user, an_account, days_ago
 
 DATA = Path(__file__).parent / "data" / "exposition"
 
@@ -30,18 +54,20 @@ TEST = an_account("222222222222", "test", source="organization")
 SUFFIXES = {Format.TEXT: "txt", Format.OPENMETRICS: "openmetrics"}
 
 
-def a_page(*readings: AccountSnapshot, shown: RenderOptions | None = None) -> MetricsStore:
+def a_page(*snapshots: AccountSnapshot, shown: RenderOptions | None = None) -> MetricsStore:
     page = MetricsStore(shown or RenderOptions())
-    for reading in readings:
-        page.publish(reading.account, reading)
+    for snapshot in snapshots:
+        page.publish(snapshot.account, snapshot)
     return page
 
 
-def render(page: MetricsStore, format_: Format = Format.TEXT, names: frozenset[str] = frozenset()) -> str:
-    own = SelfMetrics(version="1.2.3", operations=("ListUsers",), process=False)
-    own.configured(accounts=2, interval=900)
-    own.observe("ListUsers", 0.2, "")
-    exposition = Exposition(page, own, clock=NOON.timestamp)
+def render(
+    page: MetricsStore, format_: Format = Format.TEXT, names: frozenset[str] = frozenset()
+) -> str:
+    self_metrics = SelfMetrics(version="1.2.3", operations=("ListUsers",), process=False)
+    self_metrics.configured(accounts=2, interval=900)
+    self_metrics.observe("ListUsers", 0.2, "")
+    exposition = Exposition(page, self_metrics, clock=NOON.timestamp)
     return exposition.render(format_, names=names).decode()
 
 
@@ -51,7 +77,7 @@ KEYS = (
     a_key("AKIAUNKNOWNUNKNOWN12", user="bob", last_use=UNKNOWN, as_of=None),
     a_key("AKIAINACTIVEINACTIV1", user="carol+=,.@-_", status="Inactive", final=True),
 )
-WHOLE = a_reading(
+WHOLE = a_snapshot(
     *KEYS,
     account=PROD,
     root=Root(NOON, 1, days_ago(30), None),
@@ -61,9 +87,9 @@ DENIED = ReadError(Reason.ACCESS_DENIED, "ListUsers: AccessDenied: no")
 
 SCENES: dict[str, tuple[AccountSnapshot, ...]] = {
     "before": (AccountSnapshot(PROD), AccountSnapshot(TEST)),
-    "after": (WHOLE, a_reading(account=TEST)),
-    "failed": (replace(WHOLE.failed(DENIED), seconds=0.5), a_reading(account=TEST)),
-    "deleted": (replace(WHOLE, keys=KEYS[1:]), a_reading(account=TEST)),
+    "after": (WHOLE, a_snapshot(account=TEST)),
+    "failed": (replace(WHOLE.failed(DENIED), seconds=0.5), a_snapshot(account=TEST)),
+    "deleted": (replace(WHOLE, keys=KEYS[1:]), a_snapshot(account=TEST)),
 }
 
 
@@ -101,7 +127,7 @@ def test_an_age_is_as_of_the_scrape() -> None:
 
 def test_a_clock_behind_awss_makes_no_negative_age() -> None:
     """A use that lies in our future is zero seconds ago."""
-    page = a_page(a_reading(a_key(last_use=a_use(days=-1))))
+    page = a_page(a_snapshot(a_key(last_use=a_use(days=-1))))
 
     assert "} 0\n" in render(page, names=frozenset({"aws_iam_access_key_last_used_age_seconds"}))
 
@@ -117,7 +143,9 @@ def test_names_restrict_the_page() -> None:
 
 def test_gzip_holds_the_same_page() -> None:
     """The compressed page is the page."""
-    exposition = Exposition(a_page(WHOLE), SelfMetrics(version="1", process=False), clock=NOON.timestamp)
+    exposition = Exposition(
+        a_page(WHOLE), SelfMetrics(version="1", process=False), clock=NOON.timestamp
+    )
 
     packed = exposition.render(Format.TEXT, gzip=True)
 
@@ -126,7 +154,9 @@ def test_gzip_holds_the_same_page() -> None:
 
 def test_masked_ids_are_labels() -> None:
     """The page shows key ids as it is told to."""
-    shown = RenderOptions(key_labels=lambda keys: {key.id: f"label{i}" for i, key in enumerate(keys)})
+    shown = RenderOptions(
+        key_labels=lambda keys: {key.id: f"label{i}" for i, key in enumerate(keys)}
+    )
 
     page = render(a_page(WHOLE, shown=shown))
 
@@ -136,9 +166,11 @@ def test_masked_ids_are_labels() -> None:
 def test_tags_and_descriptions_are_labels_of_the_info() -> None:
     """Allowed tags, and the tag named by the key's id, are labels of the info family."""
     user = a_user(tags=(("AKIA1", 'the "CI" key'), ("Team", "web")))
-    reading = replace(a_reading(a_key("AKIA1")), users=(user,))
+    snapshot = replace(a_snapshot(a_key("AKIA1")), users=(user,))
 
-    page = render(a_page(reading, shown=RenderOptions(tags={"Team": "tag_Team", "cost": "tag_cost"})))
+    page = render(
+        a_page(snapshot, shown=RenderOptions(tags={"Team": "tag_Team", "cost": "tag_cost"}))
+    )
 
     assert (
         'status="Active",path="/",description="the \\"CI\\" key",tag_Team="web",tag_cost=""} 1\n'
@@ -148,10 +180,11 @@ def test_tags_and_descriptions_are_labels_of_the_info() -> None:
 
 def test_passwords_are_told_only_on_request() -> None:
     """Passwords' last uses are exposed where they are wanted, and only there."""
-    reading = replace(a_reading(), users=(a_user(password_last_used=days_ago(1)),))
+    snapshot = replace(a_snapshot(), users=(a_user(password_last_used=days_ago(1)),))
 
     lines = [
-        "aws_iam_user_password_last_used_timestamp_seconds{" in render(a_page(reading, shown=shown))
+        "aws_iam_user_password_last_used_timestamp_seconds{"
+        in render(a_page(snapshot, shown=shown))
         for shown in (RenderOptions(), RenderOptions(passwords=True))
     ]
 
@@ -160,8 +193,8 @@ def test_passwords_are_told_only_on_request() -> None:
 
 def test_keys_are_not_counted_where_some_are_not_known() -> None:
     """A user whose keys were never listed makes the counts absent, not smaller."""
-    reading = a_reading(a_key())
-    denied = replace(reading, users=(*reading.users, a_user("bob", keys_at=None)))
+    snapshot = a_snapshot(a_key())
+    denied = replace(snapshot, users=(*snapshot.users, a_user("bob", keys_at=None)))
 
     names = {name for (name, _), _ in _samples(render(a_page(denied)))}
 
@@ -171,9 +204,11 @@ def test_keys_are_not_counted_where_some_are_not_known() -> None:
 def test_ids_within_tags_are_shown_as_labels_are() -> None:
     """Key ids within descriptions and tags are redacted."""
     user = a_user(tags=(("AKIA1", "replaces AKIAOLD"), ("team", "AKIAOLD")))
-    shown = RenderOptions(tags={"team": "tag_team"}, redact=lambda text: text.replace("AKIAOLD", "****"))
+    shown = RenderOptions(
+        tags={"team": "tag_team"}, redact=lambda text: text.replace("AKIAOLD", "****")
+    )
 
-    page = render(a_page(replace(a_reading(a_key("AKIA1")), users=(user,)), shown=shown))
+    page = render(a_page(replace(a_snapshot(a_key("AKIA1")), users=(user,)), shown=shown))
 
     assert 'description="replaces ****",tag_team="****"' in page
 
@@ -227,31 +262,31 @@ def _samples(text: str) -> Iterator[tuple[tuple[str, tuple[tuple[str, str], ...]
 class Reference(Collector):
     """The same families, handed to the library sample by sample."""
 
-    def __init__(self, readings: list[AccountSnapshot]) -> None:
-        self._readings = readings
+    def __init__(self, snapshots: list[AccountSnapshot]) -> None:
+        self._readings = snapshots
 
     def collect(self) -> Iterator[Metric]:
         for family in FAMILIES:
             if isinstance(family, KeyFamily | UserFamily | AccountFamily):
                 kind = CounterMetricFamily if family.kind == "counter" else GaugeMetricFamily
                 metric = kind(family.name, family.help, labels=family.labels)
-                for reading in self._readings:
-                    for labels, value in _of(family, reading):
-                        account = (reading.account.id, reading.account.label)
+                for snapshot in self._readings:
+                    for labels, value in _of(family, snapshot):
+                        account = (snapshot.account.id, snapshot.account.label)
                         metric.add_metric((*account, *labels), value)
                 yield metric
 
 
-def _of(family: Family, reading: AccountSnapshot) -> Iterator[tuple[tuple[str, ...], float]]:
+def _of(family: Family, snapshot: AccountSnapshot) -> Iterator[tuple[tuple[str, ...], float]]:
     if isinstance(family, AccountFamily):
-        yield from family.samples(reading)
-    users = {user.name: user for user in reading.users}
+        yield from family.samples(snapshot)
+    users = {user.name: user for user in snapshot.users}
     if isinstance(family, UserFamily):
-        for user in reading.users:
+        for user in snapshot.users:
             for labels, value in family.samples(user):
                 yield (user.name, *labels), value
     if isinstance(family, KeyFamily):
-        for key in reading.keys:
+        for key in snapshot.keys:
             user = users[key.user]
             description = dict(user.tags).get(key.id, "")
             for labels, value in family.samples(Key(key, user, NOON, description, ())):
@@ -277,7 +312,7 @@ def snapshots(draw: st.DrawFn) -> AccountSnapshot:
         status = draw(st.sampled_from(["Active", "Inactive", "Expired", "New\n"]))
         keys.append(a_key(f"AKIA{i}", user=name, last_use=use, status=status))
     account = an_account(draw(st.sampled_from("123")), draw(HOSTILE))
-    reading = a_reading(*keys, account=account)
+    snapshot = a_snapshot(*keys, account=account)
     users = tuple(
         replace(
             user,
@@ -285,15 +320,17 @@ def snapshots(draw: st.DrawFn) -> AccountSnapshot:
             tags=((f"AKIA{i}", draw(HOSTILE)),),
             password_last_used=draw(st.sampled_from([None, NOON])),
         )
-        for i, user in enumerate(reading.users)
+        for i, user in enumerate(snapshot.users)
     )
-    reading = replace(reading, users=users)
-    return reading.failed(DENIED) if draw(st.booleans()) else reading
+    snapshot = replace(snapshot, users=users)
+    return snapshot.failed(DENIED) if draw(st.booleans()) else snapshot
 
 
-@given(st.lists(readings(), min_size=1, max_size=3, unique_by=lambda r: r.account.id))
+@given(st.lists(snapshots(), min_size=1, max_size=3, unique_by=lambda r: r.account.id))
 @settings(max_examples=100, deadline=None, derandomize=True)
-def test_the_page_parses_to_what_the_library_would_have_said(several: list[AccountSnapshot]) -> None:
+def test_the_page_parses_to_what_the_library_would_have_said(
+    several: list[AccountSnapshot],
+) -> None:
     """Whatever names and tags hold, both formats parse to the samples of the same families."""
     registry = CollectorRegistry()
     registry.register(Reference(several))

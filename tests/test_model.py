@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from exporter.model import NEVER, UNKNOWN, ReadError, AccountSnapshot, Reason, Use, latest
-from tests.facts import NOON, a_key, a_reading, a_use, a_user, an_account, days_ago
+from exporter.model import NEVER, UNKNOWN, AccountSnapshot, ReadError, Reason, Use, latest
+from tests.facts import NOON, a_key, a_snapshot, a_use, a_user, an_account, days_ago
 
 OLD, NEW = a_use(10), a_use(1)
 
@@ -32,7 +32,7 @@ def test_a_known_last_use_never_goes_backwards(before: Use, after: Use, expected
 
 def test_a_failed_attempt_keeps_the_facts() -> None:
     """A failed attempt keeps keys and read_at, and is not up."""
-    before = a_reading(a_key())
+    before = a_snapshot(a_key())
 
     after = before.failed(ReadError(Reason.THROTTLED, "slow down"))
 
@@ -43,9 +43,9 @@ def test_failures_are_counted_by_reason() -> None:
     """Each failed attempt adds one to its reason."""
     error = ReadError(Reason.THROTTLED, "slow down")
 
-    reading = AccountSnapshot(an_account()).failed(error).failed(error)
+    snapshot = AccountSnapshot(an_account()).failed(error).failed(error)
 
-    assert dict(reading.failures) == {Reason.THROTTLED: 2}
+    assert dict(snapshot.failures) == {Reason.THROTTLED: 2}
 
 
 def test_an_account_that_was_never_read_is_not_up() -> None:
@@ -57,42 +57,42 @@ def test_old_last_uses_are_forgotten_and_their_keys_stay() -> None:
     """A last use that was not confirmed since the limit is unknown; the key is still known."""
     stale, fresh = a_key("AKIA1", as_of=days_ago(8)), a_key("AKIA2", as_of=days_ago(1))
 
-    reading = a_reading(stale, fresh).without_facts_before(days_ago(7))
+    snapshot = a_snapshot(stale, fresh).without_facts_before(days_ago(7))
 
-    assert [key.last_use for key in reading.keys] == [UNKNOWN, fresh.last_use]
+    assert [key.last_use for key in snapshot.keys] == [UNKNOWN, fresh.last_use]
 
 
 def test_a_settled_last_use_does_not_age() -> None:
     """A key that cannot be used any more keeps its last use."""
     key = a_key(status="Inactive", final=True, as_of=days_ago(300))
 
-    reading = a_reading(key).without_facts_before(days_ago(7))
+    snapshot = a_snapshot(key).without_facts_before(days_ago(7))
 
-    assert reading.keys == (key,)
+    assert snapshot.keys == (key,)
 
 
 def test_keys_that_could_not_be_listed_for_long_are_forgotten() -> None:
     """Keys of a user whose listing was not confirmed since the limit are gone, and not known."""
-    before = a_reading(a_key("AKIA1"), a_key("AKIA2", user="bob"))
+    before = a_snapshot(a_key("AKIA1"), a_key("AKIA2", user="bob"))
     stale = replace(before, users=(replace(before.users[0], keys_at=days_ago(8)), before.users[1]))
 
-    reading = stale.without_facts_before(days_ago(7))
+    snapshot = stale.without_facts_before(days_ago(7))
 
-    assert ([key.id for key in reading.keys], reading.keys_known) == (["AKIA2"], False)
+    assert ([key.id for key in snapshot.keys], snapshot.keys_known) == (["AKIA2"], False)
 
 
 def test_an_old_listing_is_forgotten_whole() -> None:
     """An account whose users could not be listed since the limit has no facts any more."""
-    before = a_reading(a_key(), listed_at=days_ago(8), read_at=days_ago(8))
+    before = a_snapshot(a_key(), listed_at=days_ago(8), read_at=days_ago(8))
 
-    reading = before.without_facts_before(days_ago(7))
+    snapshot = before.without_facts_before(days_ago(7))
 
-    assert (reading.users, reading.keys, reading.listed_at) == ((), (), None)
+    assert (snapshot.users, snapshot.keys, snapshot.listed_at) == ((), (), None)
 
 
 def test_the_last_success_outlives_the_facts() -> None:
     """When the last success was is known for ever."""
-    before = a_reading(a_key(), listed_at=days_ago(8), read_at=days_ago(8))
+    before = a_snapshot(a_key(), listed_at=days_ago(8), read_at=days_ago(8))
 
     assert before.without_facts_before(days_ago(7)).read_at == days_ago(8)
 

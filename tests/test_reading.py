@@ -21,19 +21,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.aws import ReportMode, TagSource
 from exporter.aws.api import MAX_ATTEMPTS, MAX_CONSECUTIVE_FAILURES, SESSION_SECONDS, AccountApi
-from exporter.aws.rate_limiter import RECOVERY_SECONDS, MIN_RATE_SHARE, RateLimiter
 from exporter.aws.credential_report import POLLS, parse
+from exporter.aws.rate_limiter import MIN_RATE_SHARE, RECOVERY_SECONDS, RateLimiter
 from exporter.model import (
     NEVER,
     UNKNOWN,
     AccessKey,
+    AccountSnapshot,
     LastUse,
     ReadError,
-    AccountSnapshot,
     Reason,
+    ReportMode,
     Stopped,
+    TagSource,
     User,
     latest,
 )
@@ -45,7 +46,7 @@ from tests.builders import (
     ROLE,
     TEST,
     Clock,
-    Readings,
+    Refreshes,
     Sleepless,
     Ticker,
     Waiting,
@@ -87,15 +88,15 @@ def prod(aws: FakeAws) -> fake_aws.Account:
     return account
 
 
-Reads = Callable[..., Readings]
+Reads = Callable[..., Refreshes]
 
 
 @pytest.fixture
 def reads(aws: FakeAws, clock: Clock, prod: fake_aws.Account) -> Reads:
     """Makes the readings of prod, or of another account, with options of the reader."""
 
-    def make(account: Any = None, **options: Any) -> Readings:
-        return Readings(aws, a_reader(aws, clock, **options), account or an_account())
+    def make(account: Any = None, **options: Any) -> Refreshes:
+        return Refreshes(aws, a_reader(aws, clock, **options), account or an_account())
 
     return make
 
@@ -123,8 +124,8 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
 
 
-def names(reading: AccountSnapshot) -> list[str]:
-    return [user.name for user in reading.users]
+def names(snapshot: AccountSnapshot) -> list[str]:
+    return [user.name for user in snapshot.users]
 
 
 class TestPlainReading:
@@ -135,18 +136,20 @@ class TestPlainReading:
         """Every key of every user is read with its last use, and the account is up."""
         for user in ("alice", "bob", "carol"):
             a_key(prod, user)
-        reading = reads(report_mode=guide)()
+        snapshot = reads(report_mode=report_mode)()
 
-        assert {key.id: key.last_use for key in reading.keys} == truth(prod)
-        assert reading.up
-        assert reading.read_at == NOON
+        assert {key.id: key.last_use for key in snapshot.keys} == truth(prod)
+        assert snapshot.up
+        assert snapshot.read_at == NOON
 
     @ALL_MODES
-    def test_pages(self, aws: FakeAws, prod: fake_aws.Account, reads: Reads, report_mode: ReportMode) -> None:
+    def test_pages(
+        self, aws: FakeAws, prod: fake_aws.Account, reads: Reads, report_mode: ReportMode
+    ) -> None:
         """Users on many short pages are all read."""
         aws.max_page = 2
         some_users(prod, 7, keys=7)
-        read = reads(report_mode=guide)
+        read = reads(report_mode=report_mode)
         read()
 
         assert read.uses == truth(prod)
@@ -176,24 +179,30 @@ class TestPlainReading:
 
     @pytest.mark.parametrize("status", ["Inactive", "Expired"])
     @ALL_MODES
-    def test_status(self, prod: fake_aws.Account, reads: Reads, report_mode: ReportMode, status: Any) -> None:
+    def test_status(
+        self, prod: fake_aws.Account, reads: Reads, report_mode: ReportMode, status: Any
+    ) -> None:
         """The status is IAM's word, and only Active is active."""
         a_key(prod, status=status)
-        (key,) = reads(report_mode=guide)().keys
+        (key,) = reads(report_mode=report_mode)().keys
 
         assert (key.status, key.active) == (status, False)
 
     @pytest.mark.parametrize("path", ["/", "/staff/", "/a,b/:user/c d/".replace(" ", "_")])
     @ALL_MODES
-    def test_path(self, prod: fake_aws.Account, reads: Reads, report_mode: ReportMode, path: str) -> None:
+    def test_path(
+        self, prod: fake_aws.Account, reads: Reads, report_mode: ReportMode, path: str
+    ) -> None:
         """A user's path is known in every mode."""
         prod.add_user("alice", path)
-        (user,) = reads(report_mode=guide)().users
+        (user,) = reads(report_mode=report_mode)().users
 
         assert user.path == path
 
     @ALL_MODES
-    def test_unwanted_users(self, prod: fake_aws.Account, reads: Reads, report_mode: ReportMode) -> None:
+    def test_unwanted_users(
+        self, prod: fake_aws.Account, reads: Reads, report_mode: ReportMode
+    ) -> None:
         """Users that are not wanted are neither known nor asked about."""
         a_key(prod, "alice")
         a_key(prod, "bob")
@@ -205,9 +214,9 @@ class TestPlainReading:
 
     def test_account_without_users(self, reads: Reads) -> None:
         """An account without users is read well."""
-        reading = reads()()
+        snapshot = reads()()
 
-        assert (reading.users, reading.keys, reading.up) == ((), (), True)
+        assert (snapshot.users, snapshot.keys, snapshot.up) == ((), (), True)
 
 
 class TestCallCounts:
@@ -300,11 +309,16 @@ class TestCallCounts:
     @pytest.mark.parametrize("status", ["Inactive", "Expired"])
     @ALL_MODES
     def test_key_that_stops_being_active(
-        self, prod: fake_aws.Account, clock: Clock, reads: Reads, report_mode: ReportMode, status: Any
+        self,
+        prod: fake_aws.Account,
+        clock: Clock,
+        reads: Reads,
+        report_mode: ReportMode,
+        status: Any,
     ) -> None:
         """A key is asked once more when it stops being active, and then keeps its fact."""
         key = a_key(prod)
-        read = reads(report_mode=guide)
+        read = reads(report_mode=report_mode)
         read()
         key.use("ec2", "us-east-1", at=NOON + timedelta(minutes=1))
         key.status = status
@@ -323,7 +337,7 @@ class TestCallCounts:
     ) -> None:
         """A key that becomes active again is asked again."""
         key = a_key(prod, status="Inactive")
-        read = reads(report_mode=guide)
+        read = reads(report_mode=report_mode)
         read()
         clock.advance(hours=5)
         key.status = "Active"
@@ -451,12 +465,17 @@ class TestReportTrouble:
     @REPORT_TROUBLES
     @GUIDED
     def test_falls_back_to_asking_user_by_user(
-        self, aws: FakeAws, prod: fake_aws.Account, reads: Reads, report_mode: ReportMode, trouble: Any
+        self,
+        aws: FakeAws,
+        prod: fake_aws.Account,
+        reads: Reads,
+        report_mode: ReportMode,
+        trouble: Any,
     ) -> None:
         """Without a report the account is read user by user, and the reading succeeds."""
         some_users(prod, 3, keys=2)
         trouble(aws, prod)
-        read = reads(report_mode=guide)
+        read = reads(report_mode=report_mode)
         read()
 
         assert read.latest.up
@@ -487,7 +506,7 @@ class TestReportTrouble:
     ) -> None:
         """A report of less than six hours is good enough when there is no new one."""
         some_users(prod, 3, keys=2)
-        read = reads(report_mode=guide)
+        read = reads(report_mode=report_mode)
         read()
         prod.report.denied = True
         clock.advance(hours=5)
@@ -503,7 +522,7 @@ class TestReportTrouble:
     ) -> None:
         """A report of six hours is no guide any more."""
         some_users(prod, 3, keys=2)
-        read = reads(report_mode=guide)
+        read = reads(report_mode=report_mode)
         read()
         prod.report.denied = True
         clock.advance(hours=6)
@@ -532,7 +551,7 @@ class TestReportTrouble:
         """When there is a report again, readings go by it again."""
         some_users(prod, 3, keys=2)
         prod.report.denied = True
-        read = reads(report_mode=guide)
+        read = reads(report_mode=report_mode)
         read()
         prod.report.denied = False
         clock.advance(hours=1)
@@ -631,7 +650,7 @@ class TestReportJoin:
     ) -> None:
         """A second key that was made since the report is found with the next one at the latest."""
         a_key(prod)
-        read = reads(report_mode=guide)
+        read = reads(report_mode=report_mode)
         read()
         clock.advance(minutes=15)
         prod.users["alice"].add_key().use()
@@ -649,7 +668,7 @@ class TestReportJoin:
         prod.report.generate()
         clock.advance(hours=1)
         prod.users["alice"].add_key().use()
-        read = reads(report_mode=guide)
+        read = reads(report_mode=report_mode)
         read()
 
         assert read.uses == truth(prod)
@@ -677,7 +696,7 @@ class TestReportJoin:
         third = a_key(prod, created=NOON - timedelta(days=1), used=None)
         prod.report.generate()
         clock.advance(minutes=1)
-        read = reads(report_mode=guide)
+        read = reads(report_mode=report_mode)
         read()
         clock.advance(minutes=15)
         third.use()
@@ -692,7 +711,7 @@ class TestReportJoin:
         """The keys of a user whom the report does not cover whole are listed every time."""
         for days in (3, 2, 1):
             a_key(prod, created=NOON - timedelta(days=days))
-        read = reads(report_mode=guide)
+        read = reads(report_mode=report_mode)
         read()
         clock.advance(minutes=15)
         prod.users["alice"].add_key()
@@ -706,7 +725,7 @@ class TestReportJoin:
     ) -> None:
         """A user deleted and made again under the same name is another, with other keys."""
         a_key(prod)
-        read = reads(report_mode=guide)
+        read = reads(report_mode=report_mode)
         read()
         clock.advance(minutes=15)
         prod.users["alice"].delete()
@@ -735,7 +754,7 @@ class TestReportJoin:
     ) -> None:
         """What the report tells of the former user is not taken for the later one's."""
         a_key(prod)
-        read = reads(report_mode=guide)
+        read = reads(report_mode=report_mode)
         prod.report.generate()
         clock.advance(minutes=15)
         prod.users["alice"].delete()
@@ -767,7 +786,7 @@ class TestReportJoin:
     ) -> None:
         """A user moved to another path keeps the keys, and has the path at once."""
         a_key(prod)
-        read = reads(report_mode=guide)
+        read = reads(report_mode=report_mode)
         read()
         clock.advance(minutes=15)
         prod.users["alice"].move("/staff/")
@@ -797,7 +816,7 @@ class TestReportJoin:
         prod.report.quoted = quoted
         a_key(prod, "alice,of,arn", used=NOON)
         a_key(prod, "bob")
-        read = reads(report_mode=guide)
+        read = reads(report_mode=report_mode)
         read()
         read()
 
@@ -891,10 +910,12 @@ class TestRoot:
         assert read.asked["GetAccountSummary"] == 0
 
     @GUIDED
-    def test_is_no_user(self, prod: fake_aws.Account, reads: Reads, report_mode: ReportMode) -> None:
+    def test_is_no_user(
+        self, prod: fake_aws.Account, reads: Reads, report_mode: ReportMode
+    ) -> None:
         """Root is none of the users, and is never asked for keys."""
         prod.add_root_key()
-        read = reads(report_mode=guide)
+        read = reads(report_mode=report_mode)
         read()
 
         assert read.latest.users == ()
@@ -922,11 +943,11 @@ class TestRoot:
     def test_denied_summary(self, prod: fake_aws.Account, reads: Reads) -> None:
         """Without the permission nothing is known of root, and nothing fails."""
         prod.deny("iam:GetAccountSummary")
-        reading = reads(report_mode=ReportMode.OFF)()
+        snapshot = reads(report_mode=ReportMode.OFF)()
 
-        assert reading.up
-        assert reading.root is not None
-        assert reading.root.access_keys is None
+        assert snapshot.up
+        assert snapshot.root is not None
+        assert snapshot.root.access_keys is None
 
     def test_summary_that_fails(
         self, aws: FakeAws, prod: fake_aws.Account, clock: Clock, reads: Reads
@@ -953,7 +974,7 @@ class TestTruth:
         """A key without a date of its last use was never used."""
         a_key(prod, used=None)
 
-        assert [key.last_use for key in reads(report_mode=guide)().keys] == [NEVER]
+        assert [key.last_use for key in reads(report_mode=report_mode)().keys] == [NEVER]
 
     @ALL_MODES
     def test_region_not_applicable(
@@ -962,17 +983,19 @@ class TestTruth:
         """A used key can have no region, which is shown as AWS gives it."""
         a_key(prod).use("s3", "N/A", at=NOON)
 
-        assert [key.last_use for key in reads(report_mode=guide)().keys] == [LastUse(NOON, "s3", "N/A")]
+        assert [key.last_use for key in reads(report_mode=report_mode)().keys] == [
+            LastUse(NOON, "s3", "N/A")
+        ]
 
     def test_unknown(self, aws: FakeAws, prod: fake_aws.Account, reads: Reads) -> None:
         """A key whose first call fails is there, its last use unknown."""
         key = a_key(prod)
         aws.fault(Fault(key=key.id, code="ServiceFailure"))
-        reading = reads(report_mode=ReportMode.OFF)()
+        snapshot = reads(report_mode=ReportMode.OFF)()
 
-        assert [key.last_use for key in reading.keys] == [UNKNOWN]
-        assert (reading.up, reading.unknown) == (False, 1)
-        assert reading.failure is Reason.SERVICE_FAILURE
+        assert [key.last_use for key in snapshot.keys] == [UNKNOWN]
+        assert (snapshot.up, snapshot.unknown) == (False, 1)
+        assert snapshot.failure is Reason.SERVICE_FAILURE
 
     def test_failed_call_keeps_the_fact(
         self, aws: FakeAws, prod: fake_aws.Account, clock: Clock, reads: Reads
@@ -1058,7 +1081,7 @@ class TestVanishing:
         """A key deleted between list and question is no failure, and is gone."""
         # Keys of the same second have to be asked in every mode.
         gone, stays = a_key(prod), a_key(prod)
-        read = reads(report_mode=guide)
+        read = reads(report_mode=report_mode)
         with meanwhile(aws, "GetAccessKeyLastUsed", gone.delete, AccessKeyId=gone.id):
             read()
 
@@ -1116,13 +1139,13 @@ class TestVanishing:
     ) -> None:
         """A deleted user is gone, with all keys."""
         a_key(prod)
-        read = reads(report_mode=guide)
+        read = reads(report_mode=report_mode)
         read()
         prod.users["alice"].delete()
         clock.advance(hours=5)
-        reading = read()
+        snapshot = read()
 
-        assert (reading.users, reading.keys, reading.up) == ((), (), True)
+        assert (snapshot.users, snapshot.keys, snapshot.up) == ((), (), True)
 
     @pytest.mark.parametrize("code", ["NoSuchEntity", "ValidationError"])
     def test_other_words_for_a_deleted_key(
@@ -1225,7 +1248,7 @@ class TestManyFailuresAtOnce:
         return [a_key(prod, f"user-{number}") for number in range(10)]
 
     def spoil(
-        self, aws: FakeAws, prod: fake_aws.Account, keys: list[fake_aws.AccessKey], read: Readings
+        self, aws: FakeAws, prod: fake_aws.Account, keys: list[fake_aws.AccessKey], read: Refreshes
     ) -> None:
         prod.deny("iam:ListAccessKeys", user="user-3")
         aws.fault(Fault(key=keys[5].id, code="Throttling"))
@@ -1245,15 +1268,15 @@ class TestManyFailuresAtOnce:
         """At first sight: no key of user 3, key 5 unknown, key 7 and user 9 gone."""
         read = reads(report_mode=ReportMode.OFF)
         self.spoil(aws, prod, keys, read)
-        reading = read.latest
+        snapshot = read.latest
 
         expected = {key.id: told(key) for n, key in enumerate(keys) if n not in (3, 7, 9)}
         assert read.uses == {**expected, keys[5].id: UNKNOWN}
-        assert names(reading) == [f"user-{n}" for n in range(9)]
-        assert (reading.up, reading.unknown, reading.read_at) == (False, 1, None)
-        assert reading.failures == {Reason.ACCESS_DENIED: 1}
-        assert reading.error.endswith("(and 1 more)")
-        assert reading.throttles == MAX_ATTEMPTS
+        assert names(snapshot) == [f"user-{n}" for n in range(9)]
+        assert (snapshot.up, snapshot.unknown, snapshot.read_at) == (False, 1, None)
+        assert snapshot.failures == {Reason.ACCESS_DENIED: 1}
+        assert snapshot.error.endswith("(and 1 more)")
+        assert snapshot.throttles == MAX_ATTEMPTS
 
     @pytest.mark.parametrize("report_mode", [ReportMode.OFF, ReportMode.GUIDE])
     def test_reading_after_a_good_one(
@@ -1266,7 +1289,7 @@ class TestManyFailuresAtOnce:
         report_mode: ReportMode,
     ) -> None:
         """Later: keys 3 and 5 keep what was known, all others are fresh, 7 and 9 are gone."""
-        read = reads(report_mode=guide)
+        read = reads(report_mode=report_mode)
         read()
         clock.advance(hours=5)
         for n, key in enumerate(keys):
@@ -1277,13 +1300,13 @@ class TestManyFailuresAtOnce:
             for n in (3, 9):
                 keys[n].user.add_key(created=NOON).status = "Inactive"
         self.spoil(aws, prod, keys, read)
-        reading = read.latest
+        snapshot = read.latest
 
         expected = {key.id: told(key) for n, key in enumerate(keys) if n not in (7, 9)}
         assert read.uses == {**expected, keys[5].id: before}
-        assert names(reading) == [f"user-{n}" for n in range(9)]
-        assert (reading.up, reading.unknown, reading.read_at) == (False, 0, NOON)
-        assert reading.failures == {Reason.ACCESS_DENIED: 1}
+        assert names(snapshot) == [f"user-{n}" for n in range(9)]
+        assert (snapshot.up, snapshot.unknown, snapshot.read_at) == (False, 0, NOON)
+        assert snapshot.failures == {Reason.ACCESS_DENIED: 1}
 
     def test_mends_by_itself(
         self,
@@ -1332,9 +1355,9 @@ class TestWayIn:
     ) -> None:
         """A role that cannot be assumed has a reason of its own, and nothing is asked instead."""
         prod.role(ROLE, external_id="secret")
-        reading = reads(a_role_account(external_id=external_id))()
+        snapshot = reads(a_role_account(external_id=external_id))()
 
-        assert (reading.up, reading.failure) == (False, Reason.ASSUME_ROLE)
+        assert (snapshot.up, snapshot.failure) == (False, Reason.ASSUME_ROLE)
         assert set(aws.calls_by_operation) == {"AssumeRole"}
 
     def test_role_is_assumed_once(self, aws: FakeAws, prod: fake_aws.Account, reads: Reads) -> None:
@@ -1380,16 +1403,16 @@ class TestWayIn:
     def test_wrong_account(self, aws: FakeAws, prod: fake_aws.Account, reads: Reads) -> None:
         """Credentials of another account than the configured one are not used."""
         aws.account(MONITORING).add_user("intruder").add_key()
-        reading = reads(an_account(PROD))()
+        snapshot = reads(an_account(PROD))()
 
-        assert (reading.failure, reading.users) == (Reason.WRONG_ACCOUNT, ())
+        assert (snapshot.failure, snapshot.users) == (Reason.WRONG_ACCOUNT, ())
         assert set(aws.calls_by_operation) == {"GetCallerIdentity"}
 
     def test_account_found_by_its_credentials(self, aws: FakeAws, reads: Reads) -> None:
         """An account without an id has the one that its credentials belong to."""
-        reading = reads(an_account(""))()
+        snapshot = reads(an_account(""))()
 
-        assert reading.account.id == MONITORING
+        assert snapshot.account.id == MONITORING
 
     def test_same_account_twice(self, aws: FakeAws, prod: fake_aws.Account, reads: Reads) -> None:
         """An account that is read already is not read under a second name."""
@@ -1403,9 +1426,9 @@ class TestWayIn:
     def test_no_credentials(self, reads: Reads) -> None:
         """Without credentials the account is down for that reason."""
         with environment({"AWS_EC2_METADATA_DISABLED": "true"}):
-            reading = reads()()
+            snapshot = reads()()
 
-        assert reading.failure is Reason.CREDENTIALS
+        assert snapshot.failure is Reason.CREDENTIALS
 
     def test_failed_role_keeps_the_facts(
         self, aws: FakeAws, prod: fake_aws.Account, clock: Clock, reads: Reads
@@ -1656,10 +1679,10 @@ class TestPace:
             aws.url, requests_per_second=100.0, burst=1, clock=ticker, stop=Waiting(ticker)
         )
         aws.fault(Fault(operation="ListUsers", code="Throttling", times=1))
-        reading = reads(report_mode=ReportMode.OFF, sessions=sessions)()
+        snapshot = reads(report_mode=ReportMode.OFF, sessions=sessions)()
 
-        assert reading.up
-        assert reading.throttles == 1
+        assert snapshot.up
+        assert snapshot.throttles == 1
         assert 50 <= sessions.door(an_account()).pace.rate <= 52
 
     def test_stop_in_a_reading(self, aws: FakeAws, prod: fake_aws.Account, reads: Reads) -> None:
@@ -1718,9 +1741,9 @@ class TestTags:
         aws.max_page = 1
         for name in ("alice", "bob", "carol"):
             prod.add_user(name, tags={"name": name, "team": "red"})
-        reading = reads(tags=tags)()
+        snapshot = reads(tags=tags)()
 
-        assert [dict(user.tags)["name"] for user in reading.users] == ["alice", "bob", "carol"]
+        assert [dict(user.tags)["name"] for user in snapshot.users] == ["alice", "bob", "carol"]
 
     @pytest.mark.parametrize(
         ("tags", "calls"),
@@ -1788,10 +1811,10 @@ class TestTags:
         bulk = tags is TagSource.BULK
         operation = "GetAccountAuthorizationDetails" if bulk else "ListUserTags"
         with meanwhile(aws, operation, alice.delete):
-            reading = reads(tags=tags, report_mode=ReportMode.OFF)()
+            snapshot = reads(tags=tags, report_mode=ReportMode.OFF)()
 
-        assert reading.up
-        assert reading.users == ()
+        assert snapshot.up
+        assert snapshot.users == ()
 
     @BOTH
     def test_user_made_again(
@@ -1814,7 +1837,7 @@ class TestPasswords:
     def test_last_use(self, prod: fake_aws.Account, reads: Reads, report_mode: ReportMode) -> None:
         """The last use of a console password comes along, in every mode."""
         prod.add_user("alice", password_last_used=NOON - QUARTER)
-        (user,) = reads(report_mode=guide)().users
+        (user,) = reads(report_mode=report_mode)().users
 
         assert user.password_last_used == NOON - QUARTER
 
@@ -1824,7 +1847,7 @@ class TestPasswords:
         prod.add_user("alice", password_enabled=True)
         prod.add_user("bob")
 
-        users = reads(report_mode=guide)().users
+        users = reads(report_mode=report_mode)().users
         assert [user.password_last_used for user in users] == [None, None]
 
     def test_never_goes_backwards(self, prod: fake_aws.Account, clock: Clock, reads: Reads) -> None:
@@ -1845,29 +1868,29 @@ class TestStale:
         chosen = {"last_use": LastUse(day, "s3", "N/A"), "as_of": NOON, **facts}
         return AccessKey("AKIA1", "alice", "Active", day, **chosen)
 
-    def reading(self, key: AccessKey, *, listed_at: datetime) -> AccountSnapshot:
+    def snapshot(self, key: AccessKey, *, listed_at: datetime) -> AccountSnapshot:
         alice = User("alice", "/", key.created, keys_at=listed_at)
         return AccountSnapshot(an_account(), users=(alice,), keys=(key,), listed_at=listed_at)
 
     def test_old_facts_are_dropped(self) -> None:
         """A last use that was confirmed too long ago is not known any more; the key is."""
-        reading = self.reading(self.known(), listed_at=NOON + QUARTER)
+        snapshot = self.snapshot(self.known(), listed_at=NOON + QUARTER)
 
-        (key,) = reading.without_facts_before(NOON + QUARTER).keys
+        (key,) = snapshot.without_facts_before(NOON + QUARTER).keys
         assert (key.last_use, key.as_of) == (UNKNOWN, None)
 
     def test_young_facts_stay(self) -> None:
         """A fact that is exactly as old as allowed stays."""
-        reading = self.reading(self.known(), listed_at=NOON)
+        snapshot = self.snapshot(self.known(), listed_at=NOON)
 
-        assert reading.without_facts_before(NOON) == reading
+        assert snapshot.without_facts_before(NOON) == snapshot
 
     def test_settled_facts_stay(self) -> None:
         """The last use of a key that cannot be used any more does not age."""
         key = self.known(final=True)
-        reading = self.reading(key, listed_at=NOON + QUARTER)
+        snapshot = self.snapshot(key, listed_at=NOON + QUARTER)
 
-        assert reading.without_facts_before(NOON + QUARTER) == reading
+        assert snapshot.without_facts_before(NOON + QUARTER) == snapshot
 
     def test_old_lists_are_dropped(
         self, prod: fake_aws.Account, clock: Clock, reads: Reads
@@ -1875,10 +1898,10 @@ class TestStale:
         """What was listed too long ago is dropped whole; the last success stays."""
         a_key(prod)
         prod.add_root_key()
-        reading = reads()().without_facts_before(NOON + timedelta(seconds=1))
+        snapshot = reads()().without_facts_before(NOON + timedelta(seconds=1))
 
-        assert (reading.users, reading.keys, reading.root) == ((), (), None)
-        assert reading.read_at == NOON
+        assert (snapshot.users, snapshot.keys, snapshot.root) == ((), (), None)
+        assert snapshot.read_at == NOON
 
     @ALL_MODES
     def test_reading_after_dropping(
@@ -1886,7 +1909,7 @@ class TestStale:
     ) -> None:
         """After all was dropped the account is read from the start."""
         a_key(prod)
-        read = reads(report_mode=guide)
+        read = reads(report_mode=report_mode)
         read()
         clock.advance(days=8)
         read.latest = read.latest.without_facts_before(NOON + timedelta(days=1))
@@ -1897,11 +1920,16 @@ class TestStale:
 
     @ALL_MODES
     def test_unknown_is_asked_again(
-        self, aws: FakeAws, prod: fake_aws.Account, clock: Clock, reads: Reads, report_mode: ReportMode
+        self,
+        aws: FakeAws,
+        prod: fake_aws.Account,
+        clock: Clock,
+        reads: Reads,
+        report_mode: ReportMode,
     ) -> None:
         """A fact that was dropped for its age comes back with the next answer."""
         key = a_key(prod)
-        read = reads(report_mode=guide)
+        read = reads(report_mode=report_mode)
         read()
         (known,) = read.latest.keys
         read.latest = replace(read.latest, keys=(replace(known, last_use=UNKNOWN, as_of=None),))
@@ -1922,7 +1950,7 @@ class TestPeerDefects:
         """An active, never-used, 400-day-old key is told as such: active, old and never used."""
         made = NOON - timedelta(days=400)
         a_key(prod, created=made, used=None)
-        (key,) = reads(report_mode=guide)().keys
+        (key,) = reads(report_mode=report_mode)().keys
 
         assert (key.active, key.last_use, key.created) == (True, NEVER, made)
 
@@ -1948,10 +1976,10 @@ class TestPeerDefects:
         a_key(prod)
         a_key(prod)  # of the same second, so that AWS is asked in every mode
         aws.fault(Fault(operation="GetAccessKeyLastUsed", code="Throttling"))
-        reading = reads(report_mode=guide)()
+        snapshot = reads(report_mode=report_mode)()
 
-        assert {key.last_use for key in reading.keys} == {UNKNOWN}
-        assert reading.failure is Reason.THROTTLED
+        assert {key.last_use for key in snapshot.keys} == {UNKNOWN}
+        assert snapshot.failure is Reason.THROTTLED
 
     def test_peer_defect_5_first_hundred_users(self, prod: fake_aws.Account, reads: Reads) -> None:
         """The 101st user is read as all others are."""
@@ -1967,7 +1995,7 @@ class TestPeerDefects:
         aws.max_page = 400
         some_users(prod, 1001)
         last = a_key(prod, "user-1000")
-        read = reads(report_mode=guide)
+        read = reads(report_mode=report_mode)
         read()
 
         assert len(read.latest.users) == 1001
@@ -2076,9 +2104,9 @@ class TestPeerDefects:
         china.role(ROLE)
         a_key(china)
         aws.fault(Fault(account=china.id, operation="ListUsers", code="Throttling"))
-        reading = reads(a_role_account(china.id, partition="aws-cn"))()
+        snapshot = reads(a_role_account(china.id, partition="aws-cn"))()
 
-        assert reading.failure is Reason.THROTTLED
+        assert snapshot.failure is Reason.THROTTLED
 
     def test_peer_defect_14_report_of_yesterday(
         self, aws: FakeAws, prod: fake_aws.Account, clock: Clock, reads: Reads
@@ -2105,10 +2133,10 @@ class TestPeerDefects:
     ) -> None:
         """A report that is still being made at the second look is waited for."""
         prod.report.instant, prod.report.delay = False, looks
-        reading = reads()()
+        snapshot = reads()()
 
-        assert reading.report is not None
-        assert reading.report.usable
+        assert snapshot.report is not None
+        assert snapshot.report.usable
 
     def test_peer_defect_15_any_error_drops_the_table(
         self, aws: FakeAws, prod: fake_aws.Account, reads: Reads

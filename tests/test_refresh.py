@@ -10,9 +10,9 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from exporter.model import Account, ReadError, AccountSnapshot, Reason
+from exporter.model import Account, AccountSnapshot, Partition, ReadError, Reason, RoleArn
 from exporter.refresh import Scheduler, phase
-from tests.facts import NOON, a_key, a_reading, an_account
+from tests.facts import NOON, a_key, a_snapshot, an_account
 from tests.servers import wait_until
 
 PROD = an_account("111111111111", "prod")
@@ -31,7 +31,7 @@ class FakeSource:
         self.answer: Callable[[Account, AccountSnapshot], AccountSnapshot] = self.whole
 
     def whole(self, account: Account, before: AccountSnapshot) -> AccountSnapshot:
-        return replace(a_reading(a_key(), account=account), read_at=NOON)
+        return replace(a_snapshot(a_key(), account=account), read_at=NOON)
 
     def read(self, account: Account, before: AccountSnapshot) -> AccountSnapshot:
         self.overlapped = self.overlapped or account in self.under_way
@@ -57,7 +57,7 @@ def refreshing(
     refresher = Scheduler(
         accounts,
         source.read,
-        lambda account, reading: published.append(reading),
+        lambda account, snapshot: published.append(snapshot),
         interval=interval,
         workers=workers,
         stale_after=stale_after,
@@ -90,7 +90,7 @@ def test_an_account_is_on_the_page_before_it_is_read() -> None:
     with refreshing(source, PROD, TEST) as (_, published):
         first = published[:2]
 
-    assert [(reading.account, reading.up) for reading in first] == [(PROD, False), (TEST, False)]
+    assert [(snapshot.account, snapshot.up) for snapshot in first] == [(PROD, False), (TEST, False)]
 
 
 def test_an_account_never_overlaps_itself() -> None:
@@ -122,7 +122,7 @@ def test_a_slow_account_delays_nobody() -> None:
     source.read = read  # type: ignore[method-assign]
     with refreshing(source, PROD, TEST) as (_, published):
         wait_until(
-            lambda: sum(reading.account == TEST for reading in published) > 3, "the other goes on"
+            lambda: sum(snapshot.account == TEST for snapshot in published) > 3, "the other goes on"
         )
 
 
@@ -189,9 +189,9 @@ def test_facts_that_are_too_old_are_dropped() -> None:
         failing.set()
         clock[0] = NOON + timedelta(days=8)
         wait_until(lambda: not refresher.snapshots()[0][0].keys, "dropped")
-        reading = refresher.snapshots()[0][0]
+        snapshot = refresher.snapshots()[0][0]
 
-    assert (reading.read_at, reading.listed_at) == (NOON, None)
+    assert (snapshot.read_at, snapshot.listed_at) == (NOON, None)
 
 
 def test_a_reading_that_cannot_be_published_is_a_failed_one(
@@ -201,10 +201,10 @@ def test_a_reading_that_cannot_be_published_is_a_failed_one(
     source = FakeSource()
     told: list[AccountSnapshot] = []
 
-    def publish(account: Account, reading: AccountSnapshot) -> None:
-        if reading.keys:
+    def publish(account: Account, snapshot: AccountSnapshot) -> None:
+        if snapshot.keys:
             raise ValueError("no page")
-        told.append(reading)
+        told.append(snapshot)
 
     refresher = Scheduler(
         [PROD],
@@ -221,7 +221,9 @@ def test_a_reading_that_cannot_be_published_is_a_failed_one(
     refresher.stop()
 
     assert "no page" in caplog.text
-    assert {(reading.up, reading.failure) for reading in told[1:]} == {(False, Reason.UNEXPECTED)}
+    assert {(snapshot.up, snapshot.failure) for snapshot in told[1:]} == {
+        (False, Reason.UNEXPECTED)
+    }
 
 
 def test_accounts_spread_evenly() -> None:
@@ -256,7 +258,9 @@ def test_the_first_readings_do_not_begin_all_at_once() -> None:
 
 def test_an_account_keeps_its_turn() -> None:
     """The share of an account depends on its id alone."""
-    assert phase(PROD) == phase(replace(PROD, name="renamed", role_arn="arn:..."))
+    assert phase(PROD) == phase(
+        replace(PROD, name="renamed", role_arn=RoleArn(Partition.AWS, PROD.id, "role"))
+    )
 
 
 def test_stopping_wakes_all_threads() -> None:

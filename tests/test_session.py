@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from exporter.aws import Endpoints, ReportMode, AccountRefresher, Sessions
+from exporter.aws import AccountRefresher, Endpoints, Sessions
 from exporter.aws.session import REBUILD_AFTER
-from exporter.model import Account, AccountSnapshot, Reason
+from exporter.model import Account, AccountSnapshot, Reason, ReportMode
 from tests.fake_aws import FakeAws
 
 ID = "111111111111"

@@ -28,15 +28,24 @@ from hypothesis.stateful import (
     rule,
 )
 
-from exporter.aws import ReportMode
-from exporter.aws.report_source import MAX_REPORT_AGE, REPORT_RETRY
 from exporter.aws.account_refresh import FINAL_RECHECK
-from exporter.model import ACTIVE, NEVER, UNKNOWN, AccessKey, LastUse, AccountSnapshot, Use, latest
+from exporter.aws.report_source import MAX_REPORT_AGE, REPORT_RETRY
+from exporter.model import (
+    ACTIVE,
+    NEVER,
+    UNKNOWN,
+    AccessKey,
+    AccountSnapshot,
+    LastUse,
+    ReportMode,
+    Use,
+    latest,
+)
 from tests import fake_aws
 from tests.builders import (
     PROD,
     Clock,
-    Readings,
+    Refreshes,
     a_reader,
     an_account,
     environment,
@@ -168,8 +177,8 @@ class Histories(RuleBasedStateMachine):
         self.exits.enter_context(environment(self.aws.environment(PROD)))
         self.account = self.aws.account(PROD)
         self.account.report.instant = True
-        self.read = Readings(
-            self.aws, a_reader(self.aws, self.clock, report_mode=self.guide), an_account()
+        self.read = Refreshes(
+            self.aws, a_reader(self.aws, self.clock, report_mode=self.report_mode), an_account()
         )
         self.past = Chronicle()
         self.swapped = False
@@ -299,7 +308,7 @@ class Histories(RuleBasedStateMachine):
     # Readings.
 
     @rule(minutes=st.sampled_from(MINUTES))
-    def reading(self, minutes: int) -> None:
+    def snapshot(self, minutes: int) -> None:
         """When nothing goes wrong, a reading succeeds."""
         self.clock.advance(minutes=minutes)
         assert self.read_and_check().up
@@ -327,8 +336,8 @@ class Histories(RuleBasedStateMachine):
     def reading_without_a_permission(self, minutes: int, action: str) -> None:
         self.clock.advance(minutes=minutes)
         self.account.deny(action)
-        reading = self.read_and_check()
-        assert reading.up or action != "iam:*Report"
+        snapshot = self.read_and_check()
+        assert snapshot.up or action != "iam:*Report"
         self.account.allow(action)
 
     @rule(burst=st.integers(0, 20))
@@ -361,16 +370,16 @@ class Histories(RuleBasedStateMachine):
     def read_and_check(self) -> AccountSnapshot:
         began = self.tick()
         before = self.read.latest
-        reading = self.read()
-        check_any(self.past, before, reading, began)
-        if reading.failure is None:
-            check_whole(self.past, before, reading, began, self.guide)
+        snapshot = self.read()
+        check_any(self.past, before, snapshot, began)
+        if snapshot.failure is None:
+            check_whole(self.past, before, snapshot, began, self.report_mode)
         else:
-            check_failed(before, reading)
-        check_lost(self.past, before, reading, began)
-        self.read.latest = reading.without_facts_before(began - STALE_AFTER)
-        check_stale(reading, self.read.latest, began - STALE_AFTER)
-        return reading
+            check_failed(before, snapshot)
+        check_lost(self.past, before, snapshot, began)
+        self.read.latest = snapshot.without_facts_before(began - STALE_AFTER)
+        check_stale(snapshot, self.read.latest, began - STALE_AFTER)
+        return snapshot
 
     @invariant()
     def nothing_is_broken(self) -> None:
@@ -414,13 +423,15 @@ class Histories(RuleBasedStateMachine):
         thing.gone = now
 
 
-def check_any(past: Chronicle, before: AccountSnapshot, reading: AccountSnapshot, began: datetime) -> None:
+def check_any(
+    past: Chronicle, before: AccountSnapshot, snapshot: AccountSnapshot, began: datetime
+) -> None:
     """Whatever came of a reading: nothing is invented, newer than the truth, or goes backwards."""
     known = {key.id: key for key in before.keys}
-    assert len({key.id for key in reading.keys}) == len(reading.keys)
-    assert {key.user for key in reading.keys} <= {user.name for user in reading.users}
-    assert {user.name for user in reading.users} <= {user.name for user in past.users}
-    for key in reading.keys:
+    assert len({key.id for key in snapshot.keys}) == len(snapshot.keys)
+    assert {key.user for key in snapshot.keys} <= {user.name for user in snapshot.users}
+    assert {user.name for user in snapshot.users} <= {user.name for user in past.users}
+    for key in snapshot.keys:
         true = past.keys[key.id]
         assert key.user == true.user.name
         assert key.created == true.made.replace(microsecond=0)
@@ -431,21 +442,25 @@ def check_any(past: Chronicle, before: AccountSnapshot, reading: AccountSnapshot
             assert key.last_use in true.use.at(key.as_of, began)
         if key.id in known:
             assert key.last_use == latest(known[key.id].last_use, key.last_use)
-    assert reading.up == (reading.failure is None)
+    assert snapshot.up == (snapshot.failure is None)
 
 
 def check_whole(
-    past: Chronicle, before: AccountSnapshot, reading: AccountSnapshot, began: datetime, report_mode: ReportMode
+    past: Chronicle,
+    before: AccountSnapshot,
+    snapshot: AccountSnapshot,
+    began: datetime,
+    report_mode: ReportMode,
 ) -> None:
     """After a reading that succeeded whole every fact is true, and none is missing."""
-    assert reading.read_at == reading.listed_at == began or report_mode is ReportMode.VALUES
-    assert reading.read_at == began
-    made = report_of(reading, guide)
+    assert snapshot.read_at == snapshot.listed_at == began or report_mode is ReportMode.VALUES
+    assert snapshot.read_at == began
+    made = report_of(snapshot, report_mode)
     since = began if made is None else made
     assert began - since < MAX_REPORT_AGE + REPORT_RETRY
-    check_users(past, reading, since if report_mode is ReportMode.VALUES else began, began)
-    names = {user.name: user for user in reading.users}
-    keys = {key.id: key for key in reading.keys}
+    check_users(past, snapshot, since if report_mode is ReportMode.VALUES else began, began)
+    names = {user.name: user for user in snapshot.users}
+    keys = {key.id: key for key in snapshot.keys}
     was_active = {key.id for key in before.keys if key.active}
     for true in past.keys.values():
         list_since = since
@@ -456,16 +471,18 @@ def check_whole(
         if true.there_throughout(list_since, began) and true.user.name in names:
             assert true.id in keys, "a key is missing"
             check_status(true, keys[true.id], list_since, began)
-    for key in reading.keys:
-        check_key(past, key, since, began, guide)
+    for key in snapshot.keys:
+        check_key(past, key, since, began, report_mode)
         if not key.active and key.id in was_active:
             assert key.last_use in past.keys[key.id].use.at(began, began)
 
 
-def report_of(reading: AccountSnapshot, report_mode: ReportMode) -> datetime | None:
+def report_of(snapshot: AccountSnapshot, report_mode: ReportMode) -> datetime | None:
     """When the report was made that a reading could go by. None: it asked user by user."""
-    report = reading.report
-    return report.generated if report_mode is not ReportMode.OFF and report and report.usable else None
+    report = snapshot.report
+    return (
+        report.generated if report_mode is not ReportMode.OFF and report and report.usable else None
+    )
 
 
 def is_crowded(past: Chronicle, user: TrueUser, at: datetime) -> bool:
@@ -473,13 +490,15 @@ def is_crowded(past: Chronicle, user: TrueUser, at: datetime) -> bool:
     return sum(key.there(at) for key in past.keys_of(user)) > 2
 
 
-def check_users(past: Chronicle, reading: AccountSnapshot, since: datetime, began: datetime) -> None:
+def check_users(
+    past: Chronicle, snapshot: AccountSnapshot, since: datetime, began: datetime
+) -> None:
     """Exactly the users are told that there were at one time of the span from *since* on."""
-    paths = {user.name: user.path for user in reading.users}
+    paths = {user.name: user.path for user in snapshot.users}
     for user in past.users:
         if user.made <= since and (user.gone is None or user.gone > began):
             assert paths[user.name] in user.path.at(since, since)
-    for told in reading.users:
+    for told in snapshot.users:
         possible = [user for user in past.users if user.name == told.name and user.there(since)]
         assert told.created in {user.made.replace(microsecond=0) for user in possible}
 
@@ -513,16 +532,18 @@ def check_status(true: TrueKey, key: AccessKey, since: datetime, began: datetime
         assert key.active in [status == ACTIVE for status in possible]
 
 
-def check_failed(before: AccountSnapshot, reading: AccountSnapshot) -> None:
+def check_failed(before: AccountSnapshot, snapshot: AccountSnapshot) -> None:
     """After a reading that failed no fact is lost, but those of what has vanished."""
-    assert reading.read_at == before.read_at
-    assert sum(reading.failures.values()) == sum(before.failures.values()) + 1
-    assert reading.error
+    assert snapshot.read_at == before.read_at
+    assert sum(snapshot.failures.values()) == sum(before.failures.values()) + 1
+    assert snapshot.error
 
 
-def check_lost(past: Chronicle, before: AccountSnapshot, reading: AccountSnapshot, began: datetime) -> None:
+def check_lost(
+    past: Chronicle, before: AccountSnapshot, snapshot: AccountSnapshot, began: datetime
+) -> None:
     """What was known and is not known any more has vanished."""
-    known = {key.id: key for key in reading.keys}
+    known = {key.id: key for key in snapshot.keys}
     users = {user.name: user for user in before.users}
     for key in before.keys:
         true = past.keys[key.id]
@@ -535,13 +556,13 @@ def check_lost(past: Chronicle, before: AccountSnapshot, reading: AccountSnapsho
             assert known[key.id].last_use is not UNKNOWN
 
 
-def check_stale(reading: AccountSnapshot, after: AccountSnapshot, limit: datetime) -> None:
+def check_stale(snapshot: AccountSnapshot, after: AccountSnapshot, limit: datetime) -> None:
     """Of the facts exactly those are dropped that were confirmed too long ago."""
-    if reading.listed_at is not None and reading.listed_at < limit:
+    if snapshot.listed_at is not None and snapshot.listed_at < limit:
         assert (after.users, after.keys) == ((), ())
         return
-    listed = {user.name for user in reading.users if user.keys_at and user.keys_at >= limit}
-    kept = [key for key in reading.keys if key.user in listed]
+    listed = {user.name for user in snapshot.users if user.keys_at and user.keys_at >= limit}
+    kept = [key for key in snapshot.keys if key.user in listed]
     for key, left in zip(kept, after.keys, strict=True):
         dropped = not key.final and key.as_of is not None and key.as_of < limit
         assert left.last_use is (UNKNOWN if dropped else key.last_use)
@@ -549,7 +570,7 @@ def check_stale(reading: AccountSnapshot, after: AccountSnapshot, limit: datetim
 
 def machine(mode: ReportMode) -> Any:
     """The test case of one mode."""
-    case = type(f"Histories_{mode}", (Histories,), {"guide": mode}).TestCase  # type: ignore[attr-defined]
+    case = type(f"Histories_{mode}", (Histories,), {"report_mode": mode}).TestCase  # type: ignore[attr-defined]
     # A history that fails is shortened, which takes its time.
     case.pytestmark = [pytest.mark.timeout(900)]
     return case

@@ -5,10 +5,8 @@ Asks questions and answers in our own words (`model`). Every botocore error that
 package leaves it as a `ReadError`.
 """
 
-from exporter.aws.report_source import ReportMode
 from exporter.aws.account_refresh import AccountRefresher
 from exporter.aws.session import Endpoints, Sessions
-from exporter.aws.tags import TagSource
 
 OPERATIONS = (
     "AssumeRole",
@@ -24,4 +22,4 @@ OPERATIONS = (
 )
 """All that AWS is ever asked."""
 
-__all__ = ["OPERATIONS", "Endpoints", "ReportMode", "AccountRefresher", "Sessions", "TagSource"]
+__all__ = ["OPERATIONS", "AccountRefresher", "Endpoints", "Sessions"]

@@ -15,20 +15,21 @@ from datetime import UTC, datetime, timedelta
 
 from exporter.aws import tags
 from exporter.aws.api import AccountApi
-from exporter.aws.report_source import ReportSource, ReportMode
 from exporter.aws.credential_report import Row
+from exporter.aws.report_source import ReportSource
 from exporter.aws.root import read_root
 from exporter.aws.session import Sessions
-from exporter.aws.tags import TagSource
 from exporter.model import (
     ACTIVE,
     NEVER,
     AccessKey,
     Account,
+    AccountSnapshot,
     LastUse,
     ReadError,
-    AccountSnapshot,
     Reason,
+    ReportMode,
+    TagSource,
     Use,
     User,
     latest,
@@ -76,14 +77,16 @@ class AccountRefresher:
         calls = AccountApi(self.sessions, account, seconds=self.deadline)
         try:
             calls.sign_in()
-            reading = _Attempt(self, replace(before, account=calls.account), calls).read()
+            snapshot = _Attempt(self, replace(before, account=calls.account), calls).read()
         except ReadError as error:
-            reading = before.failed(error)
-        return replace(reading, throttles=before.throttles + calls.throttles)
+            snapshot = before.failed(error)
+        return replace(snapshot, throttles=before.throttles + calls.throttles)
 
 
 class _Attempt:
-    def __init__(self, reader: AccountRefresher, before: AccountSnapshot, calls: AccountApi) -> None:
+    def __init__(
+        self, reader: AccountRefresher, before: AccountSnapshot, calls: AccountApi
+    ) -> None:
         self._reader = reader
         self._before = before
         self._calls = calls
@@ -106,7 +109,7 @@ class _Attempt:
         root = read_root(self._calls, self._before.root, self._report_source, self._began)
         found = {user.name: self._read_keys(user) for user in self._turned(users)}
         told = [pair for user in users if (pair := found[user.name]) is not None]
-        reading = replace(
+        snapshot = replace(
             self._before,
             users=tuple(user for user, _ in told),
             keys=tuple(key for _, keys in told for key in keys),
@@ -115,14 +118,14 @@ class _Attempt:
             listed_at=self._report_source.values_of or self._began,
             tags_at=tags_at,
         )
-        return self._end(reading, self._failures[0] if self._failures else None)
+        return self._end(snapshot, self._failures[0] if self._failures else None)
 
-    def _end(self, reading: AccountSnapshot, error: ReadError | None) -> AccountSnapshot:
+    def _end(self, snapshot: AccountSnapshot, error: ReadError | None) -> AccountSnapshot:
         if error is None:
-            return replace(reading, read_at=self._began, failure=None, error="")
+            return replace(snapshot, read_at=self._began, failure=None, error="")
         more = len(self._failures) - 1
         text = f"{error} (and {more} more)" if more > 0 else str(error)
-        return reading.failed(ReadError(error.reason, text, code=error.code))
+        return snapshot.failed(ReadError(error.reason, text, code=error.code))
 
     # Users.
 

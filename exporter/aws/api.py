@@ -71,7 +71,7 @@ class AccountApi:
         door.signer = None
         signer, door.region = self._sessions.base(door.account)
         if door.account.role_arn:
-            signer = self._assume(door.account.role_arn, signer)
+            signer = self._assume(str(door.account.role_arn), signer)
         found = self._ask("sts", "GetCallerIdentity", {}, signer, expect="Account")
         self._sessions.claim(door, found["Account"], found["Arn"])
         door.signer, door.until = signer, self._clock() + SESSION_SECONDS - RENEWAL

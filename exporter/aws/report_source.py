@@ -3,12 +3,11 @@
 import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from enum import StrEnum
 
 from exporter.aws import credential_report
 from exporter.aws.api import AccountApi
 from exporter.aws.credential_report import CredentialReport, Row
-from exporter.model import ReadError, Reason, ReportState, User
+from exporter.model import ReadError, Reason, ReportMode, ReportState, User
 
 log = logging.getLogger(__name__)
 
@@ -23,14 +22,6 @@ REPORT_JITTER = timedelta(minutes=15)
 
 REPORT_RETRY = timedelta(minutes=30)
 """About so long after a report could not be had, the next attempt."""
-
-
-class ReportMode(StrEnum):
-    """What the credential report is used for."""
-
-    GUIDE = "guide"
-    OFF = "off"
-    VALUES = "values"
 
 
 class ReportSource:
@@ -58,7 +49,9 @@ class ReportSource:
         self._calls = calls
         self._began = began
         self._chance = chance
-        self._awaited = report_mode is not ReportMode.OFF and (state is None or began >= state.next_at)
+        self._awaited = report_mode is not ReportMode.OFF and (
+            state is None or began >= state.next_at
+        )
         self.by_value = report_mode is ReportMode.VALUES
         self.state = state
         self.fresh: CredentialReport | None = None

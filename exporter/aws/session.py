@@ -22,19 +22,19 @@ from botocore.exceptions import NoCredentialsError
 
 from exporter.aws.errors import to_read_error
 from exporter.aws.rate_limiter import RateLimiter
-from exporter.model import Account, ReadError, Reason
+from exporter.model import Account, Partition, ReadError, Reason
 
 log = logging.getLogger(__name__)
 
 HOME_REGION = {
-    "aws": "us-east-1",
-    "aws-cn": "cn-north-1",
-    "aws-eusc": "eusc-de-east-1",
-    "aws-iso": "us-iso-east-1",
-    "aws-iso-b": "us-isob-east-1",
-    "aws-iso-e": "eu-isoe-west-1",
-    "aws-iso-f": "us-isof-south-1",
-    "aws-us-gov": "us-gov-west-1",
+    Partition.AWS: "us-east-1",
+    Partition.CHINA: "cn-north-1",
+    Partition.EUROPEAN_SOVEREIGN: "eusc-de-east-1",
+    Partition.ISO: "us-iso-east-1",
+    Partition.ISO_B: "us-isob-east-1",
+    Partition.ISO_E: "eu-isoe-west-1",
+    Partition.ISO_F: "us-isof-south-1",
+    Partition.US_GOV: "us-gov-west-1",
 }
 """A region of each partition. Any of them finds the partition's one IAM endpoint."""
 
@@ -209,7 +209,7 @@ class Sessions:
             raise ReadError(Reason.WRONG_ACCOUNT, text)
         if not account.id:
             log.info("found whose credentials these are", extra={"account": id_, "arn": arn})
-            door.account = replace(account, id=id_, partition=arn.split(":")[1])
+            door.account = replace(account, id=id_, partition=Partition(arn.split(":")[1]))
 
     def client(self, service: str, region: str) -> Any:
         """Give the one client of *service* for the partition of *region*."""

@@ -6,21 +6,12 @@ Source: IAM GetAccountAuthorizationDetails, ListUserTags.
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from enum import StrEnum
 
 from exporter.aws.api import AccountApi
 from exporter.model import ReadError, Tags, User
 
 Wanted = Callable[[str], bool]
 """Whether a tag of this name is to be kept."""
-
-
-class TagSource(StrEnum):
-    """Where users' tags come from: nowhere, all at once, or user by user."""
-
-    OFF = "off"
-    BULK = "bulk"
-    PER_USER = "per_user"
 
 
 def all_at_once(calls: AccountApi, users: list[User], wanted: Wanted) -> list[User]:

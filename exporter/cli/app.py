@@ -12,8 +12,8 @@ from socket import socket
 from exporter import __version__, aws, server
 from exporter.config import Config, label_of_tag
 from exporter.exemptions import Exemption, Exemptions
-from exporter.metrics import Exposition, SelfMetrics, MetricsStore, RenderOptions, negotiate
 from exporter.key_ids import KEY_ID, KeyIdFormatter
+from exporter.metrics import Exposition, MetricsStore, RenderOptions, SelfMetrics, negotiate
 from exporter.refresh import Scheduler
 
 log = logging.getLogger(__name__)
@@ -28,10 +28,10 @@ async def run(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     stop = threading.Event()
-    own = SelfMetrics(version=__version__, operations=aws.OPERATIONS)
+    self_metrics = SelfMetrics(version=__version__, operations=aws.OPERATIONS)
     page = MetricsStore(_shown(config, key_ids))
-    refresher = _refresher(config, own, page, stop)
-    exposition = Exposition(page, own)
+    refresher = _refresher(config, self_metrics, page, stop)
+    exposition = Exposition(page, self_metrics)
 
     def metrics(accept: str, names: frozenset[str], gzip: bool) -> tuple[bytes, str]:
         format_ = negotiate(accept)
@@ -54,10 +54,12 @@ async def run(
     http.stop()
 
 
-def _refresher(config: Config, own: SelfMetrics, page: MetricsStore, stop: threading.Event) -> Scheduler:
+def _refresher(
+    config: Config, self_metrics: SelfMetrics, page: MetricsStore, stop: threading.Event
+) -> Scheduler:
     collection = config.collection
     accounts = config.model_accounts()
-    own.configured(accounts=len(accounts), interval=collection.interval.total_seconds())
+    self_metrics.configured(accounts=len(accounts), interval=collection.interval.total_seconds())
     sessions = aws.Sessions(
         aws.Endpoints(
             config.aws.region,
@@ -68,16 +70,16 @@ def _refresher(config: Config, own: SelfMetrics, page: MetricsStore, stop: threa
         requests_per_second=collection.requests_per_second,
         burst=collection.burst,
         workers=collection.workers,
-        observe=own.observe,
+        observe=self_metrics.observe,
         stop=stop,
     )
     tags = frozenset((*config.labels.user_tags, config.exemptions.tag))
     reader = aws.AccountRefresher(
         sessions,
         deadline=collection.deadline.total_seconds(),
-        report_mode=aws.ReportMode(collection.credential_report),
+        report_mode=collection.credential_report,
         include_user=config.users.matcher(),
-        tags=aws.TagSource(collection.user_tags),
+        tags=collection.user_tags,
         # The console keeps a key's description in a tag named by the key's id.
         keep_tag=lambda name: name in tags or KEY_ID.fullmatch(name) is not None,
         tags_interval=collection.user_tags_interval,
@@ -112,15 +114,17 @@ def _account_lines(refresher: Scheduler, key_ids: KeyIdFormatter) -> list[server
     now = datetime.now(UTC)
     return [
         server.AccountLine(
-            id=reading.account.id or "not known yet",
-            name=reading.account.label,
-            state="up" if reading.up else "down" if reading.finished_at else "waiting",
-            keys=str(len(reading.keys)) if reading.keys_known else "not known",
-            last_success=_ago(now - reading.read_at) if reading.read_at else "never",
+            id=snapshot.account.id or "not known yet",
+            name=snapshot.account.label,
+            state="up" if snapshot.up else "down" if snapshot.finished_at else "waiting",
+            keys=str(len(snapshot.keys)) if snapshot.keys_known else "not known",
+            last_success=_ago(now - snapshot.read_at) if snapshot.read_at else "never",
             next_reading="now" if seconds is None else f"in {span(timedelta(seconds=seconds))}",
-            error=key_ids.redact(f"{reading.failure}: {reading.error}") if reading.failure else "",
+            error=key_ids.redact(f"{snapshot.failure}: {snapshot.error}")
+            if snapshot.failure
+            else "",
         )
-        for reading, seconds in refresher.snapshots()
+        for snapshot, seconds in refresher.snapshots()
     ]
 
 

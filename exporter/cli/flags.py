@@ -12,7 +12,15 @@ from exporter.cli.logs import LEVELS
 NAME = "aws-iam-key-exporter"
 ENVIRONMENT = "AWS_IAM_KEY_EXPORTER_"
 
-BOOLEANS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False, "": False}
+BOOLEANS = {
+    "1": True,
+    "true": True,
+    "yes": True,
+    "0": False,
+    "false": False,
+    "no": False,
+    "": False,
+}
 
 VERSION = f"""{NAME}, version {__version__}
   python version:   {platform.python_version()}

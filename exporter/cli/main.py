@@ -11,11 +11,11 @@ from pathlib import Path
 from socket import socket
 
 from exporter import __version__, config, server
+from exporter.cli.app import run, span
 from exporter.cli.flags import NAME, parse
 from exporter.cli.logs import configure_logging
-from exporter.cli.app import run, span
 from exporter.config import Config, ConfigError
-from exporter.key_ids import KeyIdFormatter, KeyIdFormat
+from exporter.key_ids import KeyIdFormatter
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         print(f"{NAME}: {error}", file=sys.stderr)
         return FAILED
-    key_ids = KeyIdFormatter(KeyIdFormat(wanted.labels.access_key_id), wanted.labels.hash_secret or "")
+    key_ids = KeyIdFormatter(wanted.labels.access_key_id, wanted.labels.hash_secret or "")
     configure_logging(flags.log_level, flags.log_format, key_ids)
     log.info("starting", extra={"version": __version__, "python": platform.python_version()})
     if os.geteuid() == 0:

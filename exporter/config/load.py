@@ -26,7 +26,6 @@ MESSAGES = {
     "int_type": "must be a whole number",
     "float_type": "must be a number",
     "greater_than": "must be greater than {gt:g}",
-    "literal_error": "must be {expected}",
     "tuple_type": "must be a list",
     "model_type": "must be a section with options of its own",
 }

@@ -3,34 +3,32 @@
 import re
 from collections.abc import Callable, Iterator
 from datetime import date, datetime, timedelta
-from typing import Annotated, Any, Literal
+from enum import StrEnum
+from typing import Annotated, Any
 
 from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainValidator,
     PositiveFloat,
     PositiveInt,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
 
-from exporter.model import Account, parse_expiry
-
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-ROLE_ARN = re.compile(r"arn:(?P<partition>aws[a-z-]*):iam::(?P<account>\d{12}):role/[\w+=,.@/-]+")
-PARTITIONS = (
-    "aws",
-    "aws-cn",
-    "aws-eusc",
-    "aws-iso",
-    "aws-iso-b",
-    "aws-iso-e",
-    "aws-iso-f",
-    "aws-us-gov",
+from exporter.model import (
+    Account,
+    KeyIdFormat,
+    Partition,
+    ReportMode,
+    RoleArn,
+    TagSource,
+    parse_expiry,
 )
 
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 LONGEST = timedelta(days=3650)
 
@@ -83,16 +81,26 @@ def _account_id(value: object) -> object:
 
 def _role_arn(value: object) -> object:
     if isinstance(value, str):
-        match = ROLE_ARN.fullmatch(value)
-        if match is None:
-            raise invalid("not the ARN of an IAM role")
-        if match["partition"] not in PARTITIONS:
-            raise invalid("not in a partition of AWS")
+        try:
+            return RoleArn.parse(value)
+        except ValueError as error:
+            raise invalid(str(error)) from error
+    if not isinstance(value, RoleArn):
+        raise PydanticCustomError("string_type", "must be a string")
     return value
 
 
-def _off(value: object) -> object:
-    return "off" if value is False else value  # YAML takes a bare off for false
+def _one_of(enum: type[StrEnum]) -> BeforeValidator:
+    *names, last = (repr(str(member)) for member in enum)
+
+    def validate(value: object) -> object:
+        if value is False:  # YAML reads a bare off as false
+            value = "off"
+        if not isinstance(value, str) or value not in tuple(enum):
+            raise invalid(f"must be {', '.join(names)} or {last}")
+        return enum(value)
+
+    return BeforeValidator(validate)
 
 
 def _until(value: object) -> object:
@@ -118,7 +126,10 @@ def _like(pattern: str, what: str) -> BeforeValidator:
 Duration = Annotated[timedelta, BeforeValidator(_positive_duration)]
 Pattern = Annotated[str, BeforeValidator(_pattern)]
 AccountId = Annotated[str, BeforeValidator(_account_id)]
-RoleArn = Annotated[str, BeforeValidator(_role_arn)]
+Role = Annotated[RoleArn, PlainValidator(_role_arn)]
+Mode = Annotated[ReportMode, _one_of(ReportMode)]
+Source = Annotated[TagSource, _one_of(TagSource)]
+IdFormat = Annotated[KeyIdFormat, _one_of(KeyIdFormat)]
 Until = Annotated[datetime, BeforeValidator(_until)]
 ExternalId = Annotated[
     str, _like(r"[\w+=,.@:/-]{2,1224}", "not an external id (2 to 1224 letters, digits, +=,.@:/-)")
@@ -146,16 +157,16 @@ class Collection(Section):
     requests_per_second: PositiveFloat = 5.0
     burst: PositiveInt = 10
     deadline: Duration = timedelta(hours=1)
-    credential_report: Annotated[Literal["guide", "off", "values"], BeforeValidator(_off)] = "guide"
+    credential_report: Mode = ReportMode.GUIDE
     stale_after: Duration = timedelta(days=7)
-    user_tags: Annotated[Literal["off", "bulk", "per_user"], BeforeValidator(_off)] = "off"
+    user_tags: Source = TagSource.OFF
     user_tags_interval: Duration = timedelta(hours=1)
     passwords: bool = False
 
     @model_validator(mode="after")
     def _consistent(self) -> "Collection":
         longest = max(self.interval, self.deadline)
-        if self.credential_report == "values":
+        if self.credential_report is ReportMode.VALUES:
             longest = max(longest, timedelta(hours=6))
         if self.stale_after <= longest:
             raise invalid(
@@ -168,7 +179,7 @@ class Collection(Section):
 class AccountEntry(Section):
     account_id: AccountId | None = None
     name: Name | None = None
-    role_arn: RoleArn | None = None
+    role_arn: Role | None = None
     external_id: ExternalId | None = None
     session_name: SessionName = "aws-iam-key-exporter"
     profile: Name | None = None
@@ -181,17 +192,17 @@ class AccountEntry(Section):
             if self.external_id is not None:
                 raise invalid("external_id is for assuming a role: give role_arn as well")
             return self
-        owner = self.role_arn.split(":")[4]
+        owner = self.role_arn.account_id
         if self.account_id not in (None, owner):
             raise invalid(f"role_arn is a role of account {owner}, not of {self.account_id}")
         return self
 
     def account(self) -> Account:
-        arn = self.role_arn.split(":") if self.role_arn else None
+        arn = self.role_arn
         return Account(
-            id=self.account_id or (arn[4] if arn else ""),
+            id=self.account_id or (arn.account_id if arn else ""),
             name=self.name or "",
-            partition=arn[1] if arn else "aws",
+            partition=arn.partition if arn else Partition.AWS,
             role_arn=self.role_arn,
             external_id=self.external_id,
             session_name=self.session_name,
@@ -218,13 +229,13 @@ class Users(Section):
 
 
 class Labels(Section):
-    access_key_id: Literal["full", "masked", "hashed"] = "full"
+    access_key_id: IdFormat = KeyIdFormat.FULL
     hash_secret: Name | None = Field(default=None, repr=False)
     user_tags: tuple[Name, ...] = Field(default=(), strict=False)
 
     @model_validator(mode="after")
     def _consistent(self) -> "Labels":
-        if self.access_key_id == "hashed" and self.hash_secret is None:
+        if self.access_key_id is KeyIdFormat.HASHED and self.hash_secret is None:
             raise invalid("hashed ids need a hash_secret, so that nobody finds them by trying")
         names: dict[str, str] = {}
         for tag in self.user_tags:

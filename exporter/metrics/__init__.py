@@ -5,4 +5,12 @@ from exporter.metrics.families import FAMILIES
 from exporter.metrics.self_metrics import SelfMetrics
 from exporter.metrics.store import MetricsStore, RenderOptions
 
-__all__ = ["FAMILIES", "Exposition", "Format", "SelfMetrics", "MetricsStore", "RenderOptions", "negotiate"]
+__all__ = [
+    "FAMILIES",
+    "Exposition",
+    "Format",
+    "MetricsStore",
+    "RenderOptions",
+    "SelfMetrics",
+    "negotiate",
+]

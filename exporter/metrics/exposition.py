@@ -55,9 +55,11 @@ class Exposition:
         clock: Unix time in seconds.
     """
 
-    def __init__(self, page: MetricsStore, own: SelfMetrics, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, page: MetricsStore, self_metrics: SelfMetrics, clock: Callable[[], float] = time.time
+    ) -> None:
         self._page = page
-        self._own = own
+        self._own = self_metrics
         self._clock = clock
 
     def render(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from exporter.model import ACTIVE, NEVER, UNKNOWN, AccessKey, LastUse, AccountSnapshot, Reason, User
+from exporter.model import ACTIVE, NEVER, UNKNOWN, AccessKey, AccountSnapshot, LastUse, Reason, User
 
 ACCOUNT = ("account_id", "account")
 USER = (*ACCOUNT, "user")
@@ -79,7 +79,7 @@ class UserFamily(Family):
 class AccountFamily(Family):
     """Facts about an account and its readings."""
 
-    samples: Callable[[AccountSnapshot], Samples] = lambda reading: ()
+    samples: Callable[[AccountSnapshot], Samples] = lambda snapshot: ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,38 +122,40 @@ def _password(user: User) -> Samples:
         yield (), seconds(user.password_last_used)
 
 
-def _if_keys_known(count: Callable[[AccountSnapshot], Samples]) -> Callable[[AccountSnapshot], Samples]:
+def _if_keys_known(
+    count: Callable[[AccountSnapshot], Samples],
+) -> Callable[[AccountSnapshot], Samples]:
     """Count no keys where some users' are not known: what was not read is not zero."""
-    return lambda reading: count(reading) if reading.keys_known else ()
+    return lambda snapshot: count(snapshot) if snapshot.keys_known else ()
 
 
-def _keys_by_status(reading: AccountSnapshot) -> Iterator[tuple[tuple[str, ...], float]]:
+def _keys_by_status(snapshot: AccountSnapshot) -> Iterator[tuple[tuple[str, ...], float]]:
     counts = dict.fromkeys(STATUSES, 0)
-    for key in reading.keys:
+    for key in snapshot.keys:
         counts[key.status] = counts.get(key.status, 0) + 1
     return (((status,), count) for status, count in counts.items())
 
 
-def _root_keys(reading: AccountSnapshot) -> Samples:
-    if reading.root is not None and reading.root.access_keys is not None:
-        yield (), reading.root.access_keys
+def _root_keys(snapshot: AccountSnapshot) -> Samples:
+    if snapshot.root is not None and snapshot.root.access_keys is not None:
+        yield (), snapshot.root.access_keys
 
 
-def _root_last_used(reading: AccountSnapshot) -> Samples:
-    if reading.root is not None and reading.root.password_last_used is not None:
-        yield ("password",), seconds(reading.root.password_last_used)
-    if reading.root is not None and reading.root.access_key_last_used is not None:
-        yield ("access_key",), seconds(reading.root.access_key_last_used)
+def _root_last_used(snapshot: AccountSnapshot) -> Samples:
+    if snapshot.root is not None and snapshot.root.password_last_used is not None:
+        yield ("password",), seconds(snapshot.root.password_last_used)
+    if snapshot.root is not None and snapshot.root.access_key_last_used is not None:
+        yield ("access_key",), seconds(snapshot.root.access_key_last_used)
 
 
-def _report_usable(reading: AccountSnapshot) -> Samples:
-    if reading.report is not None:
-        yield (), reading.report.usable
+def _report_usable(snapshot: AccountSnapshot) -> Samples:
+    if snapshot.report is not None:
+        yield (), snapshot.report.usable
 
 
-def _report_generated(reading: AccountSnapshot) -> Samples:
-    if reading.report is not None and reading.report.generated is not None:
-        yield (), seconds(reading.report.generated)
+def _report_generated(snapshot: AccountSnapshot) -> Samples:
+    if snapshot.report is not None and snapshot.report.generated is not None:
+        yield (), seconds(snapshot.report.generated)
 
 
 FAMILIES: tuple[Family, ...] = (
@@ -228,14 +230,14 @@ FAMILIES: tuple[Family, ...] = (
         "Always 1. The account's partition, and how the exporter knows of it: static"
         " (configured) or organization.",
         (*ACCOUNT, "partition", "source"),
-        lambda reading: [((reading.account.partition, reading.account.source), 1)],
+        lambda snapshot: [((snapshot.account.partition, snapshot.account.source), 1)],
     ),
     AccountFamily(
         "aws_iam_account_users",
         "gauge",
         "How many users there are, without excluded ones (ListUsers). Absent: not known.",
         ACCOUNT,
-        lambda reading: [((), len(reading.users))] if reading.listed_at else [],
+        lambda snapshot: [((), len(snapshot.users))] if snapshot.listed_at else [],
     ),
     AccountFamily(
         "aws_iam_account_access_keys",
@@ -266,21 +268,21 @@ FAMILIES: tuple[Family, ...] = (
         "gauge",
         "1 if the latest reading of the account succeeded whole, else 0; 0 until the first has.",
         ACCOUNT,
-        lambda reading: [((), reading.up)],
+        lambda snapshot: [((), snapshot.up)],
     ),
     AccountFamily(
         "aws_iam_exporter_account_last_success_timestamp_seconds",
         "gauge",
         "When the latest reading that succeeded whole began, in Unix time. 0: none has yet.",
         ACCOUNT,
-        lambda reading: [((), seconds(reading.read_at) if reading.read_at else 0)],
+        lambda snapshot: [((), seconds(snapshot.read_at) if snapshot.read_at else 0)],
     ),
     AccountFamily(
         "aws_iam_exporter_account_refresh_duration_seconds",
         "gauge",
         "How long the latest reading took, in seconds. Absent: there was none yet.",
         ACCOUNT,
-        lambda reading: [((), round(reading.seconds, 6))] if reading.finished_at else [],
+        lambda snapshot: [((), round(snapshot.seconds, 6))] if snapshot.finished_at else [],
     ),
     AccountFamily(
         "aws_iam_exporter_account_keys_unknown",
@@ -288,21 +290,21 @@ FAMILIES: tuple[Family, ...] = (
         "How many keys there are whose last use could not be learned. Absent: the keys of some"
         " users are not known.",
         ACCOUNT,
-        _if_keys_known(lambda reading: [((), reading.unknown)]),
+        _if_keys_known(lambda snapshot: [((), snapshot.unknown)]),
     ),
     AccountFamily(
         "aws_iam_exporter_account_failures_total",
         "counter",
         "Readings that did not succeed whole, by the first reason.",
         (*ACCOUNT, "reason"),
-        lambda reading: [((reason,), reading.failures.get(reason, 0)) for reason in Reason],
+        lambda snapshot: [((reason,), snapshot.failures.get(reason, 0)) for reason in Reason],
     ),
     AccountFamily(
         "aws_iam_exporter_account_throttles_total",
         "counter",
         "Requests that AWS refused because too many were made, by us or by others.",
         ACCOUNT,
-        lambda reading: [((), reading.throttles)],
+        lambda snapshot: [((), snapshot.throttles)],
     ),
     AccountFamily(
         "aws_iam_exporter_account_report_usable",

@@ -10,10 +10,10 @@ from exporter.metrics.families import (
     KEY,
     USER,
     AccountFamily,
+    ExporterFamily,
     Family,
     Key,
     KeyFamily,
-    ExporterFamily,
     UserFamily,
 )
 from exporter.model import AccessKey, Account, AccountSnapshot, User
@@ -73,9 +73,9 @@ class MetricsStore:
             return replace(family, labels=(*family.labels, *self._shown.tags.values()))
         return family
 
-    def publish(self, account: Account, reading: AccountSnapshot) -> None:
+    def publish(self, account: Account, snapshot: AccountSnapshot) -> None:
         """Put what is known of *account* in the place of what was published of it before."""
-        part = self._render(reading)
+        part = self._render(snapshot)
         with self._lock:
             self._parts = {**self._parts, account: part}
 
@@ -91,8 +91,8 @@ class MetricsStore:
             elif not isinstance(family, ExporterFamily):
                 yield family, [part.blocks[family.name] for part in parts]
 
-    def _render(self, reading: AccountSnapshot) -> _Part:
-        account = _pairs(KEY[:2], (reading.account.id, reading.account.label))
+    def _render(self, snapshot: AccountSnapshot) -> _Part:
+        account = _pairs(KEY[:2], (snapshot.account.id, snapshot.account.label))
         lines: dict[str, list[bytes]] = {
             family.name: [] for family in self.families if not isinstance(family, ExporterFamily)
         }
@@ -102,20 +102,22 @@ class MetricsStore:
                 extra = family.labels[2:]
                 lines[family.name] = [
                     _line(family.name, account + _pairs(extra, values, ","), value)
-                    for values, value in family.samples(reading)
+                    for values, value in family.samples(snapshot)
                 ]
         if self._shown.passwords:
-            self._render_users(reading, account, lines)
-        self._render_keys(reading, account, lines, ages)
+            self._render_users(snapshot, account, lines)
+        self._render_keys(snapshot, account, lines, ages)
         return _Part(
             {name: b"".join(of_family) for name, of_family in lines.items()},
             {name: tuple(of_family) for name, of_family in ages.items()},
         )
 
-    def _render_users(self, reading: AccountSnapshot, account: str, lines: dict[str, list[bytes]]) -> None:
+    def _render_users(
+        self, snapshot: AccountSnapshot, account: str, lines: dict[str, list[bytes]]
+    ) -> None:
         for family in self.families:
             if isinstance(family, UserFamily):
-                for user in reading.users:
+                for user in snapshot.users:
                     name = account + _pairs(USER[2:], (user.name,), ",")
                     for values, value in family.samples(user):
                         pairs = name + _pairs(family.labels[3:], values, ",")
@@ -123,13 +125,13 @@ class MetricsStore:
 
     def _render_keys(
         self,
-        reading: AccountSnapshot,
+        snapshot: AccountSnapshot,
         account: str,
         lines: dict[str, list[bytes]],
         ages: dict[str, list[tuple[bytes, int]]],
     ) -> None:
         families = [family for family in self.families if isinstance(family, KeyFamily)]
-        for label, key in self._keys(reading):
+        for label, key in self._keys(snapshot):
             subject = account + _pairs(KEY[2:], (key.user.name, label), ",")
             for family in families:
                 for values, value in family.samples(key):
@@ -140,12 +142,12 @@ class MetricsStore:
                     else:
                         lines[family.name].append(_line(family.name, pairs, value))
 
-    def _keys(self, reading: AccountSnapshot) -> Iterator[tuple[str, Key]]:
+    def _keys(self, snapshot: AccountSnapshot) -> Iterator[tuple[str, Key]]:
         """Give the keys of *reading*, each with how its id is shown."""
         of_user: dict[str, list[AccessKey]] = {}
-        for key in reading.keys:
+        for key in snapshot.keys:
             of_user.setdefault(key.user, []).append(key)
-        for user in reading.users:
+        for user in snapshot.users:
             keys = of_user.get(user.name, ())
             labels = self._shown.key_labels(keys)
             tags = {name: self._shown.redact(value) for name, value in user.tags}
@@ -155,7 +157,7 @@ class MetricsStore:
                     Key(
                         key,
                         user,
-                        self._shown.exempt_until(reading.account, user, key),
+                        self._shown.exempt_until(snapshot.account, user, key),
                         tags.get(key.id, ""),
                         tuple(tags.get(tag, "") for tag in self._shown.tags),
                     ),
