@@ -244,8 +244,6 @@ class User:
         password_last_used: None: never, or the user has no console password.
         tags: Only the configured ones.
         keys_at: When the list of the user's keys was last confirmed. None: it is unknown.
-        relist: The user's keys could not be listed, and have to be.
-        in_report: The latest credential report covers the user's keys completely.
     """
 
     name: str
@@ -255,8 +253,6 @@ class User:
     password_last_used: datetime | None = None
     tags: Tags = ()
     keys_at: datetime | None = None
-    relist: bool = False
-    in_report: bool = False
 
     def is_same_user(self, other: "User") -> bool:
         """Tell a user from a later one of the same name."""
@@ -316,13 +312,29 @@ class ReportState:
 
     Attributes:
         generated: When AWS generated the report that was read last. None: none was read yet.
-        next_at: When to request the next one.
         usable: Whether the latest refresh could rely on it.
     """
 
     generated: datetime | None
-    next_at: datetime
     usable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Bookmarks:
+    """
+    Where the next refresh of an account continues. Only the refresh itself reads it.
+
+    Attributes:
+        next_report_at: When to request the next credential report. None: at once.
+        tags_at: When the users' tags were last read. None: not yet, or they are not read.
+        relist: Names of the users whose keys could not be listed, and have to be.
+        in_report: Names of the users whose keys the latest credential report covers completely.
+    """
+
+    next_report_at: datetime | None = None
+    tags_at: datetime | None = None
+    relist: frozenset[str] = frozenset()
+    in_report: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,7 +347,6 @@ class AccountSnapshot:
         keys: In the order of their users.
         report: None: credential reports are not used, or there was no refresh yet.
         listed_at: When the users were last listed. None: not yet.
-        tags_at: When the users' tags were last read. None: not yet, or they are not read.
         read_at: When the latest completely successful refresh began. None: there was none yet.
         finished_at: When the latest refresh ended, successful or not. None: not yet.
         failure: Why the latest refresh did not succeed completely. None: it did, or there was none.
@@ -350,8 +361,8 @@ class AccountSnapshot:
     keys: tuple[AccessKey, ...] = ()
     root: Root | None = None
     report: ReportState | None = None
+    bookmarks: Bookmarks = Bookmarks()
     listed_at: datetime | None = None
-    tags_at: datetime | None = None
     read_at: datetime | None = None
     finished_at: datetime | None = None
     failure: Reason | None = None

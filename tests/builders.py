@@ -3,7 +3,9 @@
 import csv
 import io
 import os
+import random
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,14 +17,16 @@ from unittest.mock import patch
 import botocore.session
 from hypothesis import settings
 
-from exporter.aws import AccountRefresher, Endpoints, Sessions
+from exporter.aws import AccountRefresher, AccountSessions, Clients, Endpoints
 from exporter.model import (
+    TagSource,
     NEVER,
     Account,
     AccountSnapshot,
     LastUse,
     Partition,
     ReportMode,
+    TagSource,
     RoleArn,
     Use,
 )
@@ -52,13 +56,32 @@ class Clock:
     """A clock that stands still until it is moved."""
 
     def __init__(self) -> None:
-        self.now = NOON
+        self.time = NOON
 
     def __call__(self) -> datetime:
-        return self.now
+        return self.time
+
+    def now(self) -> datetime:
+        return self.time
+
+    def monotonic(self) -> float:
+        return (self.time - NOON).total_seconds()
 
     def advance(self, **by: float) -> None:
-        self.now += timedelta(**by)
+        self.time += timedelta(**by)
+
+
+class Half(random.Random):
+    def random(self) -> float:
+        return 0.5
+
+
+class RealClock:
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        return time.monotonic()
 
 
 class Sleepless(threading.Event):
@@ -86,8 +109,11 @@ class Ticker:
         self.seconds = 0.0
         self.stopped = False
 
-    def __call__(self) -> float:
+    def monotonic(self) -> float:
         return self.seconds
+
+    def now(self) -> datetime:
+        return NOON + timedelta(seconds=self.seconds)
 
     def wait(self, seconds: float) -> bool:
         self.seconds += seconds
@@ -115,20 +141,28 @@ def a_role_account(id: str = PROD, role: str = ROLE, **facts: Any) -> Account:
     return an_account(id, role_arn=RoleArn(Partition(partition), id, role), **facts)
 
 
-def some_sessions(url: str, *, read_timeout: float = 30.0, **options: Any) -> Sessions:
+def some_sessions(
+    url: str,
+    *,
+    read_timeout: float = 30.0,
+    workers: int = 4,
+    observe: Any = lambda *_: None,
+    clock: Any = None,
+    **options: Any,
+) -> AccountSessions:
     """Sessions that find AWS at *url*, pace nothing and never wait."""
     chosen: dict[str, Any] = {
         "requests_per_second": AT_ONCE,
         "burst": int(AT_ONCE),
-        "workers": 4,
-        "observe": lambda operation, seconds, code: None,
         "stop": Sleepless(),
+        "clock": clock or RealClock(),
         **options,
     }
     endpoints = Endpoints(
         region="us-east-1", urls={"iam": url, "sts": url}, read_timeout=read_timeout
     )
-    return Sessions(endpoints, **chosen)
+    clients = Clients(endpoints, workers=workers, observe=observe, clock=chosen["clock"])
+    return AccountSessions(clients, **chosen)
 
 
 def a_reader(aws: FakeAws, clock: Callable[[], datetime], **options: Any) -> AccountRefresher:
@@ -139,10 +173,15 @@ def a_reader(aws: FakeAws, clock: Callable[[], datetime], **options: Any) -> Acc
         options: Attributes of the reader; by default new sessions are made.
     """
     chosen: dict[str, Any] = {
-        "sessions": options.get("sessions") or some_sessions(aws.url),
+        "sessions": options.get("sessions") or some_sessions(aws.url, clock=clock),
         "report_mode": ReportMode.GUIDE,
-        "now": clock,
-        "chance": lambda: 0.5,
+        "deadline": 3600.0,
+        "include_user": lambda name: True,
+        "tag_source": TagSource.OFF,
+        "keep_tag": lambda name: True,
+        "tags_interval": timedelta(hours=1),
+        "clock": clock,
+        "rng": Half(),
         **options,
     }
     return AccountRefresher(**chosen)
@@ -167,7 +206,7 @@ class Refreshes:
     def __call__(self) -> AccountSnapshot:
         """Read once more."""
         before = self._calls()
-        self.latest = self.reader.read(self._account, self.latest)
+        self.latest = self.reader.refresh(self._account, self.latest)
         self.asked = self._calls() - before
         for operation in ("AssumeRole", "GetCallerIdentity"):
             del self.asked[operation]

@@ -21,7 +21,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.aws.api import MAX_ATTEMPTS, MAX_CONSECUTIVE_FAILURES, SESSION_SECONDS, AccountApi
+from exporter.aws.account_session import SESSION_SECONDS
+from exporter.aws.api import MAX_ATTEMPTS, MAX_CONSECUTIVE_FAILURES, AccountApi
 from exporter.aws.credential_report import POLLS, parse
 from exporter.aws.rate_limiter import MIN_RATE_SHARE, RECOVERY_SECONDS, RateLimiter
 from exporter.model import (
@@ -1729,7 +1730,7 @@ class TestTags:
     def test_wanted_tags(self, prod: fake_aws.Account, reads: Reads, tags: TagSource) -> None:
         """Of a user's tags the wanted ones are kept."""
         prod.add_user("alice", tags={"team": "red", "cost": "7", "owner": "bob"})
-        (user,) = reads(tags=tags, keep_tag=lambda name: name != "cost")().users
+        (user,) = reads(tag_source=tags, keep_tag=lambda name: name != "cost")().users
 
         assert user.tags == (("owner", "bob"), ("team", "red"))
 
@@ -1741,7 +1742,7 @@ class TestTags:
         aws.max_page = 1
         for name in ("alice", "bob", "carol"):
             prod.add_user(name, tags={"name": name, "team": "red"})
-        snapshot = reads(tags=tags)()
+        snapshot = reads(tag_source=tags)()
 
         assert [dict(user.tags)["name"] for user in snapshot.users] == ["alice", "bob", "carol"]
 
@@ -1758,7 +1759,7 @@ class TestTags:
     ) -> None:
         """In bulk, tags cost a call per page of users; else one per user, or none."""
         some_users(prod, 5)
-        read = reads(tags=tags)
+        read = reads(tag_source=tags)
         read()
         of_tags = ("GetAccountAuthorizationDetails", "ListUserTags")
 
@@ -1770,7 +1771,7 @@ class TestTags:
     ) -> None:
         """Tags are read once an hour, and kept in between."""
         prod.add_user("alice", tags={"team": "red"})
-        read = reads(tags=tags)
+        read = reads(tag_source=tags)
         read()
         clock.advance(minutes=15)
         kept = read().users[0].tags
@@ -1790,7 +1791,7 @@ class TestTags:
         """Tags that are denied fail the reading, and cost nothing that was known."""
         key = a_key(prod)
         prod.users["alice"].tags = {"team": "red"}
-        read = reads(tags=tags)
+        read = reads(tag_source=tags)
         read()
         prod.deny("iam:*Tags")
         prod.deny("iam:GetAccountAuthorizationDetails")
@@ -1811,7 +1812,7 @@ class TestTags:
         bulk = tags is TagSource.BULK
         operation = "GetAccountAuthorizationDetails" if bulk else "ListUserTags"
         with meanwhile(aws, operation, alice.delete):
-            snapshot = reads(tags=tags, report_mode=ReportMode.OFF)()
+            snapshot = reads(tag_source=tags, report_mode=ReportMode.OFF)()
 
         assert snapshot.up
         assert snapshot.users == ()
@@ -1822,7 +1823,7 @@ class TestTags:
     ) -> None:
         """A later user of the same name does not inherit tags."""
         prod.add_user("alice", tags={"team": "red"})
-        read = reads(tags=tags)
+        read = reads(tag_source=tags)
         read()
         clock.advance(minutes=15)
         prod.users["alice"].delete()
@@ -2021,7 +2022,7 @@ class TestPeerDefects:
     def test_peer_defect_7_tags_from_list_users(self, prod: fake_aws.Account, reads: Reads) -> None:
         """ListUsers never gives tags: they come from where they are."""
         prod.add_user("alice", tags={"team": "red"})
-        read = reads(tags=TagSource.BULK)
+        read = reads(tag_source=TagSource.BULK)
         read()
 
         assert read.latest.users[0].tags == (("team", "red"),)

@@ -189,7 +189,7 @@ class Histories(RuleBasedStateMachine):
 
     def tick(self) -> datetime:
         self.clock.advance(seconds=1)
-        return self.clock.now
+        return self.clock.time
 
     # What happens in the account.
 
@@ -413,7 +413,7 @@ class Histories(RuleBasedStateMachine):
                 report.content = with_swapped_slots(content) if self.swapped else None
 
     def end(self, thing: TrueKey | TrueUser) -> None:
-        now = self.clock.now
+        now = self.clock.time
         if isinstance(thing, TrueKey):
             self.fake_key(thing).delete()
         else:

@@ -1,25 +1,13 @@
 """
-The door to AWS: the one package that speaks boto3.
+AWS: credentials, clients, rate limits, and the refresh of one account.
 
-Asks questions and answers in our own words (`model`). Every botocore error that leaves this
-package leaves it as a `ReadError`.
+The only package that uses boto3. It answers in the words of `model`; every failure of AWS leaves
+it as the `failure` of a snapshot.
 """
 
 from exporter.aws.account_refresh import AccountRefresher
-from exporter.aws.session import Endpoints, Sessions
+from exporter.aws.account_session import AccountSessions
+from exporter.aws.clients import Clients, Endpoints
+from exporter.aws.operations import Operation
 
-OPERATIONS = (
-    "AssumeRole",
-    "GenerateCredentialReport",
-    "GetAccessKeyLastUsed",
-    "GetAccountAuthorizationDetails",
-    "GetAccountSummary",
-    "GetCallerIdentity",
-    "GetCredentialReport",
-    "ListAccessKeys",
-    "ListUserTags",
-    "ListUsers",
-)
-"""All that AWS is ever asked."""
-
-__all__ = ["OPERATIONS", "AccountRefresher", "Endpoints", "Sessions"]
+__all__ = ["AccountRefresher", "AccountSessions", "Clients", "Endpoints", "Operation"]

@@ -1,199 +1,181 @@
-"""How one account is asked: signed in, paced, retried where that helps, ended by a deadline."""
+"""The AWS API as one refresh calls it: signed in, rate limited, retried, bounded by a deadline."""
 
 import random
-import time
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
 from botocore.credentials import Credentials
 
+from exporter.aws.account_session import AccountSession
+from exporter.aws.clients import Clients
 from exporter.aws.errors import is_worth_retrying
-from exporter.aws.rate_limiter import RateLimiter
-from exporter.aws.session import Sessions, Signer
-from exporter.model import Account, ReadError, Reason
+from exporter.aws.operations import Operation
+from exporter.model import Account, Clock, ReadError, Reason
 
-MAX_ATTEMPTS = 5
-"""How often one question is asked before it counts as failed."""
+MAX_ATTEMPTS: Final = 5
+"""Maximum attempts per API call, including the first."""
 
-MAX_CONSECUTIVE_FAILURES = 3
-"""So many questions of one kind in a row that failed after all attempts end the reading."""
+MAX_CONSECUTIVE_FAILURES: Final = 3
+"""Abort the refresh after this many consecutive calls to one operation have failed all attempts."""
 
-SESSION_SECONDS = 3600
-"""The longest that AWS allows when a role assumes a role."""
+MAX_ITEMS: Final = 1000
+"""The largest page that IAM returns."""
 
-RENEWAL = 300.0
-"""Seconds before its end at which a role is assumed anew."""
+
+class Aborted(Exception):
+    """
+    The refresh cannot go on: no further call will succeed, or there is no time for one.
+
+    Attributes:
+        error: Why.
+    """
+
+    def __init__(self, error: ReadError) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 class AccountApi:
     """
-    The questions of one reading to one account.
+    The calls of one refresh of one account.
 
     Args:
-        seconds: The deadline of the reading.
+        seconds: The deadline of the refresh, from now.
+        rng: Spreads retries.
 
     Attributes:
-        throttles: How often AWS has throttled this reading.
+        throttles: Requests that AWS has throttled during this refresh.
     """
 
     def __init__(
         self,
-        sessions: Sessions,
-        account: Account,
+        clients: Clients,
+        session: AccountSession,
         *,
         seconds: float,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Clock,
+        rng: random.Random,
     ) -> None:
-        self._sessions = sessions
-        self._door = sessions.door(account)
-        self._deadline = clock() + seconds
+        self._clients = clients
+        self._session = session
         self._clock = clock
-        self._given_up: dict[str, int] = {}
-        self._shut: ReadError | None = None
+        self._rng = rng
+        self._deadline = clock.monotonic() + seconds
+        # Per operation: one that always fails may alternate with one that succeeds.
+        self._failures: dict[Operation, int] = {}
         self.throttles = 0
 
     @property
     def account(self) -> Account:
-        """The account, with the id and partition that its credentials told."""
-        return self._door.account
+        """The account, with the id and partition that AWS reported."""
+        return self._session.account
 
-    def sign_in(self) -> Signer:
+    def sign_in(self) -> None:
         """
-        Give the account's credentials, renewed if need be.
+        Make sure that there are credentials of the account.
 
         Raises:
-            ReadError: There are none, the role cannot be assumed, or they belong to another
-                account. There is no falling back to other credentials.
+            Aborted: There are none, the role cannot be assumed, or they belong to another account.
         """
-        door = self._door
-        if door.signer is not None and self._clock() < door.until:
-            return door.signer
-        door.signer = None
-        signer, door.region = self._sessions.base(door.account)
-        if door.account.role_arn:
-            signer = self._assume(str(door.account.role_arn), signer)
-        found = self._ask("sts", "GetCallerIdentity", {}, signer, expect="Account")
-        self._sessions.claim(door, found["Account"], found["Arn"])
-        door.signer, door.until = signer, self._clock() + SESSION_SECONDS - RENEWAL
-        return signer
+        self._credentials()
 
-    def _assume(self, role_arn: str, base: Signer) -> Signer:
-        account = self._door.account
-        parameters: dict[str, Any] = {
-            "RoleArn": role_arn,
-            "RoleSessionName": account.session_name,
-            "DurationSeconds": SESSION_SECONDS,
-        }
-        if account.external_id:
-            parameters["ExternalId"] = account.external_id
-        try:
-            answer = self._ask("sts", "AssumeRole", parameters, base, expect="Credentials")
-        except ReadError as error:
-            if error.reason is not Reason.ACCESS_DENIED:
-                raise
-            # The same code from IAM is about the permission policy; here it is the trust policy.
-            raise ReadError(Reason.ASSUME_ROLE, str(error), code=error.code) from error
-        given = answer["Credentials"]
-        return Credentials(given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"])
-
-    def call(self, operation: str, *, expect: str, **parameters: Any) -> dict[str, Any]:
+    def call(self, operation: Operation, **parameters: Any) -> dict[str, Any]:
         """
-        Ask IAM for *operation*.
-
-        Args:
-            expect: The member that an answer must have. An answer without it is none.
+        Call *operation* of IAM.
 
         Raises:
-            ReadError: No answer, after all attempts. Some reasons end the whole reading: then
-                every later call raises the same error at once, without asking.
+            ReadError: This call failed, after all attempts.
+            Aborted: It failed in a way that makes further calls pointless.
         """
-        if self._shut is not None:
-            raise self._shut
         try:
-            signer = self.sign_in()
+            result = self._call_signed(operation, parameters)
         except ReadError as error:
-            self._shut = error
+            self._record_failure(operation, error)
             raise
-        return self._ask("iam", operation, parameters, signer, expect=expect, pace=self._door.pace)
+        self._failures[operation] = 0
+        return result
 
-    def pages(self, operation: str, member: str, **parameters: Any) -> Iterator[dict[str, Any]]:
+    def pages(self, operation: Operation, **parameters: Any) -> Iterator[dict[str, Any]]:
         """
-        Ask IAM for a list, page by page, and give the entries of *member*.
+        Call *operation* of IAM, page by page, and return its items.
 
         Raises:
             ReadError: See `call`.
+            Aborted: See `call`.
         """
         while True:
-            page = self.call(operation, expect=member, MaxItems=1000, **parameters)
-            yield from page[member]
-            # A page can be shorter than asked for, even empty, and not be the last.
+            page = self.call(operation, MaxItems=MAX_ITEMS, **parameters)
+            yield from page[operation.member]
+            # A page that is shorter than requested, even empty, need not be the last.
             if not page.get("IsTruncated"):
                 return
             parameters["Marker"] = page["Marker"]
 
     def has_time_for(self, seconds: float) -> bool:
-        """Tell whether the deadline is further away than *seconds*."""
-        return self._clock() + seconds <= self._deadline
+        """Whether the deadline is further away than *seconds*."""
+        return self._clock.monotonic() + seconds <= self._deadline
 
     def sleep(self, seconds: float) -> None:
         """
         Wait.
 
         Raises:
-            Stopped: The exporter is to stop.
-            ReadError: The deadline would pass meanwhile.
+            Aborted: The deadline would pass meanwhile.
+            Stopped: The exporter is shutting down.
         """
-        self._mind_deadline(seconds)
-        self._door.pace.sleep(seconds)
+        self._check_deadline(seconds)
+        self._session.rate_limiter.sleep(seconds)
 
-    def _ask(
-        self,
-        service: str,
-        operation: str,
-        parameters: Mapping[str, Any],
-        signer: Signer,
-        *,
-        expect: str,
-        pace: RateLimiter | None = None,
+    def _call_signed(self, operation: Operation, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            return self._request_with_retries(operation, parameters, self._credentials())
+        except ReadError as error:
+            if error.reason is not Reason.CREDENTIALS or not self._session.discard():
+                raise
+        # A session that was revoked, or keys that were rotated: sign in once more and repeat.
+        return self._request_with_retries(operation, parameters, self._credentials())
+
+    def _credentials(self) -> Credentials:
+        try:
+            try:
+                return self._session.credentials(self._request_with_retries)
+            except ReadError as error:
+                if error.reason is not Reason.CREDENTIALS or not self._session.discard():
+                    raise
+            return self._session.credentials(self._request_with_retries)
+        except ReadError as error:
+            raise Aborted(error) from error
+
+    def _request_with_retries(
+        self, operation: Operation, parameters: Mapping[str, Any], credentials: Credentials
     ) -> dict[str, Any]:
+        rate_limiter = self._session.rate_limiter
         attempt = 1
         while True:
-            if pace is not None:
-                self._mind_deadline(pace.delay())
-                pace.take()
+            if operation.service == "iam":  # STS has a limit of its own, and a generous one
+                self._check_deadline(rate_limiter.delay())
+                rate_limiter.take()
             try:
-                answer = self._sessions.request(
-                    service,
-                    operation,
-                    parameters,
-                    signer=signer,
-                    region=self._door.region,
-                    expect=expect,
+                return self._clients.request(
+                    operation, parameters, credentials=credentials, region=self._session.region
                 )
             except ReadError as error:
                 if error.reason is Reason.THROTTLED:
                     self.throttles += 1
-                    self._door.pace.throttled()
+                    rate_limiter.throttled()
                 if attempt == MAX_ATTEMPTS or not is_worth_retrying(error):
-                    self._give_up(operation, error)
                     raise
-                self.sleep(random.uniform(0, 0.1 * 2**attempt))
-                attempt += 1
-            else:
-                self._given_up[operation] = 0
-                return answer
+            self.sleep(self._rng.uniform(0, 0.1 * 2**attempt))
+            attempt += 1
 
-    def _give_up(self, operation: str, error: ReadError) -> None:
-        # By operation: one that AWS refuses can be asked in turn with one that it does not.
-        in_vain = self._given_up.get(operation, 0) + 1 if is_worth_retrying(error) else 0
-        self._given_up[operation] = in_vain
-        if error.reason is Reason.CREDENTIALS:
-            self._sessions.forget(self._door)
-            self._shut = error
-        elif in_vain == MAX_CONSECUTIVE_FAILURES:
-            self._shut = error
+    def _record_failure(self, operation: Operation, error: ReadError) -> None:
+        retryable = is_worth_retrying(error)
+        failures = self._failures.get(operation, 0) + 1 if retryable else 0
+        self._failures[operation] = failures
+        if error.reason is Reason.CREDENTIALS or failures == MAX_CONSECUTIVE_FAILURES:
+            raise Aborted(error) from error
 
-    def _mind_deadline(self, seconds: float) -> None:
+    def _check_deadline(self, seconds: float) -> None:
         if not self.has_time_for(seconds):
-            self._shut = ReadError(Reason.DEADLINE, "the reading took longer than its deadline")
-            raise self._shut
+            text = "the refresh did not finish before its deadline"
+            raise Aborted(ReadError(Reason.DEADLINE, text))

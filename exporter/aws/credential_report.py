@@ -1,9 +1,9 @@
 """
-The credential report: one account's users and their keys' state in about three calls.
+The credential report: the users of one account and the state of their keys, in two or three calls.
 
-It is up to four hours old, and does not tell key ids. Two of its promises are weaker than they
-look: a slot's number says nothing about which key it is, and an inactive key may have lost its
-last use. Joins are therefore by creation time, and only ever add to what is known.
+It is up to four hours old and has no key ids. Two of its promises are weaker than they look: the
+number of a slot says nothing about which key it holds, and an inactive key may have lost its last
+use. So slots are matched to keys by creation time, and only ever add to what is known.
 
 Source: IAM GenerateCredentialReport, GetCredentialReport.
 """
@@ -16,20 +16,25 @@ from datetime import UTC, datetime
 from typing import Final
 
 from exporter.aws.api import AccountApi
+from exporter.aws.errors import malformed, single_line
+from exporter.aws.operations import Operation
 from exporter.model import NEVER, AccessKey, LastUse, ReadError, Reason, Root, Use
 
 ROOT: Final = "<root_account>"
 
 ABSENT: Final = frozenset({"", "N/A", "no_information", "not_supported"})
 
+SLOTS: Final = 2
+"""Keys of a user that a report describes."""
+
 POLLS: Final = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
-"""Seconds between two looks at a report that is being made. After the last it takes too long."""
+"""Seconds between polls of a report that is being generated. After the last we give up."""
 
 
 @dataclass(frozen=True, slots=True)
 class Slot:
     """
-    One of a user's keys, as the report has it.
+    One of a user's keys, as the report describes it.
 
     Attributes:
         last_use: NEVER where the report has no date.
@@ -43,10 +48,10 @@ class Slot:
 @dataclass(frozen=True, slots=True)
 class Row:
     """
-    A user, as the report has them.
+    A user, as the report describes them.
 
     Attributes:
-        more: There are keys that the report does not cover.
+        more: The user has keys that the report does not cover.
     """
 
     user: str
@@ -56,16 +61,16 @@ class Row:
     slots: tuple[Slot, ...]
     more: bool
 
-    def agrees_with(self, keys: Iterable[AccessKey]) -> bool:
-        """Tell whether *keys* are all that this row knows of."""
+    def matches(self, keys: Iterable[AccessKey]) -> bool:
+        """Whether *keys* are exactly those of this row."""
         ours = sorted((key.created, key.active) for key in keys)
         return ours == sorted((slot.created, slot.active) for slot in self.slots)
 
-    def slot_of(self, key: AccessKey, keys: Sequence[AccessKey]) -> Slot | None:
-        """Find the one slot that can only be *key*, one of the user's *keys*."""
+    def slot_for(self, key: AccessKey, keys: Sequence[AccessKey]) -> Slot | None:
+        """Find the slot that can only be that of *key*, one of the user's *keys*."""
         twins = [k for k in keys if k.created == key.created]
         slots = [slot for slot in self.slots if slot.created == key.created]
-        if len(twins) > 1 or len(slots) > 1:  # made in the same second
+        if len(twins) > 1 or len(slots) > 1:  # created in the same second
             twins = [k for k in twins if k.active == key.active]
             slots = [slot for slot in slots if slot.active == key.active]
         return slots[0] if len(slots) == 1 and len(twins) == 1 else None
@@ -74,11 +79,11 @@ class Row:
 @dataclass(frozen=True, slots=True)
 class CredentialReport:
     """
-    A report, parsed.
+    A parsed report.
 
     Attributes:
         rows: By user name.
-        root: None: the report has no row for it.
+        root: None: the report has no row for root.
     """
 
     generated: datetime
@@ -86,44 +91,34 @@ class CredentialReport:
     root: Root | None
 
 
-def start(calls: AccountApi) -> None:
+def fetch(api: AccountApi) -> CredentialReport:
     """
-    Ask for a report, so that it is made while something else is asked.
+    Request a report, wait until AWS has generated it, and read it.
 
     Raises:
-        ReadError: It is denied, or AWS has no capacity.
-    """
-    calls.call("GenerateCredentialReport", expect="State")
-
-
-def fetch(calls: AccountApi) -> CredentialReport:
-    """
-    Get the report that was started, as soon as it is complete.
-
-    Raises:
-        ReadError: It takes too long, is denied, or is not a report.
+        ReadError: It is denied, takes too long, or is not a credential report.
+        Aborted: See `AccountApi.call`.
     """
     for seconds in (0.0, *POLLS):
-        if not calls.has_time_for(2 * seconds):
-            break  # what is left is for asking without it
-        calls.sleep(seconds)
-        state = calls.call("GenerateCredentialReport", expect="State")["State"]
+        if not api.has_time_for(2 * seconds):
+            break  # the rest of the time is for refreshing without a report
+        api.sleep(seconds)
+        state = api.call(Operation.GENERATE_CREDENTIAL_REPORT)["State"]
         if state == "COMPLETE":
-            answer = calls.call("GetCredentialReport", expect="Content")
-            generated = answer.get("GeneratedTime")
-            if generated is None:
-                text = "GetCredentialReport: the answer has no GeneratedTime"
-                raise ReadError(Reason.MALFORMED, text, code="Malformed")
-            return parse(answer["Content"], generated.astimezone(UTC))
-    raise ReadError(Reason.TIMEOUT, "the credential report is not made in time")
+            result = api.call(Operation.GET_CREDENTIAL_REPORT)
+            generated = result.get("GeneratedTime")
+            if not isinstance(generated, datetime):
+                raise malformed(Operation.GET_CREDENTIAL_REPORT, "no valid GeneratedTime")
+            return parse(result["Content"], generated.astimezone(UTC))
+    raise ReadError(Reason.TIMEOUT, "the credential report was not generated in time")
 
 
 def parse(content: bytes, generated: datetime) -> CredentialReport:
     """
-    Read a report.
+    Parse a report.
 
     Raises:
-        ReadError: It is not one.
+        ReadError: It is not a credential report.
     """
     try:
         lines = csv.reader(io.StringIO(content.decode()), strict=True)
@@ -134,13 +129,13 @@ def parse(content: bytes, generated: datetime) -> CredentialReport:
         if not rows:
             raise ValueError("no rows, not even root's")
     except (ValueError, KeyError, OverflowError, StopIteration, csv.Error) as error:
-        text = f"the credential report cannot be read: {type(error).__name__}: {error}"
-        raise ReadError(Reason.MALFORMED, text, code="Malformed") from error
+        text = f"unparseable credential report: {single_line(str(error), 80)}"
+        raise malformed(Operation.GET_CREDENTIAL_REPORT, text) from error
     return CredentialReport(generated, parsed, root)
 
 
 def _split(fields: list[str], columns: int) -> list[str]:
-    """Mend a row whose user name has commas that nobody quoted: count from the right."""
+    """Split a row whose user name contains unquoted commas: count columns from the right."""
     if len(fields) <= columns:
         return fields
     tail = len(fields) - (columns - 2)

@@ -1,4 +1,7 @@
-"""What AWS and botocore call a failure, and what we call it."""
+"""AWS's and botocore's errors, translated into ours."""
+
+import re
+from types import TracebackType
 
 from botocore import exceptions as botocore
 from botocore.parsers import ResponseParserError
@@ -72,43 +75,113 @@ REASON_OF_TYPE: tuple[tuple[type[BaseException], Reason], ...] = (
     (botocore.LoginError, Reason.CREDENTIALS),
     (botocore.NoAuthTokenError, Reason.CREDENTIALS),
     (botocore.UnknownCredentialError, Reason.CREDENTIALS),
+    (botocore.UnknownTokenProviderError, Reason.CREDENTIALS),
     (botocore.RefreshWithMFAUnsupportedError, Reason.CREDENTIALS),
+    (botocore.MissingDependencyException, Reason.CREDENTIALS),  # of a way to find credentials
+    (botocore.InvalidIMDSEndpointError, Reason.CREDENTIALS),
+    (botocore.InvalidIMDSEndpointModeError, Reason.CREDENTIALS),
     (botocore.ConnectionError, Reason.NETWORK),
     (botocore.HTTPClientError, Reason.NETWORK),
     (botocore.IncompleteReadError, Reason.NETWORK),
     (ResponseParserError, Reason.MALFORMED),
-    (KeyError, Reason.MALFORMED),  # its parser met XML that is not IAM's, such as a proxy's page
+    (botocore.ChecksumError, Reason.MALFORMED),
+    (botocore.FlexibleChecksumError, Reason.MALFORMED),
     (botocore.ParamValidationError, Reason.INVALID_REQUEST),
+    # The region, an endpoint or an option of botocore's own that the operator chose.
+    (botocore.BaseEndpointResolverError, Reason.INVALID_REQUEST),
+    (botocore.EndpointProviderError, Reason.INVALID_REQUEST),
+    (botocore.InvalidDefaultsMode, Reason.INVALID_REQUEST),
+    (botocore.InvalidEndpointConfigurationError, Reason.INVALID_REQUEST),
+    (botocore.InvalidHostLabelError, Reason.INVALID_REQUEST),
+    (botocore.InvalidProxiesConfigError, Reason.INVALID_REQUEST),
+    (botocore.InvalidRegionError, Reason.INVALID_REQUEST),
+    (botocore.InvalidRetryConfigurationError, Reason.INVALID_REQUEST),
+    (botocore.InvalidSTSRegionalEndpointsConfigError, Reason.INVALID_REQUEST),
+    (botocore.UnknownRegionError, Reason.INVALID_REQUEST),
 )
 """botocore's own errors, the most specific first."""
 
 WORTH_RETRYING = frozenset(
     {Reason.THROTTLED, Reason.SERVICE_FAILURE, Reason.TIMEOUT, Reason.NETWORK, Reason.MALFORMED}
 )
-"""What can pass by itself within seconds. The others need a person."""
+"""Reasons that can go away within seconds. The others need a person."""
 
 NOT_WORTH_RETRYING = frozenset(
     {"LimitExceeded", "ReportExpired", "ReportInProgress", "ReportNotPresent"}
 )
-"""Codes that pass by themselves, but not within seconds."""
+"""Codes that go away, but not within seconds."""
+
+MAX_MESSAGE = 300
+"""Characters of AWS's own message that we repeat."""
+
+_CODE = re.compile(r"[A-Za-z][A-Za-z0-9_.:-]{0,99}")
 
 
-def to_read_error(error: Exception, operation: str) -> ReadError:
-    """Translate *error*, met by *operation*. Its cause is for the caller to chain."""
+def to_read_error(error: Exception, operation: str) -> ReadError | None:
+    """
+    Translate *error*, raised by a call to *operation*. None: it is no failure that we know of.
+
+    Only AWS's own code and message are repeated: botocore's errors may quote a response body, and
+    with it a secret.
+    """
     if isinstance(error, botocore.ClientError):
-        told = error.response.get("Error", {})
-        code = str(told.get("Code", "Unknown"))
-        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        by_status = {403: Reason.ACCESS_DENIED, 429: Reason.THROTTLED}.get(
-            status, Reason.SERVICE_FAILURE if status >= 500 else Reason.UNEXPECTED
-        )
-        reason = REASON_OF_CODE.get(code, by_status)
-        return ReadError(reason, f"{operation}: {code}: {told.get('Message', '')}", code=code)
-    reason = next(
-        (reason for type_, reason in REASON_OF_TYPE if isinstance(error, type_)), Reason.UNEXPECTED
-    )
-    return ReadError(reason, f"{operation}: {error}", code=type(error).__name__)
+        return _from_response(error, operation)
+    if isinstance(error, ResponseParserError) or _raised_by_parser(error.__traceback__):
+        # botocore's parser raises whatever comes to hand: it met something that is not AWS's XML.
+        return malformed(operation, "unparseable response")
+    for type_, reason in REASON_OF_TYPE:
+        if isinstance(error, type_):
+            return ReadError(
+                reason, f"{operation}: {single_line(str(error))}", code=type(error).__name__
+            )
+    return None
+
+
+def malformed(operation: str, text: str) -> ReadError:
+    """Create the error for a response that is not what AWS documents."""
+    return ReadError(Reason.MALFORMED, f"{operation}: {text}", code="Malformed")
 
 
 def is_worth_retrying(error: ReadError) -> bool:
     return error.reason in WORTH_RETRYING and error.code not in NOT_WORTH_RETRYING
+
+
+def single_line(text: str, limit: int = MAX_MESSAGE) -> str:
+    """Shorten *text* to one line of at most *limit* characters, without control characters."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return line if len(line) <= limit else line[: limit - 3] + "..."
+
+
+def _from_response(error: botocore.ClientError, operation: str) -> ReadError:
+    details = error.response.get("Error", {})
+    status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    code = str(details.get("Code", ""))
+    reason = REASON_OF_CODE.get(code)
+    if reason is None and (not _CODE.fullmatch(code) or code == "Unknown"):
+        # No error of AWS's: something between us and AWS answered, such as a proxy.
+        return ReadError(
+            _reason_of_status(status, otherwise=Reason.MALFORMED),
+            f"{operation}: HTTP status {status} without an AWS error code",
+            code=f"HTTP{status}",
+        )
+    if reason is None:
+        reason = _reason_of_status(status, otherwise=Reason.INVALID_REQUEST)
+    message = single_line(str(details.get("Message", "")))
+    return ReadError(reason, f"{operation}: {code}: {message}", code=code)
+
+
+def _reason_of_status(status: int, *, otherwise: Reason) -> Reason:
+    if status >= 500:
+        return Reason.SERVICE_FAILURE
+    if 300 <= status < 400:
+        return Reason.NETWORK
+    known = {403: Reason.ACCESS_DENIED, 407: Reason.NETWORK, 429: Reason.THROTTLED}
+    return known.get(status, otherwise)
+
+
+def _raised_by_parser(traceback: TracebackType | None) -> bool:
+    while traceback is not None:
+        if traceback.tb_frame.f_globals.get("__name__") == "botocore.parsers":
+            return True
+        traceback = traceback.tb_next
+    return False

@@ -1,37 +1,35 @@
-"""How fast one account is asked: a token bucket that yields to AWS, and to a stop."""
+"""The rate limit of one account: a token bucket that backs off when AWS throttles."""
 
-import time
 from collections.abc import Callable
+from typing import Final
 
-from exporter.model import Stopped
+from exporter.model import Clock, Stopped
 
-MIN_RATE_SHARE = 0.02
-"""The share of the configured rate that throttling can slow us down to."""
+MIN_RATE_SHARE: Final = 0.02
+"""The share of the configured rate that throttling never goes below."""
 
-RECOVERY_SECONDS = 300.0
-"""Seconds from a standstill to the full rate again. AWS's limits are shared with people."""
+RECOVERY_SECONDS: Final = 300.0
+"""
+Seconds to recover from zero to the full rate.
+
+AWS's own limit is shared with everyone else who uses the account.
+"""
 
 
 class RateLimiter:
     """
-    The requests that one account can take, one token each.
+    Limits the requests to one account: each takes a token from a bucket.
 
-    Used by one reading at a time, and kept from one reading to the next.
+    Used by one refresh at a time, and kept from one refresh to the next.
 
     Args:
         rate: Requests per second, once the burst is spent.
-        burst: How many may go at once.
-        wait: Sleeps so many seconds; answers True if the exporter is to stop.
-        clock: Seconds, monotonic.
+        burst: Requests that may go at once.
+        wait: Sleeps for some seconds; returns True if the exporter is shutting down.
     """
 
     def __init__(
-        self,
-        rate: float,
-        burst: int,
-        *,
-        wait: Callable[[float], bool],
-        clock: Callable[[], float] = time.monotonic,
+        self, rate: float, burst: int, *, wait: Callable[[float], bool], clock: Clock
     ) -> None:
         self._full = rate
         self._burst = burst
@@ -39,16 +37,16 @@ class RateLimiter:
         self._clock = clock
         self._rate = rate
         self._tokens = float(burst)
-        self._at = clock()
+        self._at = clock.monotonic()
 
     @property
     def rate(self) -> float:
-        """Requests per second, as of now."""
+        """Requests per second at this moment."""
         self._advance()
         return self._rate
 
     def delay(self) -> float:
-        """How many seconds until the next request may go."""
+        """Return the seconds until the next request may go."""
         self._advance()
         return max(0.0, (1 - self._tokens) / self._rate)
 
@@ -57,7 +55,7 @@ class RateLimiter:
         Wait for a token and take it.
 
         Raises:
-            Stopped: The exporter is to stop.
+            Stopped: The exporter is shutting down.
         """
         self.sleep(self.delay())
         self._advance()
@@ -65,7 +63,7 @@ class RateLimiter:
 
     def sleep(self, seconds: float) -> None:
         """
-        Sleep, unless the exporter is to stop.
+        Wait, unless the exporter is shutting down.
 
         Raises:
             Stopped: It is.
@@ -74,14 +72,14 @@ class RateLimiter:
             raise Stopped
 
     def throttled(self) -> None:
-        """Halve the rate and spend the burst: AWS said that we, or others, ask too much."""
+        """Halve the rate and drop the burst: we, or others, have made too many requests."""
         self._advance()
         self._rate = max(self._rate / 2, self._full * MIN_RATE_SHARE)
         self._tokens = min(self._tokens, 0.0)
 
     def _advance(self) -> None:
-        now = self._clock()
-        passed = max(0.0, now - self._at)
+        now = self._clock.monotonic()
+        elapsed = max(0.0, now - self._at)
         self._at = now
-        self._tokens = min(float(self._burst), self._tokens + passed * self._rate)
-        self._rate = min(self._full, self._rate + passed * self._full / RECOVERY_SECONDS)
+        self._tokens = min(float(self._burst), self._tokens + elapsed * self._rate)
+        self._rate = min(self._full, self._rate + elapsed * self._full / RECOVERY_SECONDS)

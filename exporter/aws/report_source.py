@@ -1,109 +1,118 @@
-"""What guides a reading: an account's credential report, when to ask for one, how long it holds."""
+"""When an account's credential report is requested, and which report a refresh relies on."""
 
 import logging
+import random
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 
 from exporter.aws import credential_report
 from exporter.aws.api import AccountApi
-from exporter.aws.credential_report import CredentialReport, Row
-from exporter.model import ReadError, Reason, ReportMode, ReportState, User
+from exporter.aws.credential_report import CredentialReport
+from exporter.model import ReadError, Reason, ReportState
 
 log = logging.getLogger(__name__)
 
-REPORT_LIFETIME = timedelta(hours=4)
-"""For so long AWS answers with the same report."""
+REPORT_LIFETIME: Final = timedelta(hours=4)
+"""How long AWS caches a generated report."""
 
-MAX_REPORT_AGE = timedelta(hours=6)
-"""A report older than this is no guide any more."""
+MAX_REPORT_AGE: Final = timedelta(hours=6)
+"""A report older than this is no longer relied on."""
 
-REPORT_JITTER = timedelta(minutes=15)
-"""Up to so much later than possible a report is asked for, so that accounts do not all at once."""
+REPORT_JITTER: Final = timedelta(minutes=15)
+"""
+Maximum random delay before requesting a new report, so that accounts do not request theirs
+simultaneously.
+"""
 
-REPORT_RETRY = timedelta(minutes=30)
-"""About so long after a report could not be had, the next attempt."""
+REPORT_RETRY: Final = timedelta(minutes=30)
+"""Approximate delay before retrying a failed report."""
 
 
-class ReportSource:
+@dataclass(frozen=True, slots=True)
+class NoReport:
+    """No report can be relied on: the keys of every user are listed."""
+
+
+@dataclass(frozen=True, slots=True)
+class PreviousReport:
+    """The report that an earlier refresh has read is still recent enough."""
+
+    generated: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class FreshReport:
+    """This refresh has read a report."""
+
+    content: CredentialReport
+
+    @property
+    def generated(self) -> datetime:
+        return self.content.generated
+
+
+Report = NoReport | PreviousReport | FreshReport
+
+
+def read_report(
+    api: AccountApi,
+    before: ReportState | None,
+    next_at: datetime | None,
+    *,
+    began: datetime,
+    rng: random.Random,
+    check: Callable[[CredentialReport], None],
+) -> tuple[Report, datetime | None]:
     """
-    The report of one account, during one reading.
-
-    Attributes:
-        state: How it stands with the report, for the next reading to know.
-        fresh: The report itself. None: none was due, or none could be had.
+    Read a new report if one is due, else rely on the one before.
 
     Args:
-        began: When the reading began.
-        chance: A random number from 0 to 1.
+        before: The state of the report at the latest refresh.
+        next_at: When a report is due. None: now.
+        began: When the refresh began.
+        check: Raises a ReadError if the report is not to be relied on.
+
+    Returns:
+        The report, and when the next one is due.
+
+    Raises:
+        Aborted: See `AccountApi.call`.
     """
-
-    def __init__(
-        self,
-        report_mode: ReportMode,
-        calls: AccountApi,
-        state: ReportState | None,
-        *,
-        began: datetime,
-        chance: Callable[[], float],
-    ) -> None:
-        self._calls = calls
-        self._began = began
-        self._chance = chance
-        self._awaited = report_mode is not ReportMode.OFF and (
-            state is None or began >= state.next_at
-        )
-        self.by_value = report_mode is ReportMode.VALUES
-        self.state = state
-        self.fresh: CredentialReport | None = None
-
-    @property
-    def holds(self) -> bool:
-        """Whether the reading can go by a report, a fresh one or the one before."""
-        return self.state is not None and self.state.usable
-
-    @property
-    def values_of(self) -> datetime | None:
-        """When the report was made whose last uses are facts. None: they are not."""
-        return self.state.generated if self.by_value and self.state and self.holds else None
-
-    def row_of(self, user: User) -> Row | None:
-        """Find what the fresh report says of *user*, and not of an earlier one of that name."""
-        row = self.fresh.rows.get(user.name) if self.fresh is not None else None
-        return row if row is not None and row.created == user.created else None
-
-    def start(self) -> None:
-        """Ask AWS to make a report, if one is due."""
-        if self._awaited:
-            try:
-                credential_report.start(self._calls)
-            except ReadError as error:
-                self._do_without(error)
-
-    def fetch(self) -> None:
-        """Get the report that was started, if one was."""
-        if not self._awaited:
-            return
-        try:
-            fresh = credential_report.fetch(self._calls)
-            if self._began - fresh.generated >= MAX_REPORT_AGE:
-                text = f"the credential report is of {fresh.generated.isoformat()}"
-                raise ReadError(Reason.SERVICE_FAILURE, text, code="ReportExpired")
-        except ReadError as error:
-            self._do_without(error)
-            return
-        self.fresh = fresh
-        jitter = REPORT_JITTER * self._chance()
-        next_at = max(fresh.generated + REPORT_LIFETIME, self._began) + jitter
-        self.state = ReportState(fresh.generated, next_at, usable=True)
-
-    def _do_without(self, error: ReadError) -> None:
-        """Go by the report before while it is young enough, else user by user."""
-        self._awaited = False
-        generated = self.state.generated if self.state else None
-        usable = generated is not None and self._began - generated < MAX_REPORT_AGE
-        retry = REPORT_RETRY * (0.5 + self._chance())
-        self.state = ReportState(generated, self._began + retry, usable)
+    if next_at is not None and began < next_at:
+        return _previous(before, began), next_at
+    try:
+        content = credential_report.fetch(api)
+        if began - content.generated >= MAX_REPORT_AGE:
+            text = f"the credential report was generated at {content.generated.isoformat()}"
+            raise ReadError(Reason.SERVICE_FAILURE, text, code="ReportExpired")
+        check(content)
+    except ReadError as error:
+        report = _previous(before, began)
         log.warning(
-            "no credential report; " + ("going by the last" if usable else "asking user by user"),
-            extra={"account": self._calls.account.id, "reason": error.reason, "error": str(error)},
+            "cannot use credential report",
+            extra={
+                "account": api.account.id,
+                "reason": error.reason,
+                "error": str(error),
+                "fallback": "list keys" if isinstance(report, NoReport) else "previous report",
+            },
         )
+        return report, began + REPORT_RETRY * (0.5 + rng.random())
+    jitter = REPORT_JITTER * rng.random()
+    return FreshReport(content), max(content.generated + REPORT_LIFETIME, began) + jitter
+
+
+def state_of(report: Report, before: ReportState | None) -> ReportState:
+    """Return the state that a snapshot carries. A report that failed keeps its time."""
+    if isinstance(report, NoReport):
+        return ReportState(before.generated if before else None, usable=False)
+    return ReportState(report.generated, usable=True)
+
+
+def _previous(before: ReportState | None, began: datetime) -> NoReport | PreviousReport:
+    generated = before.generated if before is not None else None
+    if generated is None or began - generated >= MAX_REPORT_AGE:
+        return NoReport()
+    return PreviousReport(generated)

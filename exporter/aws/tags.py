@@ -1,46 +1,41 @@
 """
-Users' tags, all at once or user by user.
+Users' tags, in bulk or user by user.
 
 Source: IAM GetAccountAuthorizationDetails, ListUserTags.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 
 from exporter.aws.api import AccountApi
-from exporter.model import ReadError, Tags, User
+from exporter.aws.operations import Operation
+from exporter.model import Tags, User
 
-Wanted = Callable[[str], bool]
-"""Whether a tag of this name is to be kept."""
+TagFilter = Callable[[str], bool]
+"""Whether to keep the tag of this name."""
 
 
-def all_at_once(calls: AccountApi, users: list[User], wanted: Wanted) -> list[User]:
+def of_all_users(api: AccountApi, keep: TagFilter) -> dict[str, Tags]:
     """
-    Read the tags of *users*: a call for each thousand, which tells their policies as well.
+    Read the tags of all users, by name: one call per thousand, which returns policies as well.
 
     Raises:
         ReadError: They cannot be read.
+        Aborted: See `AccountApi.call`.
     """
-    details = calls.pages("GetAccountAuthorizationDetails", "UserDetailList", Filter=["User"])
-    tags = {user["UserName"]: _kept(user.get("Tags", ()), wanted) for user in details}
-    return [replace(user, tags=tags.get(user.name, ())) for user in users]
+    details = api.pages(Operation.GET_ACCOUNT_AUTHORIZATION_DETAILS, Filter=["User"])
+    return {user["UserName"]: _kept(user.get("Tags", ()), keep) for user in details}
 
 
-def of_user(calls: AccountApi, user: User, wanted: Wanted) -> User:
+def of_user(api: AccountApi, user: User, keep: TagFilter) -> Tags:
     """
-    Read the tags of *user*. One that is gone keeps them until that is known for sure.
+    Read the tags of *user*: one call.
 
     Raises:
-        ReadError: They cannot be read.
+        ReadError: They cannot be read; with the code NoSuchEntity if the user is gone.
+        Aborted: See `AccountApi.call`.
     """
-    try:
-        tags = _kept(calls.pages("ListUserTags", "Tags", UserName=user.name), wanted)
-    except ReadError as error:
-        if error.code == "NoSuchEntity":
-            return user
-        raise
-    return replace(user, tags=tags)
+    return _kept(api.pages(Operation.LIST_USER_TAGS, UserName=user.name), keep)
 
 
-def _kept(tags: Iterable[Mapping[str, str]], wanted: Wanted) -> Tags:
-    return tuple(sorted((tag["Key"], tag["Value"]) for tag in tags if wanted(tag["Key"])))
+def _kept(tags: Iterable[Mapping[str, str]], keep: TagFilter) -> Tags:
+    return tuple(sorted((tag["Key"], tag["Value"]) for tag in tags if keep(tag["Key"])))

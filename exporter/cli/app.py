@@ -2,8 +2,10 @@
 
 import asyncio
 import logging
+import random
 import signal
 import threading
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -28,7 +30,7 @@ async def run(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     stop = threading.Event()
-    self_metrics = SelfMetrics(version=__version__, operations=aws.OPERATIONS)
+    self_metrics = SelfMetrics(version=__version__, operations=aws.Operation)
     page = MetricsStore(_shown(config, key_ids))
     refresher = _refresher(config, self_metrics, page, stop)
     exposition = Exposition(page, self_metrics)
@@ -60,40 +62,58 @@ def _refresher(
     collection = config.collection
     accounts = config.model_accounts()
     self_metrics.configured(accounts=len(accounts), interval=collection.interval.total_seconds())
-    sessions = aws.Sessions(
+    clock = SystemClock()
+    clients = aws.Clients(
         aws.Endpoints(
-            config.aws.region,
-            config.aws.endpoint_urls.model_dump(exclude_none=True),
-            config.aws.use_fips,
-            config.aws.use_dualstack,
+            region=config.aws.region,
+            urls=config.aws.endpoint_urls.model_dump(exclude_none=True),
+            use_fips=config.aws.use_fips,
+            use_dualstack=config.aws.use_dualstack,
         ),
-        requests_per_second=collection.requests_per_second,
-        burst=collection.burst,
         workers=collection.workers,
         observe=self_metrics.observe,
+        clock=clock,
+    )
+    sessions = aws.AccountSessions(
+        clients,
+        requests_per_second=collection.requests_per_second,
+        burst=collection.burst,
         stop=stop,
+        clock=clock,
     )
     tags = frozenset((*config.labels.user_tags, config.exemptions.tag))
-    reader = aws.AccountRefresher(
-        sessions,
+    refresher = aws.AccountRefresher(
+        sessions=sessions,
         deadline=collection.deadline.total_seconds(),
         report_mode=collection.credential_report,
         include_user=config.users.matcher(),
-        tags=collection.user_tags,
+        tag_source=collection.user_tags,
         # The console keeps a key's description in a tag named by the key's id.
         keep_tag=lambda name: name in tags or KEY_ID.fullmatch(name) is not None,
         tags_interval=collection.user_tags_interval,
+        clock=clock,
+        rng=random.Random(),
     )
     return Scheduler(
         accounts,
-        reader.read,
+        refresher.refresh,
         page.publish,
         interval=collection.interval.total_seconds(),
         workers=collection.workers,
         stale_after=collection.stale_after,
         stop=stop,
-        now=lambda: datetime.now(UTC),
+        clock=clock,
     )
+
+
+class SystemClock:
+    """The clocks of this machine."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        return time.monotonic()
 
 
 def _shown(config: Config, key_ids: KeyIdFormatter) -> RenderOptions:

@@ -1,0 +1,200 @@
+"""Account sessions: the credentials of one account, verified to belong to it, and their expiry."""
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from botocore.credentials import Credentials
+
+from exporter.aws.base_credentials import BaseCredentials, ExpiringCredentials, expiring
+from exporter.aws.clients import Clients
+from exporter.aws.errors import malformed
+from exporter.aws.operations import Operation
+from exporter.aws.rate_limiter import RateLimiter
+from exporter.model import Account, Clock, Partition, ReadError, Reason
+
+log = logging.getLogger(__name__)
+
+SESSION_SECONDS: Final = 3600
+"""The longest session that AWS allows when one role assumes another."""
+
+Request = Callable[[Operation, Mapping[str, Any], Credentials], dict[str, Any]]
+"""Makes a request, signed with the given credentials, and retries it where that helps."""
+
+
+class AccountSession:
+    """
+    How one account is accessed: its credentials, region and rate limit.
+
+    Kept from one refresh to the next, and used by one at a time.
+
+    Attributes:
+        account: As configured, with the id and partition that AWS reported.
+        region: A region of the account's partition. Empty until there are credentials.
+        rate_limiter: Limits the account's IAM requests.
+    """
+
+    def __init__(
+        self,
+        account: Account,
+        base: BaseCredentials,
+        rate_limiter: RateLimiter,
+        claim: Callable[[str], None],
+        clock: Clock,
+    ) -> None:
+        self.account = account
+        self.region = ""
+        self.rate_limiter = rate_limiter
+        self._base = base
+        self._claim = claim
+        self._clock = clock
+        self._current: ExpiringCredentials | None = None
+
+    def credentials(self, request: Request) -> Credentials:
+        """
+        Return credentials that belong to the account, renewed if need be.
+
+        They are frozen: what is signed with them acts in the account that was verified.
+
+        Args:
+            request: Makes the requests that this takes.
+
+        Raises:
+            ReadError: There are none, the role cannot be assumed, or they belong to another
+                account. There is no fallback to other credentials.
+        """
+        if self._current is None or self._clock.monotonic() >= self._current.renew_at:
+            self._current = None
+            self._current = self._sign_in(request)
+        return self._current.credentials
+
+    def discard(self) -> bool:
+        """
+        Discard credentials that AWS rejected.
+
+        Returns:
+            Whether signing in again may help.
+        """
+        assumed = self._current is not None and self.account.role_arn is not None
+        self._current = None
+        return assumed or self._base.discard()
+
+    def _sign_in(self, request: Request) -> ExpiringCredentials:
+        current, self.region = self._base.get(self.account)
+        if self.account.role_arn is not None:
+            current = self._assume_role(request, current.credentials)
+        identity = request(Operation.GET_CALLER_IDENTITY, {}, current.credentials)
+        self._verify(str(identity["Account"]), str(identity.get("Arn", "")))
+        return current
+
+    def _assume_role(self, request: Request, base: Credentials) -> ExpiringCredentials:
+        parameters: dict[str, Any] = {
+            "RoleArn": str(self.account.role_arn),
+            "RoleSessionName": self.account.session_name,
+            "DurationSeconds": SESSION_SECONDS,
+        }
+        if self.account.external_id:
+            parameters["ExternalId"] = self.account.external_id
+        try:
+            result = request(Operation.ASSUME_ROLE, parameters, base)["Credentials"]
+        except ReadError as error:
+            if error.reason is not Reason.ACCESS_DENIED:
+                raise
+            # From IAM the same code is about the permission policy; here it is the trust policy.
+            raise ReadError(Reason.ASSUME_ROLE, str(error), code=error.code) from error
+        try:
+            return expiring(
+                result["AccessKeyId"],
+                result["SecretAccessKey"],
+                result["SessionToken"],
+                result["Expiration"],
+                self._clock,
+            )
+        except (KeyError, TypeError) as error:
+            raise malformed(Operation.ASSUME_ROLE, "incomplete credentials") from error
+
+    def _verify(self, account_id: str, arn: str) -> None:
+        expected = self.account.id
+        if expected and expected != account_id:
+            text = f"the credentials belong to account {account_id}, not to {expected}"
+            raise ReadError(Reason.WRONG_ACCOUNT, text)
+        if not expected:
+            try:
+                partition = Partition(arn.split(":")[1])
+            except (IndexError, ValueError) as error:
+                raise malformed(Operation.GET_CALLER_IDENTITY, "no valid Arn") from error
+            self._claim(account_id)
+            log.info("identified AWS caller", extra={"account": account_id, "arn": arn})
+            self.account = replace(self.account, id=account_id, partition=partition)
+        else:
+            self._claim(account_id)
+
+
+class AccountSessions:
+    """
+    The sessions of all accounts.
+
+    Args:
+        requests_per_second: Default rate limit, for accounts that do not set one.
+        burst: Default burst size.
+        stop: Ends all waiting.
+    """
+
+    def __init__(
+        self,
+        clients: Clients,
+        *,
+        requests_per_second: float,
+        burst: int,
+        stop: threading.Event,
+        clock: Clock,
+    ) -> None:
+        self.clients = clients
+        self._rate = requests_per_second
+        self._burst = burst
+        self._stop = stop
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._sessions: dict[Account, AccountSession] = {}
+        self._bases: dict[str | None, BaseCredentials] = {}
+        self._owners: dict[str, Account] = {}
+
+    def get(self, account: Account) -> AccountSession:
+        """Return the session of *account*, created at its first refresh."""
+        with self._lock:
+            session = self._sessions.get(account)
+            if session is None:
+                session = self._sessions[account] = self._new_session(account)
+        return session
+
+    def _new_session(self, account: Account) -> AccountSession:
+        if account.profile not in self._bases:
+            region = self.clients.endpoints.region
+            self._bases[account.profile] = BaseCredentials(account.profile, region, self._clock)
+        rate_limiter = RateLimiter(
+            account.requests_per_second or self._rate,
+            account.burst or self._burst,
+            wait=self._stop.wait,
+            clock=self._clock,
+        )
+
+        def claim(account_id: str) -> None:
+            self._claim(account, account_id)
+
+        base = self._bases[account.profile]
+        return AccountSession(account, base, rate_limiter, claim, self._clock)
+
+    def _claim(self, account: Account, account_id: str) -> None:
+        """
+        Make *account* the one entry of the configuration that reads this AWS account.
+
+        Raises:
+            ReadError: Another entry does already.
+        """
+        with self._lock:
+            owner = self._owners.setdefault(account_id, account)
+        if owner != account:
+            text = f"account {account_id} is already read, as {owner.label!r}"
+            raise ReadError(Reason.WRONG_ACCOUNT, text)

@@ -1,0 +1,35 @@
+"""The AWS API operations that the exporter calls: all of them, and no others."""
+
+from enum import StrEnum
+from typing import Self
+
+
+class Operation(StrEnum):
+    """
+    An API operation. The value is its name.
+
+    Attributes:
+        service: The service that offers it.
+        member: The member that every valid result has.
+    """
+
+    service: str
+    member: str
+
+    ASSUME_ROLE = ("AssumeRole", "sts", "Credentials")
+    GET_CALLER_IDENTITY = ("GetCallerIdentity", "sts", "Account")
+    GENERATE_CREDENTIAL_REPORT = ("GenerateCredentialReport", "iam", "State")
+    GET_ACCESS_KEY_LAST_USED = ("GetAccessKeyLastUsed", "iam", "AccessKeyLastUsed")
+    GET_ACCOUNT_AUTHORIZATION_DETAILS = ("GetAccountAuthorizationDetails", "iam", "UserDetailList")
+    GET_ACCOUNT_SUMMARY = ("GetAccountSummary", "iam", "SummaryMap")
+    GET_CREDENTIAL_REPORT = ("GetCredentialReport", "iam", "Content")
+    LIST_ACCESS_KEYS = ("ListAccessKeys", "iam", "AccessKeyMetadata")
+    LIST_USER_TAGS = ("ListUserTags", "iam", "Tags")
+    LIST_USERS = ("ListUsers", "iam", "Users")
+
+    def __new__(cls, name: str, service: str, member: str) -> Self:
+        operation = str.__new__(cls, name)
+        operation._value_ = name
+        operation.service = service
+        operation.member = member
+        return operation
