@@ -1,4 +1,4 @@
-"""What the operator wants: YAML to one frozen `Config`, or every problem at once."""
+"""The configuration: YAML to one frozen `Config`, or every problem at once."""
 
 from exporter.config.load import ConfigError, Problem, load, parse
 from exporter.config.schema import Config, label_of_tag

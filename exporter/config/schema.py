@@ -1,4 +1,4 @@
-"""The options: their names, types, defaults, and what they must not be."""
+"""The options: names, types, defaults and constraints. Defaults are defined here and only here."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -30,16 +30,20 @@ from exporter.model import (
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
-LONGEST = timedelta(days=3650)
+MAX_DURATION = timedelta(days=3650)
+
+SECRETS = frozenset({"external_id", "hash_secret"})
+"""Options whose values are never shown, neither in errors nor in summaries."""
 
 
 def invalid(text: str) -> PydanticCustomError:
     """
-    Make the error that says *text*. What is written in the file is added to it.
+    Create a validation error with the message *text*.
 
-    It never quotes the value, which may be a secret that a variable brought.
+    *text* must not quote the value: it may be a secret from an environment variable. The loader
+    appends the value as it is written in the file.
     """
-    return PydanticCustomError("wrong", "{text}", {"text": text})
+    return PydanticCustomError("invalid", "{text}", {"text": text})
 
 
 def _duration(value: object) -> timedelta:
@@ -47,18 +51,18 @@ def _duration(value: object) -> timedelta:
         return value
     parts = re.fullmatch(r"(?:\d+(?:\.\d+)?[smhdw])+", value) if isinstance(value, str) else None
     if parts is None:
-        raise invalid("not a duration such as 30s, 15m, 1h30m or 7d")
+        raise invalid("must be a duration such as 30s, 15m, 1h30m or 7d")
     found = re.findall(r"([\d.]+)([smhdw])", parts.group())
     seconds = sum(float(number) * UNITS[unit] for number, unit in found)
-    if seconds > LONGEST.total_seconds():
-        raise invalid("longer than ten years")
+    if seconds > MAX_DURATION.total_seconds():
+        raise invalid("must not be longer than ten years")
     return timedelta(seconds=seconds)
 
 
 def _positive_duration(value: object) -> timedelta:
     duration = _duration(value)
     if not duration:
-        raise invalid("must be longer than nothing")
+        raise invalid("must be greater than 0")
     return duration
 
 
@@ -67,15 +71,15 @@ def _pattern(value: object) -> object:
         try:
             re.compile(value)
         except re.error as error:
-            raise invalid(f"not a regular expression ({error})") from error
+            raise invalid(f"invalid regular expression ({error})") from error
     return value
 
 
 def _account_id(value: object) -> object:
     if isinstance(value, int):
-        raise invalid("quote it, since YAML takes bare digits for a number")
+        raise invalid("must be quoted: YAML reads bare digits as a number")
     if isinstance(value, str) and not re.fullmatch(r"\d{12}", value):
-        raise invalid("not the twelve digits of an account id")
+        raise invalid("must be a 12-digit account ID")
     return value
 
 
@@ -90,7 +94,7 @@ def _role_arn(value: object) -> object:
     return value
 
 
-def _one_of(enum: type[StrEnum]) -> BeforeValidator:
+def _member_of(enum: type[StrEnum]) -> BeforeValidator:
     *names, last = (repr(str(member)) for member in enum)
 
     def validate(value: object) -> object:
@@ -103,21 +107,21 @@ def _one_of(enum: type[StrEnum]) -> BeforeValidator:
     return BeforeValidator(validate)
 
 
-def _until(value: object) -> object:
-    if isinstance(value, date):  # YAML makes these of unquoted dates and times
+def _expiry(value: object) -> object:
+    if isinstance(value, date):  # what YAML makes of unquoted dates and times
         value = value.isoformat()
     if isinstance(value, str):
         try:
             return parse_expiry(value)
         except ValueError as error:
-            raise invalid("not a date such as 2026-12-31") from error
+            raise invalid("must be a date such as 2026-12-31") from error
     return value
 
 
-def _like(pattern: str, what: str) -> BeforeValidator:
+def _matching(pattern: str, message: str) -> BeforeValidator:
     def validate(value: object) -> object:
         if isinstance(value, str) and not re.fullmatch(pattern, value):
-            raise invalid(what)
+            raise invalid(message)
         return value
 
     return BeforeValidator(validate)
@@ -127,18 +131,19 @@ Duration = Annotated[timedelta, BeforeValidator(_positive_duration)]
 Pattern = Annotated[str, BeforeValidator(_pattern)]
 AccountId = Annotated[str, BeforeValidator(_account_id)]
 Role = Annotated[RoleArn, PlainValidator(_role_arn)]
-Mode = Annotated[ReportMode, _one_of(ReportMode)]
-Source = Annotated[TagSource, _one_of(TagSource)]
-IdFormat = Annotated[KeyIdFormat, _one_of(KeyIdFormat)]
-Until = Annotated[datetime, BeforeValidator(_until)]
+Mode = Annotated[ReportMode, _member_of(ReportMode)]
+Source = Annotated[TagSource, _member_of(TagSource)]
+IdFormat = Annotated[KeyIdFormat, _member_of(KeyIdFormat)]
+Expiry = Annotated[datetime, BeforeValidator(_expiry)]
 ExternalId = Annotated[
-    str, _like(r"[\w+=,.@:/-]{2,1224}", "not an external id (2 to 1224 letters, digits, +=,.@:/-)")
+    str,
+    _matching(r"[\w+=,.@:/-]{2,1224}", "must be 2 to 1224 letters, digits or any of _+=,.@:/-"),
 ]
 SessionName = Annotated[
-    str, _like(r"[\w+=,.@-]{2,64}", "not a session name (2 to 64 letters, digits, +=,.@-)")
+    str, _matching(r"[\w+=,.@-]{2,64}", "must be 2 to 64 letters, digits or any of _+=,.@-")
 ]
-Name = Annotated[str, _like(r"(?s).+", "must not be empty")]
-Url = Annotated[str, _like(r"https?://.+", "not a URL")]
+Name = Annotated[str, _matching(r"(?s).+", "must not be empty")]
+Url = Annotated[str, _matching(r"https?://.+", "must be an http or https URL")]
 
 
 class Section(BaseModel):
@@ -147,7 +152,7 @@ class Section(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _empty(cls, value: Any) -> Any:
-        """Take a section whose options are all commented out for an empty one."""
+        """Accept a section without options: all of them may be commented out."""
         return {} if value is None else value
 
 
@@ -170,8 +175,8 @@ class Collection(Section):
             longest = max(longest, timedelta(hours=6))
         if self.stale_after <= longest:
             raise invalid(
-                "stale_after must be longer than interval and deadline, and than 6h with"
-                " credential_report: values; else facts are dropped before they can be confirmed"
+                "stale_after must be longer than interval and deadline, and longer than 6h with"
+                " credential_report: values; otherwise data is dropped before it can be confirmed"
             )
         return self
 
@@ -190,11 +195,11 @@ class AccountEntry(Section):
     def _consistent(self) -> "AccountEntry":
         if self.role_arn is None:
             if self.external_id is not None:
-                raise invalid("external_id is for assuming a role: give role_arn as well")
+                raise invalid("external_id requires role_arn: it is only used to assume a role")
             return self
         owner = self.role_arn.account_id
         if self.account_id not in (None, owner):
-            raise invalid(f"role_arn is a role of account {owner}, not of {self.account_id}")
+            raise invalid(f"role_arn is in account {owner}, but account_id is {self.account_id}")
         return self
 
     def account(self) -> Account:
@@ -217,13 +222,17 @@ class Users(Section):
     exclude: tuple[Pattern, ...] = Field(default=(), strict=False)
 
     def matcher(self) -> Callable[[str], bool]:
-        """Give what tells whether a user of some name is to be read. Patterns fit whole names."""
+        """
+        Return a predicate on user names: whether the user is read.
+
+        Patterns match the whole name; `exclude` takes precedence.
+        """
         include = [re.compile(pattern) for pattern in self.include]
         exclude = [re.compile(pattern) for pattern in self.exclude]
 
         def matches(name: str) -> bool:
-            wanted = any(pattern.fullmatch(name) for pattern in include)
-            return wanted and not any(pattern.fullmatch(name) for pattern in exclude)
+            included = any(pattern.fullmatch(name) for pattern in include)
+            return included and not any(pattern.fullmatch(name) for pattern in exclude)
 
         return matches
 
@@ -236,23 +245,23 @@ class Labels(Section):
     @model_validator(mode="after")
     def _consistent(self) -> "Labels":
         if self.access_key_id is KeyIdFormat.HASHED and self.hash_secret is None:
-            raise invalid("hashed ids need a hash_secret, so that nobody finds them by trying")
+            raise invalid("hashed IDs require a hash_secret: without one they could be guessed")
         names: dict[str, str] = {}
         for tag in self.user_tags:
             other = names.setdefault(label_of_tag(tag), tag)
             if other != tag:
-                text = f"user_tags {other!r} and {tag!r} would both be the label"
+                text = f"user_tags {other!r} and {tag!r} both become the label"
                 raise invalid(f"{text} {label_of_tag(tag)!r}")
         return self
 
 
 def label_of_tag(tag: str) -> str:
-    """Make a label's name of a tag's."""
+    """Return the name of the label for a user tag."""
     return "tag_" + re.sub(r"[^a-zA-Z0-9_]", "_", tag)
 
 
 class ExemptionEntry(Section):
-    until: Until
+    until: Expiry
     user: Pattern | None = None
     access_key_id: Name | None = None
     account: Name | None = None
@@ -261,7 +270,7 @@ class ExemptionEntry(Section):
     @model_validator(mode="after")
     def _names_something(self) -> "ExemptionEntry":
         if not (self.user or self.access_key_id or self.account):
-            raise invalid("names no user, access_key_id or account: it would exempt every key")
+            raise invalid("requires a user, access_key_id or account: it would exempt every key")
         return self
 
 
@@ -291,24 +300,28 @@ class Config(Section):
     aws: Aws = Aws()
 
     def model_accounts(self) -> list[Account]:
-        """List the accounts to read: that of the credentials found, if none is configured."""
+        """List the accounts to read. Default: the one that the AWS credentials belong to."""
         return [entry.account() for entry in self.accounts or (AccountEntry(),)]
 
     def warnings(self) -> list[str]:
-        """Say what is accepted and probably not meant."""
-        found = []
+        """Describe settings that are valid but inadvisable."""
+        warnings = []
         if self.collection.interval < timedelta(minutes=15):
-            found.append("collection.interval below 15m gains nothing: AWS records no faster")
+            warnings.append(
+                "collection.interval below 15m has no benefit: AWS updates last-used data at most"
+                " every 15 minutes"
+            )
         if self.collection.requests_per_second > 10:
-            found.append("collection.requests_per_second above 10 gets accounts throttled")
-        return found
+            warnings.append("collection.requests_per_second above 10: AWS is likely to throttle")
+        return warnings
 
 
 def check_references(document: Any) -> Iterator[tuple[tuple[str | int, ...], str]]:
     """
-    Find what is wrong between sections of *document*, each with its path.
+    Check what depends on several sections, and yield the path and message of each problem.
 
-    Takes a document as it is read, whatever else is wrong with it.
+    Args:
+        document: The parsed YAML, before validation: it may have any other problem as well.
     """
     sections = document if isinstance(document, dict) else {}
     collection = sections.get("collection") or {}
@@ -316,7 +329,7 @@ def check_references(document: Any) -> Iterator[tuple[tuple[str | int, ...], str
     if isinstance(collection, dict) and isinstance(labels, dict):
         tags_are_read = collection.get("user_tags", False) not in (False, "off")
         if labels.get("user_tags") and not tags_are_read:
-            yield ("labels", "user_tags"), "needs collection.user_tags: bulk or per_user"
+            yield ("labels", "user_tags"), "requires collection.user_tags: bulk or per_user"
     ids: dict[str, int] = {}
     names: dict[str, int] = {}
     entries = sections.get("accounts") or []
@@ -324,11 +337,17 @@ def check_references(document: Any) -> Iterator[tuple[tuple[str | int, ...], str
         try:
             account = AccountEntry.model_validate(entry).account()
         except ValueError:
-            continue  # told elsewhere
+            continue  # already reported
         first = ids.setdefault(account.id, number) if account.id else number
         if first != number:
-            yield ("accounts", number), f"is account {account.id}, as accounts[{first}] is"
+            yield (
+                ("accounts", number),
+                f"duplicate account {account.id}, already configured in accounts[{first}]",
+            )
             continue
         first = names.setdefault(account.label, number)
         if first != number:
-            yield ("accounts", number), f"is called {account.label!r}, as accounts[{first}] is"
+            yield (
+                ("accounts", number),
+                f"duplicate name {account.label!r}, already used by accounts[{first}]",
+            )
