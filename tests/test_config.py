@@ -8,7 +8,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from exporter.config import Config, ConfigError, load, parse
+from exporter.config import Config, ConfigError, load, parse, summarize
 
 ROOT = Path(__file__).parent.parent
 DATA = Path(__file__).parent / "data" / "config"
@@ -180,3 +180,35 @@ def test_inadvisable_settings_are_warned_about() -> None:
     config = read("collection: {interval: 1s, requests_per_second: 100}")
 
     assert len(config.warnings()) == 2
+
+
+def test_a_summary_is_the_configuration() -> None:
+    """A summary shows every option, and is a valid configuration that equals the original."""
+    config = load(EXAMPLE, {"PROD_EXTERNAL_ID": "abc", "KEY_ID_SECRET": "abc"})
+
+    summary = summarize(config, "config.yaml")
+
+    assert paths(yaml.safe_load(summary)) == options(Config)
+    assert read(summary.replace("<hidden>", "abc")) == config
+
+
+def test_a_summary_hides_secrets() -> None:
+    """External IDs and hash_secret are not shown."""
+    config = load(EXAMPLE, {"PROD_EXTERNAL_ID": "hush-1", "KEY_ID_SECRET": "hush-2"})
+
+    assert "hush" not in summarize(config, "config.yaml")
+
+
+def test_a_summary_has_the_warnings() -> None:
+    """Each warning is a comment of the summary."""
+    config = read("collection: {interval: 1s}")
+
+    assert f"# Warning: {config.warnings()[0]}\n" in summarize(config, "config.yaml")
+
+
+@pytest.mark.parametrize("text", ["0.5s", "30s", "1h30m", "7d", "1d2h3m4.25s"])
+def test_durations_in_a_summary_are_exact(text: str) -> None:
+    """A duration is written as it is configured."""
+    config = read(f"collection: {{user_tags_interval: {text}}}")
+
+    assert f"user_tags_interval: {text}\n" in summarize(config, "")

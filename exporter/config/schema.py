@@ -11,6 +11,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainSerializer,
     PlainValidator,
     PositiveFloat,
     PositiveInt,
@@ -29,6 +30,7 @@ from exporter.model import (
 )
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+"""Seconds by unit."""
 
 MAX_DURATION = timedelta(days=3650)
 
@@ -64,6 +66,17 @@ def _positive_duration(value: object) -> timedelta:
     if not duration:
         raise invalid("must be greater than 0")
     return duration
+
+
+def _duration_text(duration: timedelta) -> str:
+    """Write *duration* as it is configured, such as ``1h30m``."""
+    text, seconds = "", duration.total_seconds()
+    for unit in "dhms":
+        count = seconds if unit == "s" else seconds // UNITS[unit]
+        if count:
+            text += f"{count:.6f}".rstrip("0").rstrip(".") + unit
+        seconds -= count * UNITS[unit]
+    return text
 
 
 def _pattern(value: object) -> object:
@@ -127,10 +140,14 @@ def _matching(pattern: str, message: str) -> BeforeValidator:
     return BeforeValidator(validate)
 
 
-Duration = Annotated[timedelta, BeforeValidator(_positive_duration)]
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(_positive_duration),
+    PlainSerializer(_duration_text, when_used="json"),
+]
 Pattern = Annotated[str, BeforeValidator(_pattern)]
 AccountId = Annotated[str, BeforeValidator(_account_id)]
-Role = Annotated[RoleArn, PlainValidator(_role_arn)]
+Role = Annotated[RoleArn, PlainValidator(_role_arn), PlainSerializer(str, when_used="json")]
 Mode = Annotated[ReportMode, _member_of(ReportMode)]
 Source = Annotated[TagSource, _member_of(TagSource)]
 IdFormat = Annotated[KeyIdFormat, _member_of(KeyIdFormat)]
@@ -282,6 +299,11 @@ class ExemptionList(Section):
 class EndpointUrls(Section):
     iam: Url | None = None
     sts: Url | None = None
+
+    def by_service(self) -> dict[str, str]:
+        """Return the configured URLs by the name of the service."""
+        urls = {"iam": self.iam, "sts": self.sts}
+        return {service: url for service, url in urls.items() if url is not None}
 
 
 class Aws(Section):
