@@ -1,11 +1,11 @@
-"""How the rooms are put together, and what they hand to each other."""
+"""The application: creates the modules from the configuration and connects them."""
 
 import asyncio
 import logging
 import signal
 import threading
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from socket import socket
 
@@ -22,16 +22,12 @@ log = logging.getLogger(__name__)
 async def run(
     config: Config, key_ids: KeyIdFormatter, sockets: Sequence[socket], telemetry_path: str
 ) -> None:
-    """Read accounts and serve on *sockets*, until a signal ends it."""
+    """Refresh accounts and serve on *sockets* until SIGTERM or SIGINT."""
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    stop = threading.Event()
-    self_metrics = SelfMetrics(version=__version__, operations=aws.OPERATIONS)
-    page = MetricsStore(_shown(config, key_ids))
-    refresher = _refresher(config, self_metrics, page, stop)
-    exposition = Exposition(page, self_metrics)
+    scheduler, exposition = build(config, key_ids, threading.Event())
 
     def metrics(accept: str, names: frozenset[str], gzip: bool) -> tuple[bytes, str]:
         format_ = negotiate(accept)
@@ -41,21 +37,35 @@ async def run(
         __version__,
         telemetry_path,
         metrics,
-        refresher.is_ready,
-        partial(_account_lines, refresher, key_ids),
+        scheduler.is_ready,
+        partial(_account_rows, scheduler, key_ids),
     )
     http = server.serve(site, sockets)
     for bound in sockets:
         log.info("listening", extra={"address": server.address_of(bound)})
-    refresher.start()
+    scheduler.start()
     await stopped.wait()
     log.info("stopping")
-    refresher.stop()
+    scheduler.stop()
     http.stop()
 
 
-def _refresher(
-    config: Config, self_metrics: SelfMetrics, page: MetricsStore, stop: threading.Event
+def key_id_formatter(config: Config) -> KeyIdFormatter:
+    return KeyIdFormatter(config.labels.access_key_id, config.labels.hash_secret or "")
+
+
+def build(
+    config: Config, key_ids: KeyIdFormatter, stop: threading.Event
+) -> tuple[Scheduler, Exposition]:
+    """Create everything that *config* describes, without starting it."""
+    self_metrics = SelfMetrics(version=__version__, operations=aws.OPERATIONS)
+    store = MetricsStore(_render_options(config, key_ids))
+    scheduler = _scheduler(config, self_metrics, store, stop)
+    return scheduler, Exposition(store, self_metrics)
+
+
+def _scheduler(
+    config: Config, self_metrics: SelfMetrics, store: MetricsStore, stop: threading.Event
 ) -> Scheduler:
     collection = config.collection
     accounts = config.model_accounts()
@@ -63,7 +73,7 @@ def _refresher(
     sessions = aws.Sessions(
         aws.Endpoints(
             config.aws.region,
-            config.aws.endpoint_urls.model_dump(exclude_none=True),
+            config.aws.endpoint_urls.by_service(),
             config.aws.use_fips,
             config.aws.use_dualstack,
         ),
@@ -80,14 +90,14 @@ def _refresher(
         report_mode=collection.credential_report,
         include_user=config.users.matcher(),
         tags=collection.user_tags,
-        # The console keeps a key's description in a tag named by the key's id.
+        # The AWS console stores the description of a key in a user tag named by the key ID.
         keep_tag=lambda name: name in tags or KEY_ID.fullmatch(name) is not None,
         tags_interval=collection.user_tags_interval,
     )
     return Scheduler(
         accounts,
         reader.read,
-        page.publish,
+        store.publish,
         interval=collection.interval.total_seconds(),
         workers=collection.workers,
         stale_after=collection.stale_after,
@@ -96,7 +106,7 @@ def _refresher(
     )
 
 
-def _shown(config: Config, key_ids: KeyIdFormatter) -> RenderOptions:
+def _render_options(config: Config, key_ids: KeyIdFormatter) -> RenderOptions:
     entries = [
         Exemption(entry.until, entry.user, entry.access_key_id, entry.account, entry.reason)
         for entry in config.exemptions.entries
@@ -110,31 +120,18 @@ def _shown(config: Config, key_ids: KeyIdFormatter) -> RenderOptions:
     )
 
 
-def _account_lines(refresher: Scheduler, key_ids: KeyIdFormatter) -> list[server.AccountLine]:
-    now = datetime.now(UTC)
+def _account_rows(scheduler: Scheduler, key_ids: KeyIdFormatter) -> list[server.AccountRow]:
     return [
-        server.AccountLine(
-            id=snapshot.account.id or "not known yet",
+        server.AccountRow(
+            id=snapshot.account.id,
             name=snapshot.account.label,
-            state="up" if snapshot.up else "down" if snapshot.finished_at else "waiting",
-            keys=str(len(snapshot.keys)) if snapshot.keys_known else "not known",
-            last_success=_ago(now - snapshot.read_at) if snapshot.read_at else "never",
-            next_reading="now" if seconds is None else f"in {span(timedelta(seconds=seconds))}",
+            up=snapshot.up if snapshot.finished_at else None,
+            keys=len(snapshot.keys) if snapshot.keys_known else None,
+            last_success=snapshot.read_at,
+            next_refresh=seconds,
             error=key_ids.redact(f"{snapshot.failure}: {snapshot.error}")
             if snapshot.failure
             else "",
         )
-        for snapshot, seconds in refresher.snapshots()
+        for snapshot, seconds in scheduler.snapshots()
     ]
-
-
-def _ago(duration: timedelta) -> str:
-    return f"{span(duration)} ago"
-
-
-def span(duration: timedelta) -> str:
-    seconds = int(duration.total_seconds())
-    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds // length}{unit}"
-    return f"{seconds}s"
