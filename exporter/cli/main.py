@@ -56,6 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             config = _demo(server.address_of(sockets[0]))
         except ImportError as error:
+            for bound in sockets:
+                bound.close()
             print(f"{NAME}: --demo requires: pip install '{NAME}[demo]' ({error})", file=sys.stderr)
             return FAILURE
     for warning in config.warnings():
