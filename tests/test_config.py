@@ -1,6 +1,9 @@
 """The configuration: what is accepted, and how errors are reported."""
 
+import re
+from collections.abc import Iterator
 from datetime import timedelta
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -67,10 +70,57 @@ def test_the_example_loads() -> None:
 
 
 def test_the_example_shows_the_defaults() -> None:
-    """Options that config.example.yaml gives without another default have their default."""
+    """Sections of config.example.yaml without example values equal the defaults."""
     config = load(EXAMPLE, {"PROD_EXTERNAL_ID": "abc", "KEY_ID_SECRET": "xyz"})
 
     assert (config.collection, config.users) == (Config().collection, Config().users)
+
+
+def changed(section: BaseModel, path: str = "") -> Iterator[str]:
+    """Yield the paths of the options in *section* that do not have their default."""
+    for name, field in type(section).model_fields.items():
+        here, value = f"{path}.{name}".lstrip("."), getattr(section, name)
+        parts = value if isinstance(value, tuple) else (value,)
+        sections = [part for part in parts if isinstance(part, BaseModel)]
+        for part in sections:
+            yield from changed(part, here)
+        if not sections and (field.is_required() or value != field.get_default()):
+            yield here
+
+
+def comments(text: str) -> dict[str, str]:
+    """Return the comments on and above each option's first line in *text*, by its path."""
+    lines, found = text.splitlines(), dict[str, str]()
+
+    def visit(node: yaml.Node, path: str) -> None:
+        for child in node.value if isinstance(node, yaml.SequenceNode) else ():
+            visit(child, path)
+        for key, child in node.value if isinstance(node, yaml.MappingNode) else ():
+            here, number = f"{path}.{key.value}".lstrip("."), key.start_mark.line
+            own = lines[number].partition(" #")[2]
+            above = takewhile(lambda line: line.strip()[:1] == "#", reversed(lines[:number]))
+            below = takewhile(lambda line: line.strip()[:1] == "#", lines[number + 1 :])
+            found.setdefault(here, " ".join([own, *(below if own else above)]))
+            visit(child, here)
+
+    root = yaml.compose(text)
+    assert root is not None
+    visit(root, "")
+    return found
+
+
+def test_the_example_names_the_other_defaults() -> None:
+    """A value of config.example.yaml that is not the default has a comment that names it."""
+    config = load(EXAMPLE, {"PROD_EXTERNAL_ID": "abc", "KEY_ID_SECRET": "xyz"})
+    documented = comments(EXAMPLE.read_text())
+    documented |= {
+        path: documented["aws.endpoint_urls"] for path in documented if "endpoint_urls." in path
+    }
+
+    vague = [
+        path for path in changed(config) if not re.search("(?i)default|required", documented[path])
+    ]
+    assert vague == []
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "collection:\naccounts: []\n"])
