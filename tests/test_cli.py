@@ -107,12 +107,12 @@ def test_help_describes_every_flag(call: Call) -> None:
     assert all(action.help for action in make_parser()._actions)
 
 
-def test_version_is_in_the_common_form() -> None:
+def test_version_is_in_the_common_form(call: Call) -> None:
     """--version starts like that of every exporter."""
-    result = run("--version")
+    result = call("--version")
 
     assert re.match(r"aws-iam-key-exporter, version \d+\.\d+\.\d+\n", result.stdout)
-    assert result.returncode == 0
+    assert result.code == 0
 
 
 def test_an_invalid_configuration_is_exit_code_2(tmp_path: Path) -> None:
@@ -170,6 +170,14 @@ def test_a_port_in_use_is_exit_code_1() -> None:
     )
 
 
+def test_an_invalid_address_is_exit_code_1(call: Call) -> None:
+    """An address that cannot be listened on is reported in one line."""
+    result = call("--web.listen-address=localhost")
+
+    assert (result.code, result.stderr.count("\n")) == (1, 1)
+    assert "cannot listen on localhost: not an address such as :10064" in result.stderr
+
+
 @pytest.mark.parametrize(
     "flags",
     [
@@ -202,7 +210,7 @@ def test_the_demo_without_its_extra_is_exit_code_1(
 
 
 def test_main_returns_after_a_signal(
-    call: Call, aws: FakeAws, monkeypatch: pytest.MonkeyPatch
+    call: Call, aws: FakeAws, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """main serves until a signal, and returns 0: it does not exit the process."""
     for name, value in aws.environment(PROD).items():
@@ -221,11 +229,14 @@ def test_main_returns_after_a_signal(
 
     visitor = threading.Thread(target=visit)
     visitor.start()
-    result = call(f"--web.listen-address={address}", "--log.format=json")
+    file = tmp_path / "config.yaml"
+    file.write_text("collection: {interval: 1s}")
+    result = call(f"--config.file={file}", f"--web.listen-address={address}", "--log.format=json")
     over.set()
     visitor.join()
 
     assert result.code == 0
+    assert '"msg": "collection.interval below 15m has no benefit' in result.stderr
     assert '"msg": "stopped"' in result.stderr.splitlines()[-1]
     assert [PROD in page for page in pages] == [True, True]
 

@@ -37,6 +37,33 @@ def test_an_invalid_file_reports_every_problem(path: Path) -> None:
     assert error_of(path.read_text()) + "\n" == expected
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("accounts: [{account_id: '123'}]", "must be a 12-digit account ID"),
+        ("accounts: [{account_id: [1]}]", "must be a string"),
+        ("accounts: [{role_arn: 1}]", "must be a string"),
+        ("accounts: [{name: ''}]", "must not be empty"),
+        ("accounts: [{profile: a, session_name: 'a b'}]", "must be 2 to 64 letters, digits or any"),
+        ("accounts: {}", "must be a list"),
+        ("aws: {endpoint_urls: {iam: iam.local}}", "must be an http or https URL"),
+        ("aws: {use_fips: 1}", "must be true or false"),
+        ("collection: {credential_report: on}", "must be 'guide', 'off' or 'values'"),
+        ("collection: {user_tags: 1}", "must be 'off', 'bulk' or 'per_user'"),
+        ("collection: {requests_per_second: a}", "must be a number"),
+        ("exemptions: {entries: [{user: a}]}", "is required"),
+        ("exemptions: {entries: [{user: a, until: soon}]}", "must be a date such as 2026-12-31"),
+        ("exemptions: {entries: [{user: a, until: 20261231}]}", "must be a date such as 2026"),
+        ("exemptions: {entries: [{user: 1, until: 2026-12-31}]}", "must be a string"),
+        ("collection: {credential_report: values, stale_after: 2h}", "and longer than 6h with"),
+        ("a: \x01", "invalid YAML: "),
+    ],
+)
+def test_invalid_values(text: str, message: str) -> None:
+    """The message for an invalid value names what is valid."""
+    assert message in error_of(text)
+
+
 def options(section: type[BaseModel], path: str = "") -> set[str]:
     """Return the paths of all options in *section*."""
     paths: set[str] = set()

@@ -27,8 +27,6 @@ def invalid(text: str) -> PydanticCustomError:
 
 
 def _duration(value: object) -> timedelta:
-    if isinstance(value, timedelta):
-        return value
     parts = re.fullmatch(r"(?:\d+(?:\.\d+)?[smhdw])+", value) if isinstance(value, str) else None
     if parts is None:
         raise invalid("must be a duration such as 30s, 15m, 1h30m or 7d")
@@ -74,15 +72,13 @@ def _account_id(value: object) -> object:
     return value
 
 
-def _role_arn(value: object) -> object:
-    if isinstance(value, str):
-        try:
-            return RoleArn.parse(value)
-        except ValueError as error:
-            raise invalid(str(error)) from error
-    if not isinstance(value, RoleArn):
+def _role_arn(value: object) -> RoleArn:
+    if not isinstance(value, str):
         raise PydanticCustomError("string_type", "must be a string")
-    return value
+    try:
+        return RoleArn.parse(value)
+    except ValueError as error:
+        raise invalid(str(error)) from error
 
 
 def _member_of(enum: type[StrEnum]) -> BeforeValidator:
@@ -98,15 +94,15 @@ def _member_of(enum: type[StrEnum]) -> BeforeValidator:
     return BeforeValidator(validate)
 
 
-def _expiry(value: object) -> object:
+def _expiry(value: object) -> datetime:
     if isinstance(value, date):  # what YAML makes of unquoted dates and times
         value = value.isoformat()
-    if isinstance(value, str):
-        try:
+    try:
+        if isinstance(value, str):
             return parse_expiry(value)
-        except ValueError as error:
-            raise invalid("must be a date such as 2026-12-31") from error
-    return value
+    except ValueError:
+        pass
+    raise invalid("must be a date such as 2026-12-31")
 
 
 def _matching(pattern: str, message: str) -> BeforeValidator:
