@@ -236,7 +236,7 @@ def test_main_returns_after_a_signal(
     visitor.join()
 
     assert result.code == 0
-    assert '"msg": "collection.interval below 15m has no benefit' in result.stderr
+    assert '"warning": "collection.interval below 15m has no benefit' in result.stderr
     assert '"msg": "stopped"' in result.stderr.splitlines()[-1]
     assert [PROD in page for page in pages] == [True, True]
 

@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"{NAME}: --demo requires: pip install '{NAME}[demo]' ({error})", file=sys.stderr)
             return FAILURE
     for warning in config.warnings():
-        log.warning(warning)
+        log.warning("configuration warning", extra={"warning": warning})
     asyncio.run(app.run(config, key_ids, sockets, flags.web_telemetry_path))
     log.info("stopped")
     return OK
