@@ -1,7 +1,7 @@
 # syntax=docker/dockerfile:1
 FROM python:3.13-slim AS build
 WORKDIR /src
-# EXTRAS="[demo]" makes an image that knows --demo.
+# EXTRAS="[demo]" builds an image that supports --demo.
 ARG EXTRAS=""
 RUN python -m venv /app
 COPY pyproject.toml README.md LICENSE ./
@@ -13,14 +13,14 @@ FROM python:3.13-slim
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="aws-iam-key-exporter" \
-      org.opencontainers.image.description="Tells Prometheus which AWS IAM access keys are in use, by which service and in which region" \
+      org.opencontainers.image.description="A Prometheus exporter that reports when each AWS IAM access key was last used, for which service and in which region" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.source="https://github.com/aws-iam-key-exporter/aws-iam-key-exporter" \
       org.opencontainers.image.documentation="https://github.com/aws-iam-key-exporter/aws-iam-key-exporter#readme" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build /app /app
-# Nothing is written: no bytecode, no home. The root file system can be read-only.
+# Nothing is written (no bytecode, no home directory), so the root file system can be read-only.
 ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 HOME=/nonexistent
 USER 65534:65534
 EXPOSE 10064

@@ -1,3 +1,3 @@
-"""Tells Prometheus which AWS IAM access keys are in use, by which service, in which region."""
+"""A Prometheus exporter that reports when each AWS IAM access key was last used, and where."""
 
 __version__ = "0.1.0"

@@ -1,12 +1,12 @@
 """
-A believable AWS on this machine, to try everything without an account.
+A simulated AWS on this machine, to try the exporter without an AWS account.
 
-moto's server with a company's accounts in it. The exporter reaches it over HTTP, by the same code
-as the real AWS: it assumes a role in each account, then asks IAM. What moto lacks is added in
-front of it: a role that cannot be assumed, and credential reports as AWS makes them.
+It runs moto's server with the accounts of a company. The exporter reaches it over HTTP with the
+same code as the real AWS: it assumes a role in each account and calls IAM. What moto lacks is added
+by a WSGI middleware: a role that cannot be assumed, and credential reports like those of AWS.
 
-The company is alive: keys are used while the exporter runs, and after some minutes one wakes up
-that has been dormant for most of a year.
+Keys are used while the demo runs, and after some minutes one is used that had been dormant for most
+of a year.
 """
 
 import base64
@@ -27,7 +27,6 @@ from exporter.model import ACTIVE
 log = logging.getLogger(__name__)
 
 PEOPLE, PIPELINES, SMALL, CLOSED = "111111111111", "222222222222", "333333333333", "444444444444"
-ROLE = "aws-iam-key-exporter"
 
 ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "AKIADEMODEMODEMODEMO",
@@ -35,16 +34,16 @@ ENVIRONMENT = {
     "NO_PROXY": "127.0.0.1",
     "no_proxy": "127.0.0.1",
 }
-"""With which the exporter signs its first requests to the demo, and reaches it."""
+"""Environment variables with which the exporter reaches the simulated AWS."""
 
 WAKE_UP = 180.0
 """Seconds until the dormant key is used."""
 
 CONFIGURATION = """
-# The demo's configuration. A real one is much like it: leave out endpoint_urls, name your roles.
+# The configuration of the demo. For AWS, omit endpoint_urls and set your own roles.
 collection:
-  interval: 15s               # against AWS, 15m
-  requests_per_second: 50     # against AWS, 5
+  interval: 15s               # for AWS: 15m
+  requests_per_second: 50     # for AWS: 5
   burst: 100
   user_tags: bulk
   user_tags_interval: 1m
@@ -62,35 +61,36 @@ aws:
 """
 
 WELCOME = """
-aws-iam-key-exporter reads a make-believe AWS of four accounts; the role of one cannot be assumed.
+aws-iam-key-exporter reads a simulated AWS with four accounts. The role of one cannot be assumed.
 
-  page     http://{address}/
-  metrics  http://{address}/metrics
+  landing page  http://{address}/
+  metrics       http://{address}/metrics
 
-Scrape it with Prometheus (deploy/prometheus/prometheus.yml is ready for that) and try:
+Scrape it with Prometheus, using deploy/prometheus/prometheus.yml, and try these queries:
 
-  # days since each key was last used, the most idle first
+  # days since each key was last used, longest first
   sort_desc((time() - aws_iam_access_key_last_used_timestamp_seconds) / 86400)
 
-  # active keys that nobody has ever used
+  # active keys that have never been used
   aws_iam_access_key_never_used == 1 and aws_iam_access_key_active == 1
 
-  # accounts that cannot be seen
+  # accounts that cannot be read
   aws_iam_exporter_account_up == 0
 
-In about three minutes the key of backup-2019 in pipelines wakes up after 300 days. Ctrl-C ends it.
+In about three minutes the key of backup-2019 in the account pipelines will be used for the first
+time in 300 days. Press Ctrl-C to stop.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
     """
-    A key as the demo begins.
+    An access key at the start of the demo.
 
     Attributes:
-        age: Days since it was made.
-        idle: Days since it was last used. None: never was.
-        every: About so many seconds after a use the next. None: it rests.
+        age: Days since it was created.
+        idle: Days since it was last used. None: never used.
+        every: Seconds between uses. None: it is not used.
     """
 
     age: float
@@ -102,7 +102,7 @@ class Key:
 
 
 def _users(account: str) -> Iterator[tuple[str, str, dict[str, str], tuple[Key, ...]]]:
-    """Give name, path, tags and keys of each user that *account* begins with."""
+    """Yield the name, path, tags and keys of each user of *account*."""
     hour = 1 / 24
     if account == PEOPLE:
         data = {"team": "data", "owner": "ada@example.com"}
@@ -135,13 +135,13 @@ def _users(account: str) -> Iterator[tuple[str, str, dict[str, str], tuple[Key, 
 
 def start(address: str) -> str:
     """
-    Start the make-believe AWS on loopback, in threads that end with the process.
+    Start the simulated AWS on the loopback interface, in daemon threads.
 
     Args:
-        address: Where the exporter listens, for the welcome.
+        address: The address that the exporter listens on, for the welcome message.
 
     Returns:
-        The exporter's configuration, in YAML.
+        The configuration for the exporter, in YAML.
 
     Raises:
         ImportError: The extra ``demo`` is not installed.
@@ -153,37 +153,43 @@ def start(address: str) -> str:
     )
     from werkzeug.serving import make_server
 
-    alive = [use for account in (PEOPLE, PIPELINES, SMALL) for use in _found(account)]
-    front = _Front(DomainDispatcherApplication(create_backend_app))
-    http = make_server("127.0.0.1", 0, front, threaded=True, request_handler=MotoRequestHandler)
+    uses = [use for account in (PEOPLE, PIPELINES, SMALL) for use in create_users(account)]
+    middleware = _Middleware(DomainDispatcherApplication(create_backend_app))
+    http = make_server(
+        "127.0.0.1", 0, middleware, threaded=True, request_handler=MotoRequestHandler
+    )
     threading.Thread(target=http.serve_forever, name="demo_aws", daemon=True).start()
-    threading.Thread(target=_live, args=(alive,), name="demo_life", daemon=True).start()
+    threading.Thread(target=_simulate, args=(uses,), name="demo_uses", daemon=True).start()
     host, _, port = address.rpartition(":")
     shown = "127.0.0.1" if host in ("0.0.0.0", "[::]") else host
     print(WELCOME.format(address=f"{shown}:{port}"), flush=True)
     return CONFIGURATION.format(url=f"http://127.0.0.1:{http.server_port}")
 
 
-def _found(account: str) -> Iterator[tuple[float, float, Callable[[], None]]]:
-    """Make the users of *account*; give when each key is used next, how often, and its use."""
+Use = tuple[float, float, Callable[[], None]]
+"""When a key is next used, in monotonic seconds; the seconds between uses; what uses it."""
+
+
+def create_users(account: str) -> Iterator[Use]:
+    """Create the users of *account* and their keys; yield the future uses of the keys."""
     from moto.iam.models import AccessKeyLastUsed, iam_backends
 
     backend = iam_backends[account]["aws"]
     now = datetime.now(UTC).replace(tzinfo=None, microsecond=0)
     for name, path, tags, keys in _users(account):
-        of_user = [{"Key": key, "Value": value} for key, value in tags.items()]
-        user = backend.create_user("us-east-1", name, path, of_user)
+        user_tags = [{"Key": key, "Value": value} for key, value in tags.items()]
+        user = backend.create_user("us-east-1", name, path, user_tags)
         user.create_date = now - timedelta(days=max((key.age for key in keys), default=100) + 1)
         if "/people/" in path:
             user.password_last_used = now - timedelta(days=2)  # type: ignore[assignment]
         for number, key in enumerate(keys):
-            made = backend.create_access_key(name)
-            made.create_date = now - timedelta(days=key.age, seconds=number)
-            made.status = ACTIVE if key.active else "Inactive"
+            created = backend.create_access_key(name)
+            created.create_date = now - timedelta(days=key.age, seconds=number)
+            created.status = ACTIVE if key.active else "Inactive"
 
-            def use(made: Any = made, key: Key = key, ago: float = 0.0) -> None:
+            def use(created: Any = created, key: Key = key, ago: float = 0.0) -> None:
                 at = datetime.now(UTC).replace(tzinfo=None, microsecond=0) - timedelta(days=ago)
-                made.last_used = AccessKeyLastUsed(at, key.service, key.region)
+                created.last_used = AccessKeyLastUsed(at, key.service, key.region)
 
             if key.idle is not None:
                 use(ago=key.idle)
@@ -193,17 +199,18 @@ def _found(account: str) -> Iterator[tuple[float, float, Callable[[], None]]]:
                 yield time.monotonic() + key.every, key.every, use
 
 
-def _live(alive: list[tuple[float, float, Callable[[], None]]]) -> None:
+def _simulate(uses: list[Use]) -> None:
+    """Use keys when they are due, forever."""
     while True:
-        alive.sort(key=lambda turn: turn[0])
-        at, every, use = alive.pop(0)
+        uses.sort(key=lambda use: use[0])
+        at, every, use = uses.pop(0)
         time.sleep(max(0.0, at - time.monotonic()))
         use()
-        alive.append((at + every, every, use))
+        uses.append((at + every, every, use))
 
 
-class _Front:
-    """What stands in front of moto: WSGI."""
+class _Middleware:
+    """WSGI middleware that answers what moto does not."""
 
     def __init__(self, moto: Callable[..., Iterable[bytes]]) -> None:
         self._moto = moto
@@ -212,16 +219,15 @@ class _Front:
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         environ["wsgi.input"] = io.BytesIO(body)
-        asked = parse_qs(body.decode())
-        action = asked.get("Action", [""])[0]
-        if action == "AssumeRole" and CLOSED in asked["RoleArn"][0]:
+        parameters = parse_qs(body.decode())
+        action = parameters.get("Action", [""])[0]
+        if action == "AssumeRole" and CLOSED in parameters["RoleArn"][0]:
             text = (
                 "User: arn:aws:iam::123456789012:user/demo is not authorized to perform:"
-                f" sts:AssumeRole on resource: {asked['RoleArn'][0]}"
+                f" sts:AssumeRole on resource: {parameters['RoleArn'][0]}"
             )
-            answer = DENIED.format(text=text).encode()
             start_response("403 Forbidden", [("Content-Type", "text/xml")])
-            return [answer]
+            return [DENIED.format(text=text).encode()]
         if action == "GetCredentialReport":
             start_response("200 OK", [("Content-Type", "text/xml")])
             return [self._report(environ.get("HTTP_AUTHORIZATION", ""))]
@@ -232,33 +238,33 @@ class _Front:
 
         signed_by = re.search(r"Credential=(\w+)/", authorization)
         account = get_account_id_from(signed_by.group(1) if signed_by else "")
-        made = self._reports.get(account)
-        if made is None or datetime.now(UTC) - made[0] > timedelta(hours=4):
+        report = self._reports.get(account)
+        if report is None or datetime.now(UTC) - report[0] > timedelta(hours=4):
             now = datetime.now(UTC).replace(microsecond=0)
-            made = self._reports[account] = now, _credential_report(account)
-        content = base64.b64encode(made[1]).decode()
-        return REPORT.format(content=content, at=f"{made[0]:%Y-%m-%dT%H:%M:%SZ}").encode()
+            report = self._reports[account] = now, _credential_report(account)
+        content = base64.b64encode(report[1]).decode()
+        return REPORT.format(content=content, at=f"{report[0]:%Y-%m-%dT%H:%M:%SZ}").encode()
 
 
 def _credential_report(account: str) -> bytes:
-    """Make a report as AWS does; moto's has no root, and no service or region."""
+    """Generate a report like that of AWS; moto's lacks the root user, services and regions."""
     from moto.iam.models import iam_backends
 
     def at(when: datetime | None, absent: str = "N/A") -> str:
         return f"{when:%Y-%m-%dT%H:%M:%SZ}" if when else absent
 
     text = io.StringIO()
-    lines = csv.writer(text, lineterminator="\n")
-    lines.writerow(COLUMNS)
-    blank = ["false", "N/A", "N/A", "N/A", "N/A"]
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    no_key = ["false", "N/A", "N/A", "N/A", "N/A"]
     certificates = ["false", "N/A", "false", "N/A"]
     root_used = datetime.now(UTC) - timedelta(days=30)
     root_key = ["true", at(root_used - timedelta(days=900)), at(root_used), "us-east-1", "iam"]
-    lines.writerow(
+    writer.writerow(
         ["<root_account>", f"arn:aws:iam::{account}:root", "2015-01-01T00:00:00Z", "true"]
         + [at(root_used), "N/A", "not_supported", "true"]
-        + (root_key if account == SMALL else blank)
-        + blank
+        + (root_key if account == SMALL else no_key)
+        + no_key
         + certificates
     )
     for user in iam_backends[account]["aws"].users.values():
@@ -266,9 +272,9 @@ def _credential_report(account: str) -> bytes:
         row = [user.name, user.arn, at(user.create_date), "true", password, "N/A", "N/A", "false"]
         for key in sorted(user.access_keys, key=lambda key: key.status):
             used = key.last_used
-            told = [at(used.timestamp), used.region, used.service] if used else ["N/A"] * 3
-            row += ["true" if key.status == ACTIVE else "false", at(key.create_date), *told]
-        lines.writerow(row + blank * (2 - len(user.access_keys)) + certificates)
+            cells = [at(used.timestamp), used.region, used.service] if used else ["N/A"] * 3
+            row += ["true" if key.status == ACTIVE else "false", at(key.create_date), *cells]
+        writer.writerow(row + no_key * (2 - len(user.access_keys)) + certificates)
     return text.getvalue().rstrip("\n").encode()
 
 

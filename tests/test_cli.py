@@ -1,32 +1,67 @@
-"""The program as a user meets it: flags, sentences, exit codes, signals."""
+"""The program as a user meets it: flags, messages, exit codes, signals."""
 
+import logging
+import os
 import re
 import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from exporter.cli.flags import Flags, make_parser, parse, variable
+from exporter.cli.flags import Flags, make_parser, parse_flags, variable
+from exporter.cli.main import main
 from tests.fake_aws import FakeAws, Fault
-from tests.servers import Exporter, exporter, wait_until
+from tests.servers import Exporter, exporter, free_port, get, wait_until
 
 PROD, TEST = "111111111111", "222222222222"
 ROLE = "aws-iam-key-exporter"
 
 
-def run(*flags: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def run(*flags: str) -> subprocess.CompletedProcess[str]:
+    """Run the program as a process of its own."""
     return subprocess.run(
         [sys.executable, "-m", "exporter", *flags],
         capture_output=True,
         text=True,
         timeout=30,
-        env={"PATH": "/usr/bin:/bin", **environment},
+        env={"PATH": "/usr/bin:/bin"},
     )
+
+
+@dataclass(frozen=True)
+class Result:
+    """What `main` returned, or exited with, and printed."""
+
+    code: int | str | None
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Result]]:
+    """Call `main` in this process, and undo what it does to signals and logging."""
+    signals = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    handlers, level = logging.root.handlers[:], logging.root.level
+
+    def call(*flags: str) -> Result:
+        code: int | str | None
+        try:
+            code = main(flags)
+        except SystemExit as error:
+            code = error.code
+        return Result(code, *capsys.readouterr())
+
+    yield call
+    for number, handler in signals.items():
+        signal.signal(number, handler)
+    logging.root.handlers[:] = handlers
+    logging.root.setLevel(level)
 
 
 @pytest.fixture
@@ -41,7 +76,7 @@ def aws() -> Iterator[FakeAws]:
 
 
 def configured(aws: FakeAws, folder: Path, ids: list[str], extra: str = "") -> str:
-    """Write a configuration that reads accounts *ids* of *aws*, and give the flag for it."""
+    """Write a configuration that reads accounts *ids* of *aws* and return the flag for it."""
     accounts = "\n".join(f"- {{role_arn: 'arn:aws:iam::{i}:role/{ROLE}'}}" for i in ids)
     file = folder / "config.yaml"
     file.write_text(
@@ -52,29 +87,36 @@ def configured(aws: FakeAws, folder: Path, ids: list[str], extra: str = "") -> s
     return f"--config.file={file}"
 
 
-def starting(aws: FakeAws, folder: Path, *ids: str, extra: str = "") -> tuple[str, dict[str, str]]:
+def setup(aws: FakeAws, folder: Path, *ids: str, extra: str = "") -> tuple[str, dict[str, str]]:
     return configured(aws, folder, list(ids), extra), aws.environment("999999999999")
 
 
-# What it says.
+# Messages and exit codes.
 
 
-def test_help_names_every_flag() -> None:
-    """--help ends with 0 and says something of every flag."""
-    result = run("--help")
+Call = Callable[..., Result]
+
+
+def test_help_describes_every_flag(call: Call) -> None:
+    """--help describes every flag and exits with code 0."""
+    result = call("--help")
 
     flags = [a.option_strings[-1] for a in make_parser()._actions if a.option_strings]
-    assert result.returncode == 0
+    assert result.code == 0
     assert [flag for flag in flags if flag not in result.stdout] == []
+    assert all(action.help for action in make_parser()._actions)
 
 
-def test_version_is_in_the_common_form() -> None:
-    """--version begins as every exporter's does."""
-    assert re.match(r"aws-iam-key-exporter, version \d+\.\d+\.\d+\n", run("--version").stdout)
+def test_version_is_in_the_common_form(call: Call) -> None:
+    """--version starts like that of every exporter."""
+    result = call("--version")
+
+    assert re.match(r"aws-iam-key-exporter, version \d+\.\d+\.\d+\n", result.stdout)
+    assert result.code == 0
 
 
-def test_a_bad_configuration_is_exit_code_2(tmp_path: Path) -> None:
-    """A bad file is told on standard error, and nothing starts."""
+def test_an_invalid_configuration_is_exit_code_2(tmp_path: Path) -> None:
+    """An invalid file is reported on standard error, and nothing is started."""
     file = tmp_path / "config.yaml"
     file.write_text("colection: {}")
 
@@ -86,19 +128,36 @@ def test_a_bad_configuration_is_exit_code_2(tmp_path: Path) -> None:
     )
 
 
-def test_checking_says_what_is_understood(tmp_path: Path) -> None:
-    """--config.check describes a good file and ends with 0."""
+def test_check_prints_the_configuration(call: Call, tmp_path: Path) -> None:
+    """--config.check prints the effective configuration and exits with code 0."""
     file = tmp_path / "config.yaml"
     file.write_text("accounts: [{name: prod, role_arn: 'arn:aws:iam::111111111111:role/x'}]")
 
-    result = run("--config.check", f"--config.file={file}")
+    result = call("--config.check", f"--config.file={file}")
 
-    assert (result.returncode, result.stderr) == (0, "")
-    assert "reads prod (111111111111) with arn:aws:iam::111111111111:role/x" in result.stdout
+    assert (result.code, result.stderr) == (0, "")
+    assert result.stdout.startswith(f"# {file} is valid. Options in effect:\n")
+    assert "  role_arn: arn:aws:iam::111111111111:role/x\n" in result.stdout
 
 
-def test_a_busy_port_is_a_sentence_and_exit_code_1() -> None:
-    """A port that is taken is told in one sentence, before anything else happens."""
+def test_check_of_an_invalid_file_is_exit_code_2(call: Call, tmp_path: Path) -> None:
+    """--config.check reports the problems of a file."""
+    result = call("--config.check", f"--config.file={tmp_path / 'none.yaml'}")
+
+    assert (result.code, result.stdout) == (2, "")
+    assert "cannot read file: No such file or directory" in result.stderr
+
+
+def test_check_without_a_file_shows_the_defaults(call: Call) -> None:
+    """--config.check without a file prints the defaults."""
+    result = call("--config.check")
+
+    assert result.code == 0
+    assert "# No accounts: read the account that the AWS credentials belong to.\n" in result.stdout
+
+
+def test_a_port_in_use_is_exit_code_1() -> None:
+    """A port in use is reported in one line, before anything is started."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
 
@@ -106,9 +165,17 @@ def test_a_busy_port_is_a_sentence_and_exit_code_1() -> None:
 
     assert result.returncode == 1
     assert result.stderr == (
-        f"aws-iam-key-exporter: cannot listen on {address}: Address already in use; choose"
-        " another with --web.listen-address\n"
+        f"aws-iam-key-exporter: cannot listen on {address}: Address already in use; set another"
+        " --web.listen-address\n"
     )
+
+
+def test_an_invalid_address_is_exit_code_1(call: Call) -> None:
+    """An address that cannot be listened on is reported in one line."""
+    result = call("--web.listen-address=localhost")
+
+    assert (result.code, result.stderr.count("\n")) == (1, 1)
+    assert "cannot listen on localhost: not an address such as :10064" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -123,36 +190,69 @@ def test_a_busy_port_is_a_sentence_and_exit_code_1() -> None:
         ["dance"],
     ],
 )
-def test_wrong_usage_is_exit_code_2(flags: list[str]) -> None:
-    """Flags that cannot be meant are refused with the usage."""
-    result = run(*flags)
+def test_invalid_flags_are_exit_code_2(call: Call, flags: list[str]) -> None:
+    """Invalid flags are reported with the usage."""
+    result = call(*flags)
 
-    assert (result.returncode, result.stderr.startswith("usage:")) == (2, True)
-
-
-def test_the_demo_says_what_it_lacks() -> None:
-    """Without moto --demo names the extra to install."""
-    code = (
-        "import sys; sys.modules['moto'] = None; from exporter.cli.main import main;"
-        " sys.exit(main(['--demo', '--web.listen-address=127.0.0.1:0']))"
-    )
-
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-
-    assert result.returncode == 1
-    assert "--demo needs pip install 'aws-iam-key-exporter[demo]'" in result.stderr
+    assert (result.code, result.stderr.startswith("usage:")) == (2, True)
 
 
-# Flags and their variables.
+def test_the_demo_without_its_extra_is_exit_code_1(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without moto, --demo names the extra to install."""
+    monkeypatch.setitem(sys.modules, "moto.moto_server.werkzeug_app", None)
+
+    result = call("--demo", "--web.listen-address=127.0.0.1:0")
+
+    assert result.code == 1
+    assert "--demo requires: pip install 'aws-iam-key-exporter[demo]'" in result.stderr
+
+
+def test_main_returns_after_a_signal(
+    call: Call, aws: FakeAws, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """main serves until a signal, and returns 0: it does not exit the process."""
+    for name, value in aws.environment(PROD).items():
+        monkeypatch.setenv(name, value)
+    address = f"127.0.0.1:{free_port()}"
+    pages: list[str] = []
+    over = threading.Event()
+
+    def visit() -> None:
+        try:
+            wait_until(lambda: get(f"http://{address}/-/ready"), "the first refresh")
+            pages.extend(get(f"http://{address}{path}") for path in ("/", "/metrics"))
+        finally:
+            if not over.is_set():
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    visitor = threading.Thread(target=visit)
+    visitor.start()
+    file = tmp_path / "config.yaml"
+    file.write_text("collection: {interval: 1s}")
+    result = call(f"--config.file={file}", f"--web.listen-address={address}", "--log.format=json")
+    over.set()
+    visitor.join()
+
+    assert result.code == 0
+    assert '"warning": "collection.interval below 15m has no benefit' in result.stderr
+    assert '"msg": "stopped"' in result.stderr.splitlines()[-1]
+    assert [PROD in page for page in pages] == [True, True]
+
+
+# Flags and environment variables.
 
 
 def flags(*argv: str, **environment: str) -> Flags:
-    return parse(argv, {variable("--x")[:-1] + name: v for name, v in environment.items()})
+    return parse_flags(
+        argv, {variable("--x")[:-1] + name: value for name, value in environment.items()}
+    )
 
 
-def test_every_flag_has_a_variable() -> None:
-    """A variable stands for its flag."""
-    told = flags(
+def test_every_flag_has_an_environment_variable() -> None:
+    """Each flag can be set by its environment variable."""
+    parsed = flags(
         CONFIG_FILE="c.yaml",
         CONFIG_CHECK="true",
         WEB_LISTEN_ADDRESS=":1, :2",
@@ -161,32 +261,32 @@ def test_every_flag_has_a_variable() -> None:
         LOG_FORMAT="json",
     )
 
-    assert told == Flags("c.yaml", True, [":1", ":2"], "/m", "warn", "json", False)
+    assert parsed == Flags("c.yaml", True, [":1", ":2"], "/m", "warn", "json", False)
 
 
-def test_a_flag_beats_its_variable() -> None:
-    """A flag that is given makes its variable count for nothing, lists included."""
-    told = flags(
+def test_a_flag_overrides_its_environment_variable() -> None:
+    """A flag overrides its environment variable, also if it can be repeated."""
+    parsed = flags(
         "--log.level", "error", "--web.listen-address=:3", LOG_LEVEL="warn", WEB_LISTEN_ADDRESS=":1"
     )
 
-    assert (told.log_level, told.web_listen_address) == ("error", [":3"])
+    assert (parsed.log_level, parsed.web_listen_address) == ("error", [":3"])
 
 
-def test_a_switch_can_be_off_in_the_environment() -> None:
-    """false in the environment leaves a switch off, and anything else is refused."""
+def test_a_switch_can_be_false_in_the_environment() -> None:
+    """The variable of a switch is true or false; anything else is an error."""
     assert flags(DEMO="false").demo is False
     with pytest.raises(SystemExit):
         flags(DEMO="maybe")
 
 
-# What it does.
+# The running program.
 
 
-def test_the_page_is_there_before_aws_has_answered(aws: FakeAws, tmp_path: Path) -> None:
-    """From the first moment on the page has build_info and account_up 0, and is not ready."""
+def test_metrics_are_served_before_aws_answers(aws: FakeAws, tmp_path: Path) -> None:
+    """Before the first refresh the exporter is not ready, and exports account_up 0."""
     aws.fault(Fault(operation="AssumeRole", latency=30))
-    flag, environment = starting(aws, tmp_path, PROD)
+    flag, environment = setup(aws, tmp_path, PROD)
 
     with exporter(flag, environment=environment) as running:
         page = running.get("/metrics")
@@ -197,8 +297,8 @@ def test_the_page_is_there_before_aws_has_answered(aws: FakeAws, tmp_path: Path)
     assert f'account_up{{account_id="{PROD}",account="{PROD}"}} 0\n' in page
 
 
-def test_no_configuration_reads_the_account_of_the_credentials(aws: FakeAws) -> None:
-    """With credentials alone their account is read, and named by its id."""
+def test_without_a_configuration_the_account_of_the_credentials_is_read(aws: FakeAws) -> None:
+    """Without a configuration the account of the credentials is read, and named by its ID."""
     environment = {**aws.environment(PROD), "AWS_ENDPOINT_URL": aws.url}
 
     with exporter(environment=environment) as running:
@@ -210,7 +310,7 @@ def test_no_configuration_reads_the_account_of_the_credentials(aws: FakeAws) -> 
 
 
 def test_without_any_credentials_the_account_is_down(aws: FakeAws) -> None:
-    """No credentials are a reason of failure like any other, not an end."""
+    """Missing credentials are a failed refresh; the exporter keeps running."""
     with exporter(environment={"AWS_ENDPOINT_URL": aws.url}) as running:
         running.wait_until_ready()
         page = running.get("/metrics")
@@ -219,40 +319,42 @@ def test_without_any_credentials_the_account_is_down(aws: FakeAws) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_it_within_a_second(aws: FakeAws, tmp_path: Path, number: int) -> None:
-    """With hundreds of readings under way or waiting, a signal ends it at once, with 0."""
+def test_a_signal_stops_the_exporter_within_a_second(
+    aws: FakeAws, tmp_path: Path, number: int
+) -> None:
+    """With hundreds of refreshes in flight or queued, a signal exits at once, with code 0."""
     ids = [f"{number:012}" for number in range(1, 501)]
     aws.fault(Fault(operation="AssumeRole", latency=30))
-    flag, environment = starting(aws, tmp_path, *ids)
+    flag, environment = setup(aws, tmp_path, *ids)
 
     with exporter(flag, environment=environment) as running:
-        wait_until(lambda: aws.count("AssumeRole") >= 16, "readings are under way")
+        wait_until(lambda: aws.count("AssumeRole") >= 16, "refreshes are in flight")
         code, seconds = running.end(number)
 
     assert code == 0
-    assert seconds < 5  # the bar of 1 s is for a machine that does nothing else
+    assert seconds < 5  # 1 s on an idle machine
     assert "Traceback" not in running.log
 
 
-def test_a_signal_ends_a_reading_that_waits_for_its_pace(aws: FakeAws, tmp_path: Path) -> None:
-    """A reading that waits for tokens gives way to a signal."""
+def test_a_signal_interrupts_the_rate_limiter(aws: FakeAws, tmp_path: Path) -> None:
+    """A signal stops the exporter while a refresh waits for its rate limiter."""
     for number in range(50):
         aws.account(PROD).add_user(f"user{number}").add_key()
-    flag, environment = starting(aws, tmp_path, PROD)
+    flag, environment = setup(aws, tmp_path, PROD)
     file = Path(flag.partition("=")[2])
-    file.write_text(file.read_text().replace("second: 500, burst: 500", "second: 0.1, burst: 5"))
+    file.write_text(file.read_text().replace("second: 500, burst: 500", "second: 2, burst: 1"))
 
     with exporter(flag, environment=environment) as running:
-        wait_until(lambda: aws.count("GetAccessKeyLastUsed") >= 1, "the burst is spent")
-        time.sleep(0.2)
+        # 50 more calls at 2 per second: nearly all of the time is spent waiting.
+        wait_until(lambda: aws.count("ListUsers") >= 1, "the burst is spent")
         code, seconds = running.end()
 
     assert (code, seconds < 5) == (0, True)
 
 
-def test_a_role_that_breaks_keeps_the_keys_and_tells(aws: FakeAws, tmp_path: Path) -> None:
-    """When a role goes, the account is down with its reason, and its keys stay on the page."""
-    flag, environment = starting(aws, tmp_path, PROD, TEST)
+def test_a_failing_account_keeps_its_keys(aws: FakeAws, tmp_path: Path) -> None:
+    """When a role is deleted, its account is down with a reason, and its keys stay exported."""
+    flag, environment = setup(aws, tmp_path, PROD, TEST)
 
     with exporter(flag, environment=environment) as running:
         running.wait_until_ready()
@@ -260,7 +362,7 @@ def test_a_role_that_breaks_keeps_the_keys_and_tells(aws: FakeAws, tmp_path: Pat
         aws.revoke(TEST)
         wait_until(
             lambda: 'reason="assume_role"} 0' not in _of(TEST, running.get("/metrics")),
-            "the role is missed",
+            "the failure is counted",
         )
         page = running.get("/metrics")
 
@@ -273,8 +375,8 @@ def _of(account: str, page: str) -> str:
     return "".join(line + "\n" for line in page.splitlines() if account in line)
 
 
-def test_masked_ids_are_masked_everywhere(aws: FakeAws, tmp_path: Path) -> None:
-    """No whole key id is in the page, on the landing page or in the logs."""
+def test_key_ids_are_masked_everywhere(aws: FakeAws, tmp_path: Path) -> None:
+    """No full key ID is in the metrics, on the landing page or in the log."""
     keys = list(aws.account(PROD).keys)
     aws.fault(
         Fault(
@@ -283,7 +385,7 @@ def test_masked_ids_are_masked_everywhere(aws: FakeAws, tmp_path: Path) -> None:
             message=f"no: access key {keys[0].id}",
         )
     )
-    flag, environment = starting(aws, tmp_path, PROD, extra="labels: {access_key_id: masked}\n")
+    flag, environment = setup(aws, tmp_path, PROD, extra="labels: {access_key_id: masked}\n")
 
     with exporter(flag, "--log.level=debug", environment=environment) as running:
         running.wait_until_ready()
@@ -295,11 +397,11 @@ def test_masked_ids_are_masked_everywhere(aws: FakeAws, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("format_", "begins"), [("json", '{"'), ("logfmt", "time=")])
 def test_log_formats(aws: FakeAws, format_: str, begins: str) -> None:
-    """Every line of the log is in the format that was asked for."""
+    """Every line of the log has the configured format."""
     environment = {**aws.environment(PROD), "AWS_ENDPOINT_URL": aws.url}
 
     running = Exporter(f"--log.format={format_}", environment=environment)
-    wait_until(lambda: len(running.lines) > 2, "it logs")
+    wait_until(lambda: len(running.lines) > 2, "several lines are logged")
     running.end()
     assert running.process.stderr is not None
     running.process.stderr.close()

@@ -1,17 +1,20 @@
-"""What the documentation says is so."""
+"""The documentation is true and complete."""
 
+import pkgutil
 import re
 import shutil
 import subprocess
 import sys
 import sysconfig
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from exporter import __version__
+from exporter.__main__ import run
 from exporter.aws import OPERATIONS
-from exporter.cli.flags import make_parser
+from exporter.cli.flags import make_parser, parse_flags
 from exporter.metrics import FAMILIES
 from exporter.metrics.families import ACCOUNT, KEY, Family
 from exporter.model import Reason
@@ -22,7 +25,7 @@ BEGIN, END = "<!-- metrics: begin -->\n", "<!-- metrics: end -->"
 
 
 def labels(family: Family) -> str:
-    """Write the labels of *family* as the README does."""
+    """Format the labels of *family* like the README."""
     if family.labels[:4] == KEY:
         return ", ".join(["`K`", *(f"`{label}`" for label in family.labels[4:])])
     if family.labels[:2] == ACCOUNT:
@@ -31,63 +34,63 @@ def labels(family: Family) -> str:
 
 
 def metric_table() -> str:
-    """Write the table of metrics."""
+    """Generate the README's table of metrics."""
     lines = ["| metric | labels | |", "|---|---|---|"]
     lines += [f"| `{f.name}` ({f.kind}) | {labels(f)} | {f.help} |" for f in FAMILIES]
     return "\n".join(lines) + "\n"
 
 
 def first_cells(heading: str) -> list[str]:
-    """List the first cells of the table that follows *heading*, without its head."""
+    """Return the first cells of the table after *heading*, without its header."""
     table = re.search(rf"{re.escape(heading)}.*?\n\n?(\|.*?)\n\n", README, re.DOTALL)
     assert table is not None
     return [line.split("|")[1].strip().strip("`") for line in table.group(1).splitlines()[2:]]
 
 
-def test_the_metric_table_is_the_table_of_families() -> None:
-    """The README's table of metrics is made from the code's."""
+def test_the_table_of_metrics_is_generated() -> None:
+    """The README's table of metrics is generated from the metric families."""
     table = README.partition(BEGIN)[2].partition(END)[0]
 
     assert table == metric_table()
 
 
 def test_every_flag_is_documented() -> None:
-    """The README's table of flags has just those that there are."""
+    """The README's table of flags lists exactly the flags that exist."""
     flags = [a.option_strings[-1] for a in make_parser()._actions if a.option_strings]
 
-    assert set(first_cells("path.\n")) == set(flags) - {"--help"}
+    assert set(first_cells("## Configuration")) == set(flags) - {"--help"}
 
 
 def test_every_reason_is_documented() -> None:
-    """The README's table of reasons has just those that there are, in their order."""
+    """The README's table of reasons lists exactly those that exist, in their order."""
     assert first_cells("### Reasons") == [str(reason) for reason in Reason]
 
 
 @pytest.mark.parametrize("operation", [o for o in OPERATIONS if o != "GetCallerIdentity"])
 def test_every_permission_is_documented(operation: str) -> None:
-    """Each operation that needs a permission is named with it."""
+    """Each operation that needs a permission is documented."""
     service = "sts" if operation == "AssumeRole" else "iam"
 
     assert f"{service}:{operation}" in README
 
 
-def test_the_changelog_speaks_of_this_version() -> None:
-    """The changelog has unreleased changes, or those of this version, on top."""
+def test_the_changelog_has_this_version() -> None:
+    """The changelog starts with unreleased changes or those of this version."""
     heading = re.search(r"^## (.*)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
 
     assert heading is not None
     assert heading.group(1) == "Unreleased" or heading.group(1).startswith(__version__)
 
 
-def test_links_lead_somewhere() -> None:
-    """Each relative link of the README is a file."""
+def test_links_exist() -> None:
+    """The target of each relative link in the README exists."""
     targets = re.findall(r"\]\((?!http|#)([^)#]+)", README)
 
     assert [target for target in targets if not (ROOT / target).exists()] == []
 
 
-def test_hadolint_has_nothing_to_say() -> None:
-    """hadolint finds no fault with the Dockerfile."""
+def test_hadolint_reports_nothing() -> None:
+    """hadolint reports no problem with the Dockerfile."""
     hadolint = Path(sysconfig.get_path("scripts")) / "hadolint"
 
     result = subprocess.run(
@@ -98,25 +101,25 @@ def test_hadolint_has_nothing_to_say() -> None:
 
 
 def dockerfile(instruction: str) -> list[str]:
-    """List the arguments of each *instruction* of the Dockerfile's last stage."""
+    """Return the arguments of each *instruction* in the last stage of the Dockerfile."""
     text = (ROOT / "Dockerfile").read_text().replace("\\\n", " ").split("\nFROM ")[-1]
     return re.findall(rf"^{instruction}\s+(.*)", text, re.MULTILINE)
 
 
-def test_the_image_runs_as_a_numeric_nobody() -> None:
-    """The user is a number, so that Kubernetes can see that it is not root."""
+def test_the_image_runs_as_a_numeric_user() -> None:
+    """The user is numeric, so that Kubernetes can verify that it is not root."""
     assert dockerfile("USER") == ["65534:65534"]
 
 
 def test_the_image_needs_no_shell() -> None:
-    """Entry point and health check are lists, and the stage runs nothing."""
+    """Entry point and health check are in exec form, and the last stage runs no command."""
     assert all(word.startswith("[") for word in dockerfile("ENTRYPOINT"))
     assert "CMD [" in dockerfile("HEALTHCHECK")[0]
     assert dockerfile("RUN") == []
 
 
-def test_the_image_is_given_what_it_copies() -> None:
-    """.dockerignore lets through just what the Dockerfile copies from the project."""
+def test_the_build_context_is_what_is_copied() -> None:
+    """.dockerignore allows exactly what the Dockerfile copies from the project."""
     copied = re.findall(r"^COPY (?!--from)(.*)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
     sources = {word for line in copied for word in line.split()[:-1]}
     allowed = re.findall(r"^!(.*)", (ROOT / ".dockerignore").read_text(), re.MULTILINE)
@@ -124,21 +127,35 @@ def test_the_image_is_given_what_it_copies() -> None:
     assert sources == set(allowed)
 
 
-def test_the_image_listens_where_it_says() -> None:
-    """Exposed port, health check and default address are the same."""
+def test_the_image_exposes_the_default_port() -> None:
+    """The exposed port, the port of the health check and the default port are the same."""
     (health,) = dockerfile("HEALTHCHECK")
 
+    assert parse_flags([], {}).web_listen_address == [":10064"]
     assert dockerfile("EXPOSE") == ["10064"]
     assert "'127.0.0.1', 10064" in health
 
 
-def test_the_image_has_the_packages_version() -> None:
-    """The label's version is the package's."""
+def test_the_image_has_the_version_of_the_package() -> None:
+    """The version label is the version of the package."""
     assert f"VERSION={__version__}" in dockerfile("ARG")
 
 
-def test_the_image_gets_a_package_that_runs(tmp_path: Path) -> None:
-    """What the Dockerfile copies makes a package that has every module, and starts."""
+def package_files(root: Path) -> set[Path]:
+    """Return the files of the package under *root*, without bytecode."""
+    files = (path for path in (root / "exporter").rglob("*") if path.is_file())
+    return {path.relative_to(root) for path in files if path.suffix != ".pyc"}
+
+
+def test_the_console_script_runs_the_program() -> None:
+    """The console script runs what ``python -m exporter`` runs."""
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+
+    assert pkgutil.resolve_name(scripts["aws-iam-key-exporter"]) is run
+
+
+def test_the_image_has_a_package_that_runs(tmp_path: Path) -> None:
+    """What the Dockerfile copies installs every module and data file, and starts."""
     context, target = tmp_path / "context", tmp_path / "target"
     context.mkdir()
     for name in re.findall(r"^!(.*)", (ROOT / ".dockerignore").read_text(), re.MULTILINE):
@@ -156,13 +173,12 @@ def test_the_image_gets_a_package_that_runs(tmp_path: Path) -> None:
         text=True,
     )
 
-    modules = {path.relative_to(ROOT) for path in (ROOT / "exporter").rglob("*.py")}
     assert result.stdout.startswith("aws-iam-key-exporter, version")
-    assert modules == {path.relative_to(target) for path in (target / "exporter").rglob("*.py")}
+    assert package_files(ROOT) == package_files(target)
 
 
-def test_nothing_is_said_of_other_machines() -> None:
-    """No file names a place that only one machine has."""
+def test_no_file_names_a_local_path() -> None:
+    """No file contains paths or hosts of one machine."""
     result = subprocess.run(
         [
             "git",

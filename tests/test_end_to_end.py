@@ -1,4 +1,4 @@
-"""The whole way: the demo as a user starts it, scraped by a real Prometheus."""
+"""End to end: the demo as a user starts it, scraped by a real Prometheus."""
 
 import json
 import subprocess
@@ -18,7 +18,7 @@ KEYS = "aws_iam_access_key_active"
 
 
 class Stack:
-    """A running exporter, and the Prometheus that scrapes it."""
+    """A running exporter and the Prometheus that scrapes it."""
 
     def __init__(self, running: Exporter, address: str) -> None:
         self.exporter = running
@@ -38,11 +38,11 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     find("prometheus")
     with exporter("--demo") as running:
         running.wait_until_ready()
-        # The shipped scrape configuration, but for the address and the patience.
+        # The scrape configuration that we ship, with another address and a shorter interval.
         configuration = yaml.safe_load(SCRAPING.read_text())
         (job,) = configuration["scrape_configs"]
         job |= {"scrape_interval": "1s", "scrape_timeout": "1s"}
-        # Target labels as the Prometheus Operator and others set them, to get in the way.
+        # Conflicting target labels, such as those set by the Prometheus Operator.
         labels = {"service": "monitoring", "region": "here"}
         job["static_configs"] = [{"targets": [running.address], "labels": labels}]
         configuration.pop("rule_files", None)
@@ -54,20 +54,20 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
             yield stack
 
 
-def test_prometheus_scrapes_it(stack: Stack) -> None:
-    """The exporter is up to Prometheus."""
+def test_the_target_is_up(stack: Stack) -> None:
+    """Prometheus scrapes the exporter successfully."""
     assert stack.value("up") == 1
 
 
 def test_each_used_key_has_one_age(stack: Stack) -> None:
-    """There is one age for each key that was used."""
+    """Each key that was used has exactly one age."""
     used = stack.value("count(aws_iam_access_key_never_used == 0)")
 
     assert stack.value("count(aws_iam_access_key_last_used_age_seconds)") == used > 0
 
 
 def test_never_used_keys_have_no_age(stack: Stack) -> None:
-    """A key that was never used says so, and has neither age nor time."""
+    """A key that was never used has never_used 1, and neither an age nor a timestamp."""
     never = "aws_iam_access_key_never_used == 1"
     on = "on (account_id, user, access_key_id)"
 
@@ -76,43 +76,43 @@ def test_never_used_keys_have_no_age(stack: Stack) -> None:
     assert stack.query(f"{never} and {on} aws_iam_access_key_last_used_timestamp_seconds") == []
 
 
-def test_just_the_account_without_role_is_down(stack: Stack) -> None:
-    """account_up is 0 for the one account whose role cannot be assumed."""
+def test_only_the_account_without_a_role_is_down(stack: Stack) -> None:
+    """account_up is 0 only for the account whose role cannot be assumed."""
     down = stack.query("aws_iam_exporter_account_up == 0")
 
     assert [sample["metric"]["account"] for sample in down] == ["no-role"]
 
 
 def test_service_and_region_keep_their_names(stack: Stack) -> None:
-    """No label had to make way for a target label."""
+    """No label was renamed because of a conflicting target label."""
     series = json.loads(get(f"http://{stack.address}/api/v1/labels"))["data"]
 
     assert [name for name in series if name.startswith("exported_")] == []
     assert {"service", "region"} <= set(series)
 
 
-def test_ages_agree_with_the_times_of_last_use(stack: Stack) -> None:
-    """The age at a scrape and the time of last use tell the same."""
-    off = (
+def test_ages_agree_with_timestamps(stack: Stack) -> None:
+    """The age at a scrape and the timestamp of the last use agree."""
+    difference = (
         "max(abs(timestamp(aws_iam_access_key_last_used_age_seconds)"
         " - aws_iam_access_key_last_used_age_seconds"
         " - on (account_id, user, access_key_id) group_left ()"
         " aws_iam_access_key_last_used_timestamp_seconds))"
     )
 
-    assert stack.value(off) < 2
+    assert stack.value(difference) < 2
 
 
-def test_the_demo_is_alive(stack: Stack) -> None:
-    """While the demo runs keys are used."""
+def test_keys_are_used_while_the_demo_runs(stack: Stack) -> None:
+    """While the demo runs, keys are used."""
     name = "max(aws_iam_access_key_last_used_timestamp_seconds)"
     before = stack.value(name)
 
     wait_until(lambda: stack.value(name) > before, "a key is used", 60)
 
 
-def test_the_demo_has_what_a_company_has(stack: Stack) -> None:
-    """The demo shows each kind of key, and a user name in two accounts."""
+def test_the_demo_has_every_kind_of_key(stack: Stack) -> None:
+    """The demo has each kind of key, and a user name in two accounts."""
     day = 86400
     age = "aws_iam_access_key_last_used_age_seconds"
     kinds = {
@@ -136,15 +136,15 @@ def test_the_demo_has_what_a_company_has(stack: Stack) -> None:
     assert [kind for kind, promql in kinds.items() if not stack.query(promql)] == []
 
 
-def test_every_family_is_on_the_page(stack: Stack) -> None:
-    """The page has every family of the table, with help and type."""
+def test_every_family_is_exported(stack: Stack) -> None:
+    """Every metric family is exported, with its type."""
     page = stack.exporter.get("/metrics")
 
     assert [f.name for f in FAMILIES if f"# TYPE {f.name} {f.kind}\n" not in page] == []
 
 
-def test_promtool_has_nothing_to_say(stack: Stack) -> None:
-    """promtool finds no fault with the page."""
+def test_promtool_reports_nothing(stack: Stack) -> None:
+    """promtool reports no problem with the metrics."""
     result = subprocess.run(
         [find("promtool"), "check", "metrics"],
         input=stack.exporter.get("/metrics"),

@@ -1,35 +1,50 @@
-"""How the exporter is served, over real sockets."""
+"""The HTTP server, over real sockets."""
 
 import asyncio
 import gzip
 import http.client
+import re
 import socket
 import threading
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from exporter import server
-from exporter.server import AccountLine, Site
+from exporter.server import AccountRow, Site
+from exporter.server.landing import format_duration, render
 
-LINE = AccountLine("111111111111", "prod <b>", "down", "3", "2h ago", "in 5m", "assume_role: <no>")
+ROOT = Path(__file__).parent.parent
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+ROW = AccountRow(
+    id="111111111111",
+    name="prod <b>",
+    up=False,
+    keys=3,
+    last_success=NOON - timedelta(hours=2),
+    next_refresh=300.0,
+    error="assume_role: <no>",
+)
 SITE = Site(
     version="1.2.3",
     telemetry_path="/metrics",
-    metrics=lambda accept, names, packed: (
-        gzip.compress(b"page\n") if packed else f"page {accept} {sorted(names)}\n".encode(),
+    metrics=lambda accept, names, compress: (
+        gzip.compress(b"page\n") if compress else f"page {accept} {sorted(names)}\n".encode(),
         "text/plain; version=0.0.4; charset=utf-8",
     ),
     is_ready=lambda: True,
-    accounts=lambda: [LINE],
+    accounts=lambda: [ROW],
 )
 
 
 @contextmanager
 def serving(site: Site = SITE) -> Iterator[int]:
-    """Serve *site* in a thread, and give the port."""
+    """Serve *site* in a thread and yield the port."""
     (bound,) = server.bind("127.0.0.1:0")
     loop = asyncio.new_event_loop()
     started = threading.Event()
@@ -54,7 +69,7 @@ def serving(site: Site = SITE) -> Iterator[int]:
         loop.close()
 
 
-def ask(
+def request(
     port: int, path: str, method: str = "GET", **headers: str
 ) -> tuple[http.client.HTTPResponse, bytes]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
@@ -67,77 +82,134 @@ def ask(
 
 
 def test_the_metrics_are_served() -> None:
-    """The metrics get the Accept header and names, and their type goes out."""
+    """Metrics are rendered for the Accept header and name[], and have their content type."""
     with serving() as port:
-        answer, body = ask(port, "/metrics?name[]=b&name[]=a", Accept="x/y")
+        answer, body = request(port, "/metrics?name[]=b&name[]=a", Accept="x/y")
 
     assert (answer.status, body) == (200, b"page x/y ['a', 'b']\n")
     assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
 
 
-def test_gzip_where_it_is_asked_for() -> None:
-    """A client that accepts gzip gets it, and is told."""
+def test_gzip_if_accepted() -> None:
+    """A response is compressed, with Content-Encoding, if the client accepts gzip."""
     with serving() as port:
-        answer, body = ask(port, "/metrics", Accept_Encoding="gzip")
+        answer, body = request(port, "/metrics", Accept_Encoding="gzip")
 
     assert (answer.headers["Content-Encoding"], gzip.decompress(body)) == ("gzip", b"page\n")
 
 
 @pytest.mark.parametrize("accepted", ["gzip;q=0", "gzip; q=0.0", "identity", "br"])
-def test_no_gzip_where_it_is_refused(accepted: str) -> None:
-    """A client that does not want gzip gets none."""
+def test_no_gzip_if_not_accepted(accepted: str) -> None:
+    """A response is not compressed if the client does not accept gzip."""
     with serving() as port:
-        answer, _ = ask(port, "/metrics", Accept_Encoding=accepted)
+        answer, _ = request(port, "/metrics", Accept_Encoding=accepted)
 
     assert answer.headers["Content-Encoding"] is None
 
 
 @pytest.mark.parametrize("path", ["/", "/metrics", "/-/healthy", "/-/ready"])
-def test_head_answers_without_a_body(path: str) -> None:
-    """HEAD answers as GET does, with the length and without the body."""
+def test_head_has_no_body(path: str) -> None:
+    """HEAD returns what GET returns, with Content-Length and without the body."""
     with serving() as port:
-        answer, body = ask(port, path, method="HEAD")
+        answer, body = request(port, path, method="HEAD")
 
     assert (answer.status, body, int(answer.headers["Content-Length"]) > 0) == (200, b"", True)
 
 
 @pytest.mark.parametrize("path", ["/nothing", "/metrics/", "/metricsx", "/-/", "//"])
-def test_anything_else_is_not_found(path: str) -> None:
-    """Paths that nobody serves are 404, also those that begin like one."""
+def test_unknown_paths_are_not_found(path: str) -> None:
+    """Unknown paths are 404, including those with the prefix of a known one."""
     with serving() as port:
-        answer, _ = ask(port, path)
+        answer, _ = request(port, path)
 
     assert answer.status == 404
 
 
-def test_posting_is_not_allowed() -> None:
-    """A method that a page does not have is 405."""
+@pytest.mark.parametrize("path", ["/", "/metrics", "/-/healthy", "/-/ready", "/nothing"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
+def test_other_methods_are_not_allowed(path: str, method: str) -> None:
+    """Methods other than GET and HEAD are 405."""
     with serving() as port:
-        answer, _ = ask(port, "/metrics", method="POST")
+        answer, body = request(port, path, method=method)
 
-    assert answer.status == 405
+    assert (answer.status, body) == (405, b"405 Method Not Allowed\n")
 
 
 def test_healthy_does_not_depend_on_ready() -> None:
-    """Before every account was tried the process is healthy and not ready."""
+    """Before the first refresh of every account the exporter is healthy but not ready."""
     with serving(replace(SITE, is_ready=lambda: False)) as port:
-        statuses = [ask(port, path)[0].status for path in ("/-/healthy", "/-/ready")]
+        statuses = [request(port, path)[0].status for path in ("/-/healthy", "/-/ready")]
 
     assert statuses == [200, 503]
 
 
-def test_the_landing_page_escapes_what_it_shows() -> None:
-    """Names and errors cannot inject markup."""
-    with serving() as port:
-        _, body = ask(port, "/")
+def test_the_landing_page_escapes_text() -> None:
+    """Names, errors and the telemetry path cannot inject markup."""
+    with serving(replace(SITE, telemetry_path='/"><b>')) as port:
+        _, body = request(port, "/")
 
     text = body.decode()
     assert "prod &lt;b&gt;" in text
     assert "assume_role: &lt;no&gt;" in text
+    assert "<b>" not in text
 
 
-def test_a_scrape_that_fails_is_a_500_and_the_next_is_not() -> None:
-    """An error in rendering costs that scrape alone."""
+def cells(row: AccountRow) -> list[str]:
+    """Return the texts of the cells of *row* on the landing page."""
+    page = render(version="1.2.3", telemetry_path="/metrics", accounts=[row], now=NOON)
+    return re.findall(r"<td.*?>(.*?)</td>", page.decode())
+
+
+def test_the_landing_page_shows_an_account() -> None:
+    """A row shows state, ID, name, keys, last success, next refresh and last error."""
+    row = replace(ROW, name="prod", error="assume_role: no")
+
+    assert cells(row) == ["down", "111111111111", "prod", "3", "2h ago", "in 5m", "assume_role: no"]
+
+
+def test_the_landing_page_shows_what_is_unknown() -> None:
+    """Before the first refresh of an account its row shows what is unknown."""
+    row = AccountRow(
+        id="", name="default", up=None, keys=None, last_success=None, next_refresh=None, error=""
+    )
+
+    assert cells(row) == ["pending", "unknown", "default", "unknown", "never", "in progress", ""]
+
+
+def test_no_keys_are_not_unknown_keys() -> None:
+    """An account without keys is up and has 0 keys."""
+    row = cells(replace(ROW, up=True, keys=0))
+
+    assert (row[0], row[3]) == ("up", "0")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0s"), (119, "119s"), (120, "2m"), (7199, "119m"), (7200, "2h"), (172800, "2d")],
+)
+def test_durations_are_short(seconds: int, text: str) -> None:
+    """A duration is written in the largest unit of which it has at least two."""
+    assert format_duration(timedelta(seconds=seconds)) == text
+
+
+def test_the_landing_page_is_package_data() -> None:
+    """The template is declared as package data, so that a wheel contains it."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    data = project["tool"]["setuptools"]["package-data"]
+    files = {path for path in (ROOT / "exporter").rglob("*") if path.is_file()}
+    modules = {path for path in files if path.suffix in (".py", ".pyc")}
+
+    declared = {
+        path
+        for package, patterns in data.items()
+        for pattern in patterns
+        for path in (ROOT / package.replace(".", "/")).glob(pattern)
+    }
+    assert declared == files - modules
+
+
+def test_a_failed_scrape_does_not_affect_the_next() -> None:
+    """An error while rendering is a 500 for that scrape only."""
     answers: Iterator[Exception | tuple[bytes, str]] = iter(
         [ZeroDivisionError("x"), (b"page\n", "text/plain")]
     )
@@ -149,13 +221,13 @@ def test_a_scrape_that_fails_is_a_500_and_the_next_is_not() -> None:
         return answer
 
     with serving(replace(SITE, metrics=metrics)) as port:
-        statuses = [ask(port, "/metrics")[0].status for _ in range(2)]
+        statuses = [request(port, "/metrics")[0].status for _ in range(2)]
 
     assert statuses == [500, 200]
 
 
-def test_a_slow_scrape_holds_up_no_probe() -> None:
-    """Probes answer while scrapes are being rendered."""
+def test_slow_scrapes_do_not_delay_probes() -> None:
+    """Probes are answered while scrapes are being rendered."""
     release = threading.Event()
 
     def metrics(*_: object) -> tuple[bytes, str]:
@@ -163,10 +235,10 @@ def test_a_slow_scrape_holds_up_no_probe() -> None:
         return b"page\n", "text/plain"
 
     with serving(replace(SITE, metrics=metrics)) as port:
-        scrapes = [threading.Thread(target=ask, args=(port, "/metrics")) for _ in range(5)]
+        scrapes = [threading.Thread(target=request, args=(port, "/metrics")) for _ in range(5)]
         for scrape in scrapes:
             scrape.start()
-        status = ask(port, "/-/healthy")[0].status
+        status = request(port, "/-/healthy")[0].status
         release.set()
         for scrape in scrapes:
             scrape.join(5)
@@ -175,28 +247,28 @@ def test_a_slow_scrape_holds_up_no_probe() -> None:
 
 
 def test_another_telemetry_path() -> None:
-    """The metrics are where the operator wants them, and nowhere else."""
+    """The metrics are served at the telemetry path only."""
     with serving(replace(SITE, telemetry_path="/m.x")) as port:
-        statuses = [ask(port, path)[0].status for path in ("/m.x", "/metrics", "/mzx")]
+        statuses = [request(port, path)[0].status for path in ("/m.x", "/metrics", "/mzx")]
 
     assert statuses == [200, 404, 404]
 
 
 @pytest.mark.parametrize("address", ["", "10064", "127.0.0.1:", "127.0.0.1:http", ":99999"])
-def test_what_is_no_address_is_refused(address: str) -> None:
-    """An address needs a colon and a port."""
+def test_invalid_addresses_are_rejected(address: str) -> None:
+    """An address has a colon and a port."""
     with pytest.raises(OSError, match="not an address such as :10064"):
         server.bind(address)
 
 
-def test_a_host_that_is_no_name_is_refused() -> None:
-    """A host that no name can be is an error like any other."""
-    with pytest.raises(OSError, match="not the name of a host"):
+def test_invalid_host_names_are_rejected() -> None:
+    """A host that cannot be a name is an OSError."""
+    with pytest.raises(OSError, match=r"invalid host name: a\.\.b"):
         server.bind("a..b:1")
 
 
-def test_a_large_body_is_not_swallowed() -> None:
-    """Who sends more than anybody has to is cut off."""
+def test_large_requests_are_rejected() -> None:
+    """A request with a large body is rejected without reading it."""
     with serving() as port, socket.create_connection(("127.0.0.1", port), timeout=5) as client:
         client.sendall(b"POST /metrics HTTP/1.1\r\nContent-Length: 50000000\r\n\r\n")
 
@@ -207,7 +279,7 @@ def test_a_large_body_is_not_swallowed() -> None:
 
 @pytest.mark.parametrize("address", ["127.0.0.1:0", "[::1]:0", ":0"])
 def test_addresses(address: str) -> None:
-    """IPv4, IPv6 and all interfaces can be listened on."""
+    """IPv4, IPv6 and all interfaces can be listened on, and the port is known."""
     sockets = server.bind(address)
 
     shown = [server.address_of(bound) for bound in sockets]

@@ -1,1 +1,1 @@
-"""The command line: flags, logging, signals, exit codes, and how the modules are wired together."""
+"""The command line: flags, logging, exit codes, and how the modules are wired together."""

@@ -1,4 +1,4 @@
-"""How the rooms are put together, and what they hand to each other."""
+"""The application: creates the modules from the configuration and connects them."""
 
 import asyncio
 import logging
@@ -7,33 +7,40 @@ import signal
 import threading
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from socket import socket
 
 from exporter import __version__, aws, server
 from exporter.config import Config, label_of_tag
 from exporter.exemptions import Exemption, Exemptions
-from exporter.key_ids import KEY_ID, KeyIdFormatter
+from exporter.key_ids import KeyIdFormatter, description_of, is_description_tag
 from exporter.metrics import Exposition, MetricsStore, RenderOptions, SelfMetrics, negotiate
-from exporter.refresh import Scheduler
+from exporter.model import Account, AccountSnapshot, Clock
+from exporter.refresh import Publish, Scheduler
 
 log = logging.getLogger(__name__)
+
+
+class SystemClock:
+    """The clocks of this machine."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        return time.monotonic()
 
 
 async def run(
     config: Config, key_ids: KeyIdFormatter, sockets: Sequence[socket], telemetry_path: str
 ) -> None:
-    """Read accounts and serve on *sockets*, until a signal ends it."""
+    """Refresh accounts and serve on *sockets* until SIGTERM or SIGINT."""
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    stop = threading.Event()
-    self_metrics = SelfMetrics(version=__version__, operations=aws.Operation)
-    page = MetricsStore(_shown(config, key_ids))
-    refresher = _refresher(config, self_metrics, page, stop)
-    exposition = Exposition(page, self_metrics)
+    scheduler, exposition = build(config, key_ids, threading.Event(), SystemClock())
 
     def metrics(accept: str, names: frozenset[str], gzip: bool) -> tuple[bytes, str]:
         format_ = negotiate(accept)
@@ -43,30 +50,69 @@ async def run(
         __version__,
         telemetry_path,
         metrics,
-        refresher.is_ready,
-        partial(_account_lines, refresher, key_ids),
+        scheduler.is_ready,
+        partial(_account_rows, scheduler, key_ids),
     )
     http = server.serve(site, sockets)
     for bound in sockets:
         log.info("listening", extra={"address": server.address_of(bound)})
-    refresher.start()
+    scheduler.start()
     await stopped.wait()
     log.info("stopping")
-    refresher.stop()
+    scheduler.stop()
     http.stop()
 
 
-def _refresher(
-    config: Config, self_metrics: SelfMetrics, page: MetricsStore, stop: threading.Event
+def key_id_formatter(config: Config) -> KeyIdFormatter:
+    return KeyIdFormatter(config.labels.access_key_id, config.labels.hash_secret or "")
+
+
+def build(
+    config: Config, key_ids: KeyIdFormatter, stop: threading.Event, clock: Clock
+) -> tuple[Scheduler, Exposition]:
+    """Create everything that *config* describes, without starting it."""
+    self_metrics = SelfMetrics(version=__version__, operations=aws.Operation)
+    exemptions = _exemptions(config)
+    store = MetricsStore(_render_options(config, key_ids, exemptions))
+
+    def publish(account: Account, snapshot: AccountSnapshot) -> None:
+        exemptions.check(snapshot)
+        store.publish(account, snapshot)
+
+    scheduler = _scheduler(config, self_metrics, publish, stop, clock)
+    return scheduler, Exposition(store, self_metrics, clock)
+
+
+def _scheduler(
+    config: Config,
+    self_metrics: SelfMetrics,
+    publish: Publish,
+    stop: threading.Event,
+    clock: Clock,
 ) -> Scheduler:
-    collection = config.collection
     accounts = config.model_accounts()
-    self_metrics.configured(accounts=len(accounts), interval=collection.interval.total_seconds())
-    clock = SystemClock()
+    interval = config.collection.interval.total_seconds()
+    self_metrics.configured(accounts=len(accounts), interval=interval)
+    return Scheduler(
+        accounts,
+        _refresher(config, self_metrics, stop, clock).refresh,
+        publish,
+        interval=interval,
+        workers=config.collection.workers,
+        stale_after=config.collection.stale_after,
+        stop=stop,
+        clock=clock,
+    )
+
+
+def _refresher(
+    config: Config, self_metrics: SelfMetrics, stop: threading.Event, clock: Clock
+) -> aws.AccountRefresher:
+    collection = config.collection
     clients = aws.Clients(
         aws.Endpoints(
             region=config.aws.region,
-            urls=config.aws.endpoint_urls.model_dump(exclude_none=True),
+            urls=config.aws.endpoint_urls.by_service(),
             use_fips=config.aws.use_fips,
             use_dualstack=config.aws.use_dualstack,
         ),
@@ -82,79 +128,52 @@ def _refresher(
         clock=clock,
     )
     tags = frozenset((*config.labels.user_tags, config.exemptions.tag))
-    refresher = aws.AccountRefresher(
+    return aws.AccountRefresher(
         sessions=sessions,
         deadline=collection.deadline.total_seconds(),
         report_mode=collection.credential_report,
         include_user=config.users.matcher(),
         tag_source=collection.user_tags,
-        # The console keeps a key's description in a tag named by the key's id.
-        keep_tag=lambda name: name in tags or KEY_ID.fullmatch(name) is not None,
+        keep_tag=lambda name: name in tags or is_description_tag(name),
         tags_interval=collection.user_tags_interval,
         clock=clock,
         rng=random.Random(),
     )
-    return Scheduler(
-        accounts,
-        refresher.refresh,
-        page.publish,
-        interval=collection.interval.total_seconds(),
-        workers=collection.workers,
-        stale_after=collection.stale_after,
-        stop=stop,
-        clock=clock,
-    )
 
 
-class SystemClock:
-    """The clocks of this machine."""
-
-    def now(self) -> datetime:
-        return datetime.now(UTC)
-
-    def monotonic(self) -> float:
-        return time.monotonic()
-
-
-def _shown(config: Config, key_ids: KeyIdFormatter) -> RenderOptions:
+def _exemptions(config: Config) -> Exemptions:
     entries = [
-        Exemption(entry.until, entry.user, entry.access_key_id, entry.account, entry.reason)
+        Exemption(entry.until, entry.user, entry.access_key_id, entry.account)
         for entry in config.exemptions.entries
     ]
+    return Exemptions(config.exemptions.tag, entries)
+
+
+def _render_options(
+    config: Config, key_ids: KeyIdFormatter, exemptions: Exemptions
+) -> RenderOptions:
     return RenderOptions(
         tags={tag: label_of_tag(tag) for tag in config.labels.user_tags},
         passwords=config.collection.passwords,
         key_labels=key_ids.labels,
         redact=key_ids.redact,
-        exempt_until=Exemptions(config.exemptions.tag, entries).until,
+        description=description_of,
+        exempt_until=exemptions.until,
     )
 
 
-def _account_lines(refresher: Scheduler, key_ids: KeyIdFormatter) -> list[server.AccountLine]:
-    now = datetime.now(UTC)
+def _account_rows(scheduler: Scheduler, key_ids: KeyIdFormatter) -> list[server.AccountRow]:
     return [
-        server.AccountLine(
-            id=snapshot.account.id or "not known yet",
+        server.AccountRow(
+            id=snapshot.account.id,
             name=snapshot.account.label,
-            state="up" if snapshot.up else "down" if snapshot.finished_at else "waiting",
-            keys=str(len(snapshot.keys)) if snapshot.keys_known else "not known",
-            last_success=_ago(now - snapshot.read_at) if snapshot.read_at else "never",
-            next_reading="now" if seconds is None else f"in {span(timedelta(seconds=seconds))}",
+            up=snapshot.up if snapshot.finished_at else None,
+            keys=len(snapshot.keys) if snapshot.keys_known else None,
+            last_success=snapshot.read_at,
+            next_refresh=seconds,
             error=key_ids.redact(f"{snapshot.failure}: {snapshot.error}")
             if snapshot.failure
             else "",
         )
-        for snapshot, seconds in refresher.snapshots()
+        for snapshot, seconds in scheduler.snapshots()
     ]
-
-
-def _ago(duration: timedelta) -> str:
-    return f"{span(duration)} ago"
-
-
-def span(duration: timedelta) -> str:
-    seconds = int(duration.total_seconds())
-    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds // length}{unit}"
-    return f"{seconds}s"

@@ -1,4 +1,4 @@
-"""The command line: flags as every exporter has them, each with an environment variable."""
+"""Command-line flags. Each can also be set by an environment variable."""
 
 import argparse
 import platform
@@ -10,7 +10,7 @@ from exporter import __version__
 from exporter.cli.logs import LEVELS
 
 NAME = "aws-iam-key-exporter"
-ENVIRONMENT = "AWS_IAM_KEY_EXPORTER_"
+ENVIRONMENT_PREFIX = "AWS_IAM_KEY_EXPORTER_"
 
 BOOLEANS = {
     "1": True,
@@ -29,7 +29,7 @@ VERSION = f"""{NAME}, version {__version__}
 
 @dataclass(frozen=True, slots=True)
 class Flags:
-    """What was asked for on the command line or in the environment."""
+    """The values of all flags."""
 
     config_file: str
     config_check: bool
@@ -41,117 +41,120 @@ class Flags:
 
 
 def variable(flag: str) -> str:
-    """Name the environment variable of *flag*."""
-    return ENVIRONMENT + flag.removeprefix("--").replace(".", "_").replace("-", "_").upper()
+    """Return the name of the environment variable for *flag*."""
+    return ENVIRONMENT_PREFIX + flag.removeprefix("--").replace(".", "_").replace("-", "_").upper()
 
 
-def parse(argv: Sequence[str], environment: Mapping[str, str]) -> Flags:
+def parse_flags(argv: Sequence[str], environment: Mapping[str, str]) -> Flags:
     """
-    Read the flags. One that is given beats its variable, which beats the default.
+    Parse the flags. A flag overrides its environment variable, which overrides the default.
 
     Raises:
-        SystemExit: With 2 and a sentence on standard error if they are wrong; with 0 after
-            ``--help`` and ``--version``.
+        SystemExit: With code 2 and a message on standard error if a flag is invalid; with code 0
+            after ``--help`` and ``--version``.
     """
     parser = make_parser()
-    told = parser.parse_args([*_from(environment, parser, argv), *argv])
-    if told.version:
+    args = parser.parse_args([*flags_from_environment(environment, parser, argv), *argv])
+    if args.version:
         print(VERSION)
         parser.exit()
-    if not told.web_telemetry_path.startswith("/") or told.web_telemetry_path == "/":
-        parser.error("--web.telemetry-path must begin with / and be longer than that")
-    if told.web_telemetry_path.startswith("/-/"):
-        parser.error("--web.telemetry-path must not begin with /-/, where the probes are")
-    if told.demo and told.config_file:
-        parser.error("--demo brings a configuration of its own: leave out --config.file")
+    if not args.web_telemetry_path.startswith("/") or args.web_telemetry_path == "/":
+        parser.error("--web.telemetry-path must start with / and must not be / itself")
+    if args.web_telemetry_path.startswith("/-/"):
+        parser.error("--web.telemetry-path must not start with /-/, which is reserved for probes")
+    if args.demo and args.config_file:
+        parser.error("--demo cannot be combined with --config.file")
     return Flags(
-        told.config_file,
-        told.config_check,
-        told.web_listen_address or [":10064"],
-        told.web_telemetry_path,
-        told.log_level,
-        told.log_format,
-        told.demo,
+        args.config_file,
+        args.config_check,
+        args.web_listen_address or [":10064"],
+        args.web_telemetry_path,
+        args.log_level,
+        args.log_format,
+        args.demo,
     )
 
 
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=NAME,
-        description="Tells Prometheus which AWS IAM access keys are in use, by which service and"
-        " in which region, which lie dormant, and which it can no longer see.",
-        epilog=f"Each flag has an environment variable: its name in capitals after {ENVIRONMENT},"
-        f" with _ for . and -, such as {variable('--config.file')}. A flag beats its variable,"
-        " which beats the default.",
+        description="A Prometheus exporter that reports when each AWS IAM access key was last used,"
+        " for which service and in which region, across all your accounts.",
+        epilog="Each flag except --help and --version can also be set by an environment variable:"
+        f" {ENVIRONMENT_PREFIX} followed by its name in upper case, with _ for . and -, such as"
+        f" {variable('--config.file')}. A flag overrides its environment variable, which overrides"
+        " the default.",
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("command", nargs="?", choices=["serve"], default="serve", help="what to do (serve)")
+    add(
+        "command", nargs="?", choices=["serve"], default="serve", help="subcommand (default: serve)"
+    )
     add(
         "--config.file",
         dest="config_file",
         metavar="FILE",
         default="",
-        help="the configuration, in YAML; without one, the account is read that the AWS"
-        " credentials found belong to",
+        help="configuration file in YAML; if omitted, read the account that the AWS credentials"
+        " belong to",
     )
     add(
         "--config.check",
         dest="config_check",
         action="store_true",
-        help="say how the configuration is understood, or what is wrong with it, and end",
+        help="validate the configuration, print a summary and exit",
     )
     add(
         "--web.listen-address",
         dest="web_listen_address",
         metavar="ADDRESS",
         action="append",
-        help="where to listen, such as 127.0.0.1:10064 (:10064); may be given several times, in"
-        " the environment with commas",
+        help="address to listen on, such as 127.0.0.1:10064 (default: :10064); can be repeated, or"
+        " be a comma-separated list in the environment variable",
     )
     add(
         "--web.telemetry-path",
         dest="web_telemetry_path",
         metavar="PATH",
         default="/metrics",
-        help="where the metrics are (/metrics)",
+        help="path of the metrics (default: /metrics)",
     )
     add(
         "--log.level",
         dest="log_level",
         choices=list(LEVELS),
         default="info",
-        help="the least that is logged (info)",
+        help="minimum level to log (default: info)",
     )
     add(
         "--log.format",
         dest="log_format",
         choices=["logfmt", "json"],
         default="logfmt",
-        help="how it is logged (logfmt)",
+        help="log format (default: logfmt)",
     )
     add(
         "--demo",
         action="store_true",
-        help="read a make-believe AWS on this machine, to try everything without an account",
+        help="run against a simulated AWS on this machine, without an AWS account",
     )
-    add("--version", action="store_true", help="say the version and end")
+    add("--version", action="store_true", help="print the version and exit")
     return parser
 
 
-def _from(
+def flags_from_environment(
     environment: Mapping[str, str], parser: argparse.ArgumentParser, argv: Sequence[str]
 ) -> list[str]:
-    """Turn variables into the flags that they stand for, but for those that are given."""
+    """Return the flags that are set by environment variables and not in *argv*."""
     flags: list[str] = []
     for action in parser._actions:
         flag = action.option_strings[-1] if action.option_strings else ""
         value = environment.get(variable(flag)) if flag not in ("", "--help", "--version") else None
-        if value is None or any(word == flag or word.startswith(f"{flag}=") for word in argv):
+        if value is None or any(arg == flag or arg.startswith(f"{flag}=") for arg in argv):
             continue
         if action.nargs == 0:
             if value.lower() not in BOOLEANS:
-                parser.error(f"{variable(flag)} must be true or false, is {value!r}")
+                parser.error(f"{variable(flag)} must be true or false, not {value!r}")
             flags += [flag] if BOOLEANS[value.lower()] else []
         else:
             values = value.split(",") if flag == "--web.listen-address" else [value]

@@ -1,4 +1,4 @@
-"""How the exporter logs: an event and its facts, as logfmt or JSON, to standard error."""
+"""Structured logging to standard error: an event and its fields, as logfmt or JSON."""
 
 import logging
 import sys
@@ -9,16 +9,17 @@ import structlog
 from exporter.key_ids import KeyIdFormatter
 
 LEVELS = {"debug": "DEBUG", "info": "INFO", "warn": "WARNING", "error": "ERROR"}
+"""Levels of the standard library by the value of ``--log.level``."""
 
 NOISY = ("asyncio", "boto3", "botocore", "moto", "responses", "urllib3", "werkzeug")
-"""Libraries whose information is no information, and whose debugging shows credentials."""
+"""Libraries that log nothing useful below warning, and credentials at debug."""
 
 
 def configure_logging(level: str, format_: str, key_ids: KeyIdFormatter) -> None:
     """
-    Log to standard error from *level* on.
+    Log events of *level* and above to standard error.
 
-    Access key ids are shown in the facts of all events as *key_ids* shows them, whoever logs.
+    Access key IDs in any field are formatted by *key_ids*, including those of libraries' events.
     """
 
     def redact(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:

@@ -1,4 +1,4 @@
-"""Start, wire, stop: flags, logging, signals, exit codes."""
+"""The program, from its arguments to its exit code."""
 
 import asyncio
 import logging
@@ -10,125 +10,94 @@ from collections.abc import Sequence
 from pathlib import Path
 from socket import socket
 
-from exporter import __version__, config, server
-from exporter.cli.app import run, span
-from exporter.cli.flags import NAME, parse
+from exporter import __version__, server
+from exporter.cli import app
+from exporter.cli.flags import NAME, parse_flags
 from exporter.cli.logs import configure_logging
-from exporter.config import Config, ConfigError
-from exporter.key_ids import KeyIdFormatter
+from exporter.config import Config, ConfigError, load, parse, summarize
 
 log = logging.getLogger(__name__)
 
-FINE, FAILED, WRONG_USAGE = 0, 1, 2
-"""Exit codes."""
+OK, FAILURE, USAGE = 0, 1, 2
+"""Exit codes: terminated by a signal; cannot run; invalid flags or configuration."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the program and give its exit code."""
-    for number in (signal.SIGTERM, signal.SIGINT):  # until the loop takes them over
-        signal.signal(number, lambda *_: sys.exit(FINE))
-    flags = parse(sys.argv[1:] if argv is None else argv, os.environ)
+    """
+    Run the program until SIGTERM or SIGINT and return its exit code.
+
+    Raises:
+        SystemExit: The flags are invalid, or ask for help or the version; or a signal arrived
+            before the event loop was running.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):  # until the event loop handles them
+        signal.signal(number, lambda *_: sys.exit(OK))
+    flags = parse_flags(sys.argv[1:] if argv is None else argv, os.environ)
     try:
-        wanted = config.load(Path(flags.config_file)) if flags.config_file else Config()
+        config = load(Path(flags.config_file)) if flags.config_file else Config()
     except ConfigError as error:
         print(error, file=sys.stderr)
-        return WRONG_USAGE
+        return USAGE
     if flags.config_check:
-        print(_summary(wanted, flags.config_file))
-        return FINE
+        print(summarize(config, flags.config_file), end="")
+        return OK
+    # Before anything else: if a port is in use, no call to AWS is made.
     try:
         sockets = _bind(flags.web_listen_address)
     except OSError as error:
         print(f"{NAME}: {error}", file=sys.stderr)
-        return FAILED
-    key_ids = KeyIdFormatter(wanted.labels.access_key_id, wanted.labels.hash_secret or "")
+        return FAILURE
+    key_ids = app.key_id_formatter(config)
     configure_logging(flags.log_level, flags.log_format, key_ids)
     log.info("starting", extra={"version": __version__, "python": platform.python_version()})
     if os.geteuid() == 0:
-        log.warning("running as root, which is not needed")
+        log.warning("running as root is not necessary")
     if flags.demo:
         try:
-            wanted = _demo(server.address_of(sockets[0]))
+            config = _demo(server.address_of(sockets[0]))
         except ImportError as error:
-            print(f"{NAME}: --demo needs pip install '{NAME}[demo]' ({error})", file=sys.stderr)
-            return FAILED
-    for warning in wanted.warnings():
-        log.warning(warning)
-    asyncio.run(run(wanted, key_ids, sockets, flags.web_telemetry_path))
+            for bound in sockets:
+                bound.close()
+            print(f"{NAME}: --demo requires: pip install '{NAME}[demo]' ({error})", file=sys.stderr)
+            return FAILURE
+    for warning in config.warnings():
+        log.warning("configuration warning", extra={"warning": warning})
+    asyncio.run(app.run(config, key_ids, sockets, flags.web_telemetry_path))
     log.info("stopped")
-    # At once: an ordinary end would wait for what is in flight, a scrape that is being rendered
-    # or a call to AWS, of which nobody needs the outcome.
-    logging.shutdown()
-    sys.stdout.flush()
-    os._exit(FINE)
+    return OK
 
 
 def _bind(addresses: Sequence[str]) -> list[socket]:
     """
-    Listen, before anything else starts: a busy port is a sentence, and AWS is not asked in vain.
+    Listen on all *addresses*.
 
     Raises:
-        OSError: One of *addresses* cannot be had. Its text is for people.
+        OSError: One of them is invalid or in use. The message is meant for the user.
     """
     sockets: list[socket] = []
     for address in addresses:
         try:
             sockets += server.bind(address)
         except OSError as error:
-            why = error.strerror or str(error)
-            text = f"cannot listen on {address}: {why}; choose another with --web.listen-address"
+            reason = error.strerror or str(error)
+            text = f"cannot listen on {address}: {reason}; set another --web.listen-address"
             raise OSError(text) from error
     return sockets
 
 
 def _demo(address: str) -> Config:
     """
-    Start the demo, and give its configuration.
+    Start the simulated AWS and return the configuration that reads it.
+
+    Args:
+        address: The address that the exporter listens on.
 
     Raises:
-        ImportError: It is not installed.
+        ImportError: The extra ``demo`` is not installed.
     """
-    from exporter import demo  # the one room that needs an extra
+    from exporter import demo  # needs an extra
 
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
         os.environ.pop(name, None)
     os.environ.update(demo.ENVIRONMENT)
-    return config.parse(demo.start(address), "the demo's configuration")
-
-
-def _summary(wanted: Config, file: str | None) -> str:
-    """Say what was understood of a configuration."""
-    collection, accounts = wanted.collection, wanted.model_accounts()
-    lines = [f"{file or 'no configuration file: the defaults'}: fine"]
-    if not wanted.accounts:
-        lines.append("  reads the account that the credentials found belong to")
-    for account in accounts if wanted.accounts else ():
-        way = account.role_arn or (f"profile {account.profile}" if account.profile else "default")
-        base = f" (from profile {account.profile})" if account.role_arn and account.profile else ""
-        lines.append(f"  reads {account.label} ({account.id or 'id not given'}) with {way}{base}")
-    lines.append(
-        f"  every {span(collection.interval)}, {collection.workers} at a time,"
-        f" {collection.requests_per_second:g} requests/s each,"
-        f" credential report: {collection.credential_report}"
-    )
-    lines.append(
-        f"  shows key ids {wanted.labels.access_key_id}; user tags: {collection.user_tags}"
-        + "".join(f", {tag}" for tag in wanted.labels.user_tags)
-    )
-    lines.append(
-        f"  drops facts after {span(collection.stale_after)}; a reading may take"
-        f" {span(collection.deadline)}"
-    )
-    lines.append(
-        f"  users: {', '.join(wanted.users.include)}"
-        + (f" but {', '.join(wanted.users.exclude)}" if wanted.users.exclude else "")
-    )
-    lines += [
-        f"  exempt until {entry.until:%Y-%m-%d %H:%M} UTC: "
-        + ", ".join(filter(None, (entry.account, entry.user, entry.access_key_id)))
-        for entry in wanted.exemptions.entries
-    ]
-    urls = wanted.aws.endpoint_urls.model_dump(exclude_none=True)
-    lines += [f"  asks {service} at {url}" for service, url in urls.items()]
-    lines += [f"  warning: {warning}" for warning in wanted.warnings()]
-    return "\n".join(lines)
+    return parse(demo.start(address), "demo configuration")

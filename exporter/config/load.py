@@ -1,4 +1,4 @@
-"""From a file to a `Config`; every problem with its file, line and path."""
+"""Load a `Config` from YAML and report every problem at once, each with file, line and path."""
 
 import difflib
 import os
@@ -12,23 +12,21 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from exporter.config.schema import Config, check_references
-
-SECRETS = {"external_id", "hash_secret"}
-"""Options whose values are never shown."""
+from exporter.config.schema import SECRETS, Config, check_references
 
 VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 MESSAGES = {
-    "missing": "is needed",
-    "string_type": "must be a text",
+    "missing": "is required",
+    "string_type": "must be a string",
     "bool_type": "must be true or false",
-    "int_type": "must be a whole number",
+    "int_type": "must be an integer",
     "float_type": "must be a number",
     "greater_than": "must be greater than {gt:g}",
     "tuple_type": "must be a list",
-    "model_type": "must be a section with options of its own",
+    "model_type": "must be a mapping",
 }
+"""Messages by pydantic's error type."""
 
 DocumentPath = tuple[str | int, ...]
 
@@ -36,11 +34,11 @@ DocumentPath = tuple[str | int, ...]
 @dataclass(frozen=True, slots=True)
 class Problem:
     """
-    What is wrong with a configuration, and where.
+    One problem with a configuration.
 
     Attributes:
-        line: From 1.
-        path: Such as ``accounts[2].role_arn``. Empty: the whole.
+        line: Counted from 1.
+        path: Such as ``accounts[2].role_arn``. Empty for the document itself.
     """
 
     line: int
@@ -49,7 +47,7 @@ class Problem:
 
 
 class ConfigError(Exception):
-    """A configuration that cannot be used. Says everything that is wrong with it."""
+    """The configuration is invalid. The message lists every problem."""
 
     def __init__(self, name: str, problems: list[Problem]) -> None:
         self.problems = problems
@@ -63,35 +61,38 @@ class ConfigError(Exception):
 
 def load(path: Path, environment: Mapping[str, str] = os.environ) -> Config:
     """
-    Read the file at *path*.
+    Load the file at *path*.
 
     Raises:
-        ConfigError: It cannot be read, or used.
+        ConfigError: The file cannot be read or is invalid.
     """
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        raise ConfigError(str(path), [Problem(1, "", f"cannot be read: {why}")]) from error
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise ConfigError(str(path), [Problem(1, "", f"cannot read file: {reason}")]) from error
     return parse(text, str(path), environment)
 
 
 def parse(text: str, name: str, environment: Mapping[str, str] = os.environ) -> Config:
     """
-    Read *text*, in which ``${NAME}`` stands for a variable of *environment*.
+    Parse *text* as YAML, replacing each ``${NAME}`` in a value by a variable of *environment*.
+
+    Args:
+        name: The name of the document in error messages.
 
     Raises:
-        ConfigError: It cannot be used. *name* is how it calls the text.
+        ConfigError: *text* is invalid.
     """
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
-        problem = Problem(line, "", f"not YAML: {error.problem or error.context}")
+        problem = Problem(line, "", f"invalid YAML: {error.problem or error.context}")
         raise ConfigError(name, [problem]) from error
     except yaml.YAMLError as error:
-        raise ConfigError(name, [Problem(1, "", f"not YAML: {error}")]) from error
+        raise ConfigError(name, [Problem(1, "", f"invalid YAML: {error}")]) from error
     if root is None:
         return Config()
     document = _Document(root, environment)
@@ -100,10 +101,10 @@ def parse(text: str, name: str, environment: Mapping[str, str] = os.environ) -> 
     try:
         config = Config.model_validate(document.value)
     except ValidationError as error:
-        known = {problem.path for problem in problems}
+        reported = {problem.path for problem in problems}
         for details in error.errors():
             problem = _problem(details, document)
-            if problem.path not in known:  # it was told already why there is no good value
+            if problem.path not in reported:
                 problems.append(problem)
     problems += [
         Problem(document.line(path), _dotted(path), text)
@@ -116,12 +117,13 @@ def parse(text: str, name: str, environment: Mapping[str, str] = os.environ) -> 
 
 class _Document:
     """
-    The values of a YAML document, and where each stands.
+    The values of a YAML document and their positions.
 
     Attributes:
-        value: Its variables are replaced.
-        lines: By path, from 1.
-        written: Scalars as they are written, by path.
+        value: The document, with environment variables replaced.
+        lines: Line numbers by path, counted from 1.
+        written: Scalars as written in the file, by path.
+        problems: Those found while reading: duplicate keys, recursive aliases, unset variables.
     """
 
     def __init__(self, root: yaml.Node, environment: Mapping[str, str]) -> None:
@@ -130,32 +132,32 @@ class _Document:
         self.lines: dict[DocumentPath, int] = {}
         self.written: dict[DocumentPath, str] = {}
         self.problems: list[Problem] = []
-        self._within: list[yaml.Node] = []
+        self._ancestors: list[yaml.Node] = []
         self.value = self._value(root, ())
 
     def line(self, path: DocumentPath) -> int:
-        """Find where *path* stands, or what of it there is."""
+        """Return the line of *path*, or of its nearest parent in the document."""
         while path not in self.lines and path:
             path = path[:-1]
         return self.lines.get(path, 1)
 
     def _value(self, node: yaml.Node, path: DocumentPath) -> Any:
         self.lines.setdefault(path, node.start_mark.line + 1)
-        if node in self._within:
-            self._problem(path, "an alias for what it is part of")
+        if node in self._ancestors:
+            self._problem(path, "recursive alias")
             return None
         if isinstance(node, yaml.CollectionNode):
-            self._within.append(node)
+            self._ancestors.append(node)
             try:
                 if isinstance(node, yaml.MappingNode):
                     return dict(self._items(node, path))
                 return [self._value(child, (*path, i)) for i, child in enumerate(node.value)]
             finally:
-                self._within.pop()
+                self._ancestors.pop()
         self.written[path] = node.value
         try:
             value = self._constructor.construct_object(node)
-        except (yaml.YAMLError, ValueError):  # such as the 31st of February
+        except (yaml.YAMLError, ValueError):  # such as February 31
             value = node.value
         return self._with_variables(value, path) if isinstance(value, str) else value
 
@@ -166,15 +168,15 @@ class _Document:
             here = (*path, name)
             self.lines[here] = key.start_mark.line + 1
             if name in seen:
-                self._problem(here, "is there twice")
+                self._problem(here, "is defined twice")
             seen.add(name)
             yield name, self._value(child, here)
 
     def _with_variables(self, text: str, path: DocumentPath) -> str:
-        def value(found: re.Match[str]) -> str:
-            name = found.group(1)
+        def value(match: re.Match[str]) -> str:
+            name = match.group(1)
             if name not in self._environment:
-                self._problem(path, f"the environment variable {name} is not set")
+                self._problem(path, f"environment variable {name} is not set")
             return self._environment.get(name, "")
 
         return VARIABLE.sub(value, text)
@@ -192,7 +194,7 @@ def _problem(details: ErrorDetails, document: _Document) -> Problem:
         text = MESSAGES[kind].format(**details.get("ctx", {}))
     else:
         text = details["msg"][:1].lower() + details["msg"][1:]
-    # Quoted as it is written: a value may hold what a variable brought.
+    # Quote the file, not the value: environment variables may hold secrets.
     written = document.written.get(path)
     if written is not None and not {*path[-1:]} & SECRETS:
         text = f'{text}: "{written}"'
@@ -200,7 +202,7 @@ def _problem(details: ErrorDetails, document: _Document) -> Problem:
 
 
 def _suggestion(path: DocumentPath) -> str:
-    """Find an option that is called much like the last part of *path*."""
+    """Suggest an existing option whose name is similar to the last part of *path*."""
     section: Any = Config
     for part in path[:-1]:
         if isinstance(part, str):
@@ -210,7 +212,7 @@ def _suggestion(path: DocumentPath) -> str:
 
 
 def _section_of(annotation: Any) -> type[BaseModel]:
-    """Find the section that *annotation* is, or is a list of."""
+    """Return the section class that *annotation* is, or is a list of."""
     candidates = [annotation, *getattr(annotation, "__args__", ())]
     return next(c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel))
 

@@ -1,144 +1,31 @@
-"""The options: their names, types, defaults, and what they must not be."""
+"""The options: names, types, defaults and constraints. Defaults are defined here and only here."""
 
 import re
 from collections.abc import Callable, Iterator
-from datetime import date, datetime, timedelta
-from enum import StrEnum
-from typing import Annotated, Any
+from datetime import timedelta
+from typing import Any
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainValidator,
-    PositiveFloat,
-    PositiveInt,
-    model_validator,
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+
+from exporter.config.values import (
+    AccountId,
+    Duration,
+    Expiry,
+    ExternalId,
+    IdFormat,
+    Mode,
+    Name,
+    Pattern,
+    Role,
+    SessionName,
+    Source,
+    Url,
+    invalid,
 )
-from pydantic_core import PydanticCustomError
+from exporter.model import Account, KeyIdFormat, Partition, ReportMode, TagSource
 
-from exporter.model import (
-    Account,
-    KeyIdFormat,
-    Partition,
-    ReportMode,
-    RoleArn,
-    TagSource,
-    parse_expiry,
-)
-
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-
-LONGEST = timedelta(days=3650)
-
-
-def invalid(text: str) -> PydanticCustomError:
-    """
-    Make the error that says *text*. What is written in the file is added to it.
-
-    It never quotes the value, which may be a secret that a variable brought.
-    """
-    return PydanticCustomError("wrong", "{text}", {"text": text})
-
-
-def _duration(value: object) -> timedelta:
-    if isinstance(value, timedelta):
-        return value
-    parts = re.fullmatch(r"(?:\d+(?:\.\d+)?[smhdw])+", value) if isinstance(value, str) else None
-    if parts is None:
-        raise invalid("not a duration such as 30s, 15m, 1h30m or 7d")
-    found = re.findall(r"([\d.]+)([smhdw])", parts.group())
-    seconds = sum(float(number) * UNITS[unit] for number, unit in found)
-    if seconds > LONGEST.total_seconds():
-        raise invalid("longer than ten years")
-    return timedelta(seconds=seconds)
-
-
-def _positive_duration(value: object) -> timedelta:
-    duration = _duration(value)
-    if not duration:
-        raise invalid("must be longer than nothing")
-    return duration
-
-
-def _pattern(value: object) -> object:
-    if isinstance(value, str):
-        try:
-            re.compile(value)
-        except re.error as error:
-            raise invalid(f"not a regular expression ({error})") from error
-    return value
-
-
-def _account_id(value: object) -> object:
-    if isinstance(value, int):
-        raise invalid("quote it, since YAML takes bare digits for a number")
-    if isinstance(value, str) and not re.fullmatch(r"\d{12}", value):
-        raise invalid("not the twelve digits of an account id")
-    return value
-
-
-def _role_arn(value: object) -> object:
-    if isinstance(value, str):
-        try:
-            return RoleArn.parse(value)
-        except ValueError as error:
-            raise invalid(str(error)) from error
-    if not isinstance(value, RoleArn):
-        raise PydanticCustomError("string_type", "must be a string")
-    return value
-
-
-def _one_of(enum: type[StrEnum]) -> BeforeValidator:
-    *names, last = (repr(str(member)) for member in enum)
-
-    def validate(value: object) -> object:
-        if value is False:  # YAML reads a bare off as false
-            value = "off"
-        if not isinstance(value, str) or value not in tuple(enum):
-            raise invalid(f"must be {', '.join(names)} or {last}")
-        return enum(value)
-
-    return BeforeValidator(validate)
-
-
-def _until(value: object) -> object:
-    if isinstance(value, date):  # YAML makes these of unquoted dates and times
-        value = value.isoformat()
-    if isinstance(value, str):
-        try:
-            return parse_expiry(value)
-        except ValueError as error:
-            raise invalid("not a date such as 2026-12-31") from error
-    return value
-
-
-def _like(pattern: str, what: str) -> BeforeValidator:
-    def validate(value: object) -> object:
-        if isinstance(value, str) and not re.fullmatch(pattern, value):
-            raise invalid(what)
-        return value
-
-    return BeforeValidator(validate)
-
-
-Duration = Annotated[timedelta, BeforeValidator(_positive_duration)]
-Pattern = Annotated[str, BeforeValidator(_pattern)]
-AccountId = Annotated[str, BeforeValidator(_account_id)]
-Role = Annotated[RoleArn, PlainValidator(_role_arn)]
-Mode = Annotated[ReportMode, _one_of(ReportMode)]
-Source = Annotated[TagSource, _one_of(TagSource)]
-IdFormat = Annotated[KeyIdFormat, _one_of(KeyIdFormat)]
-Until = Annotated[datetime, BeforeValidator(_until)]
-ExternalId = Annotated[
-    str, _like(r"[\w+=,.@:/-]{2,1224}", "not an external id (2 to 1224 letters, digits, +=,.@:/-)")
-]
-SessionName = Annotated[
-    str, _like(r"[\w+=,.@-]{2,64}", "not a session name (2 to 64 letters, digits, +=,.@-)")
-]
-Name = Annotated[str, _like(r"(?s).+", "must not be empty")]
-Url = Annotated[str, _like(r"https?://.+", "not a URL")]
+SECRETS = frozenset({"external_id", "hash_secret"})
+"""Options whose values are never shown, neither in errors nor in summaries."""
 
 
 class Section(BaseModel):
@@ -147,7 +34,7 @@ class Section(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _empty(cls, value: Any) -> Any:
-        """Take a section whose options are all commented out for an empty one."""
+        """Accept a section without options: all of them may be commented out."""
         return {} if value is None else value
 
 
@@ -170,8 +57,8 @@ class Collection(Section):
             longest = max(longest, timedelta(hours=6))
         if self.stale_after <= longest:
             raise invalid(
-                "stale_after must be longer than interval and deadline, and than 6h with"
-                " credential_report: values; else facts are dropped before they can be confirmed"
+                "stale_after must be longer than interval and deadline, and longer than 6h with"
+                " credential_report: values; otherwise data is dropped before it can be confirmed"
             )
         return self
 
@@ -190,11 +77,11 @@ class AccountEntry(Section):
     def _consistent(self) -> "AccountEntry":
         if self.role_arn is None:
             if self.external_id is not None:
-                raise invalid("external_id is for assuming a role: give role_arn as well")
+                raise invalid("external_id requires role_arn: it is only used to assume a role")
             return self
         owner = self.role_arn.account_id
         if self.account_id not in (None, owner):
-            raise invalid(f"role_arn is a role of account {owner}, not of {self.account_id}")
+            raise invalid(f"role_arn is in account {owner}, but account_id is {self.account_id}")
         return self
 
     def account(self) -> Account:
@@ -217,13 +104,17 @@ class Users(Section):
     exclude: tuple[Pattern, ...] = Field(default=(), strict=False)
 
     def matcher(self) -> Callable[[str], bool]:
-        """Give what tells whether a user of some name is to be read. Patterns fit whole names."""
+        """
+        Return a predicate on user names: whether the user is read.
+
+        Patterns match the whole name; `exclude` takes precedence.
+        """
         include = [re.compile(pattern) for pattern in self.include]
         exclude = [re.compile(pattern) for pattern in self.exclude]
 
         def matches(name: str) -> bool:
-            wanted = any(pattern.fullmatch(name) for pattern in include)
-            return wanted and not any(pattern.fullmatch(name) for pattern in exclude)
+            included = any(pattern.fullmatch(name) for pattern in include)
+            return included and not any(pattern.fullmatch(name) for pattern in exclude)
 
         return matches
 
@@ -236,32 +127,32 @@ class Labels(Section):
     @model_validator(mode="after")
     def _consistent(self) -> "Labels":
         if self.access_key_id is KeyIdFormat.HASHED and self.hash_secret is None:
-            raise invalid("hashed ids need a hash_secret, so that nobody finds them by trying")
+            raise invalid("hashed IDs require a hash_secret: without one they could be guessed")
         names: dict[str, str] = {}
         for tag in self.user_tags:
             other = names.setdefault(label_of_tag(tag), tag)
             if other != tag:
-                text = f"user_tags {other!r} and {tag!r} would both be the label"
+                text = f"user_tags {other!r} and {tag!r} both become the label"
                 raise invalid(f"{text} {label_of_tag(tag)!r}")
         return self
 
 
 def label_of_tag(tag: str) -> str:
-    """Make a label's name of a tag's."""
+    """Return the name of the label for a user tag."""
     return "tag_" + re.sub(r"[^a-zA-Z0-9_]", "_", tag)
 
 
 class ExemptionEntry(Section):
-    until: Until
+    until: Expiry
     user: Pattern | None = None
     access_key_id: Name | None = None
     account: Name | None = None
     reason: str = ""
 
     @model_validator(mode="after")
-    def _names_something(self) -> "ExemptionEntry":
+    def _selects_keys(self) -> "ExemptionEntry":
         if not (self.user or self.access_key_id or self.account):
-            raise invalid("names no user, access_key_id or account: it would exempt every key")
+            raise invalid("requires user, access_key_id or account: otherwise every key is exempt")
         return self
 
 
@@ -273,6 +164,11 @@ class ExemptionList(Section):
 class EndpointUrls(Section):
     iam: Url | None = None
     sts: Url | None = None
+
+    def by_service(self) -> dict[str, str]:
+        """Return the configured URLs by the name of the service."""
+        urls = {"iam": self.iam, "sts": self.sts}
+        return {service: url for service, url in urls.items() if url is not None}
 
 
 class Aws(Section):
@@ -291,24 +187,28 @@ class Config(Section):
     aws: Aws = Aws()
 
     def model_accounts(self) -> list[Account]:
-        """List the accounts to read: that of the credentials found, if none is configured."""
+        """List the accounts to read. Default: the one that the AWS credentials belong to."""
         return [entry.account() for entry in self.accounts or (AccountEntry(),)]
 
     def warnings(self) -> list[str]:
-        """Say what is accepted and probably not meant."""
-        found = []
+        """Describe settings that are valid but inadvisable."""
+        warnings = []
         if self.collection.interval < timedelta(minutes=15):
-            found.append("collection.interval below 15m gains nothing: AWS records no faster")
+            warnings.append(
+                "collection.interval below 15m has no benefit: AWS updates last-used data at most"
+                " every 15 minutes"
+            )
         if self.collection.requests_per_second > 10:
-            found.append("collection.requests_per_second above 10 gets accounts throttled")
-        return found
+            warnings.append("collection.requests_per_second above 10: AWS is likely to throttle")
+        return warnings
 
 
 def check_references(document: Any) -> Iterator[tuple[tuple[str | int, ...], str]]:
     """
-    Find what is wrong between sections of *document*, each with its path.
+    Check what depends on several sections, and yield the path and message of each problem.
 
-    Takes a document as it is read, whatever else is wrong with it.
+    Args:
+        document: The parsed YAML, before validation: it may have any other problem as well.
     """
     sections = document if isinstance(document, dict) else {}
     collection = sections.get("collection") or {}
@@ -316,7 +216,7 @@ def check_references(document: Any) -> Iterator[tuple[tuple[str | int, ...], str
     if isinstance(collection, dict) and isinstance(labels, dict):
         tags_are_read = collection.get("user_tags", False) not in (False, "off")
         if labels.get("user_tags") and not tags_are_read:
-            yield ("labels", "user_tags"), "needs collection.user_tags: bulk or per_user"
+            yield ("labels", "user_tags"), "requires collection.user_tags: bulk or per_user"
     ids: dict[str, int] = {}
     names: dict[str, int] = {}
     entries = sections.get("accounts") or []
@@ -324,11 +224,17 @@ def check_references(document: Any) -> Iterator[tuple[tuple[str | int, ...], str
         try:
             account = AccountEntry.model_validate(entry).account()
         except ValueError:
-            continue  # told elsewhere
+            continue  # already reported
         first = ids.setdefault(account.id, number) if account.id else number
         if first != number:
-            yield ("accounts", number), f"is account {account.id}, as accounts[{first}] is"
+            yield (
+                ("accounts", number),
+                f"duplicate account {account.id}, already configured in accounts[{first}]",
+            )
             continue
         first = names.setdefault(account.label, number)
         if first != number:
-            yield ("accounts", number), f"is called {account.label!r}, as accounts[{first}] is"
+            yield (
+                ("accounts", number),
+                f"duplicate name {account.label!r}, already used by accounts[{first}]",
+            )

@@ -1,0 +1,137 @@
+"""The types of options: how values are validated, and how they are written in a summary."""
+
+import re
+from datetime import date, datetime, timedelta
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import BeforeValidator, PlainSerializer, PlainValidator
+from pydantic_core import PydanticCustomError
+
+from exporter.model import KeyIdFormat, ReportMode, RoleArn, TagSource, parse_expiry
+
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+"""Seconds by unit."""
+
+MAX_DURATION = timedelta(days=3650)
+
+
+def invalid(text: str) -> PydanticCustomError:
+    """
+    Create a validation error with the message *text*.
+
+    *text* must not quote the value: it may be a secret from an environment variable. The loader
+    appends the value as it is written in the file.
+    """
+    return PydanticCustomError("invalid", "{text}", {"text": text})
+
+
+def _duration(value: object) -> timedelta:
+    parts = re.fullmatch(r"(?:\d+(?:\.\d+)?[smhdw])+", value) if isinstance(value, str) else None
+    if parts is None:
+        raise invalid("must be a duration such as 30s, 15m, 1h30m or 7d")
+    found = re.findall(r"([\d.]+)([smhdw])", parts.group())
+    seconds = sum(float(number) * UNITS[unit] for number, unit in found)
+    if seconds > MAX_DURATION.total_seconds():
+        raise invalid("must not be longer than ten years")
+    return timedelta(seconds=seconds)
+
+
+def _positive_duration(value: object) -> timedelta:
+    duration = _duration(value)
+    if not duration:
+        raise invalid("must be greater than 0")
+    return duration
+
+
+def _duration_text(duration: timedelta) -> str:
+    """Write *duration* as it is configured, such as ``1h30m``."""
+    text, seconds = "", duration.total_seconds()
+    for unit in "dhms":
+        count = seconds if unit == "s" else seconds // UNITS[unit]
+        if count:
+            text += f"{count:.6f}".rstrip("0").rstrip(".") + unit
+        seconds -= count * UNITS[unit]
+    return text
+
+
+def _pattern(value: object) -> object:
+    if isinstance(value, str):
+        try:
+            re.compile(value)
+        except re.error as error:
+            raise invalid(f"invalid regular expression ({error})") from error
+    return value
+
+
+def _account_id(value: object) -> object:
+    if isinstance(value, int):
+        raise invalid("must be quoted: YAML reads bare digits as a number")
+    if isinstance(value, str) and not re.fullmatch(r"\d{12}", value):
+        raise invalid("must be a 12-digit account ID")
+    return value
+
+
+def _role_arn(value: object) -> RoleArn:
+    if not isinstance(value, str):
+        raise PydanticCustomError("string_type", "must be a string")
+    try:
+        return RoleArn.parse(value)
+    except ValueError as error:
+        raise invalid(str(error)) from error
+
+
+def _member_of(enum: type[StrEnum]) -> BeforeValidator:
+    *names, last = (repr(str(member)) for member in enum)
+
+    def validate(value: object) -> object:
+        if value is False:  # YAML reads a bare off as false
+            value = "off"
+        if not isinstance(value, str) or value not in tuple(enum):
+            raise invalid(f"must be {', '.join(names)} or {last}")
+        return enum(value)
+
+    return BeforeValidator(validate)
+
+
+def _expiry(value: object) -> datetime:
+    if isinstance(value, date):  # what YAML makes of unquoted dates and times
+        value = value.isoformat()
+    try:
+        if isinstance(value, str):
+            return parse_expiry(value)
+    except ValueError:
+        pass
+    raise invalid("must be a date such as 2026-12-31")
+
+
+def _matching(pattern: str, message: str) -> BeforeValidator:
+    def validate(value: object) -> object:
+        if isinstance(value, str) and not re.fullmatch(pattern, value):
+            raise invalid(message)
+        return value
+
+    return BeforeValidator(validate)
+
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(_positive_duration),
+    PlainSerializer(_duration_text, when_used="json"),
+]
+Pattern = Annotated[str, BeforeValidator(_pattern)]
+AccountId = Annotated[str, BeforeValidator(_account_id)]
+Role = Annotated[RoleArn, PlainValidator(_role_arn), PlainSerializer(str, when_used="json")]
+Mode = Annotated[ReportMode, _member_of(ReportMode)]
+Source = Annotated[TagSource, _member_of(TagSource)]
+IdFormat = Annotated[KeyIdFormat, _member_of(KeyIdFormat)]
+Expiry = Annotated[datetime, BeforeValidator(_expiry)]
+ExternalId = Annotated[
+    str,
+    _matching(r"[\w+=,.@:/-]{2,1224}", "must be 2 to 1224 letters, digits or any of _+=,.@:/-"),
+]
+SessionName = Annotated[
+    str, _matching(r"[\w+=,.@-]{2,64}", "must be 2 to 64 letters, digits or any of _+=,.@-")
+]
+Name = Annotated[str, _matching(r"(?s).+", "must not be empty")]
+Url = Annotated[str, _matching(r"https?://.+", "must be an http or https URL")]

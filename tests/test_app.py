@@ -1,0 +1,91 @@
+"""How the configuration reaches the modules."""
+
+import threading
+from pathlib import Path
+from types import MethodType
+from typing import Any, cast
+
+from pydantic import BaseModel
+
+from exporter.cli.app import build, key_id_formatter
+from exporter.config import Config, load
+from exporter.metrics import negotiate
+
+EXAMPLE = Path(__file__).parent.parent / "config.example.yaml"
+
+
+def load_example() -> Config:
+    return load(EXAMPLE, {"PROD_EXTERNAL_ID": "abc", "KEY_ID_SECRET": "xyz"})
+
+
+class Recorder:
+    """
+    Stands for a section of a configuration and records which options are read.
+
+    Methods of the section run on the recorder, so that what they read is recorded as well.
+    """
+
+    def __init__(self, section: BaseModel, path: str, read: set[str]) -> None:
+        self._section = section
+        self._path = path
+        self._read = read
+
+    def __getattr__(self, name: str) -> Any:
+        section = type(self._section)
+        if name not in section.model_fields:
+            return MethodType(getattr(section, name), self)
+        path = f"{self._path}.{name}".lstrip(".")
+        self._read.add(path)
+        return self._wrap(getattr(self._section, name), path)
+
+    def _wrap(self, value: Any, path: str) -> Any:
+        if isinstance(value, BaseModel):
+            return Recorder(value, path, self._read)
+        if isinstance(value, tuple):
+            return tuple(self._wrap(item, path) for item in value)
+        return value
+
+
+def options(section: type[BaseModel], path: str = "") -> set[str]:
+    """Return the paths of *section*'s options and of the sections that they are in."""
+    paths = set()
+    for name, field in section.model_fields.items():
+        here = f"{path}.{name}".lstrip(".")
+        paths.add(here)
+        for part in (field.annotation, *getattr(field.annotation, "__args__", ())):
+            if isinstance(part, type) and issubclass(part, BaseModel):
+                paths |= options(part, here)
+    return paths
+
+
+def unread(config: Config) -> set[str]:
+    """Return the options that creating the application for *config* does not read."""
+    read: set[str] = set()
+    recorder = cast(Config, Recorder(config, "", read))
+    build(recorder, key_id_formatter(recorder), threading.Event())
+    return options(type(config)) - read
+
+
+def test_every_option_is_read() -> None:
+    """Creating the application reads each option of the schema: none is without effect."""
+    assert unread(load_example()) == set()
+
+
+def test_an_unread_option_is_found() -> None:
+    """An option that exists in the schema only is reported by the test above."""
+
+    class Extended(Config):
+        max_users: int = 0
+
+    assert unread(Extended(**dict(load_example()))) == {"max_users"}
+
+
+def test_accounts_are_exported_before_their_first_refresh() -> None:
+    """Once the application is created, each account is exported as down."""
+    config = load_example()
+    _, exposition = build(config, key_id_formatter(config), threading.Event())
+
+    page = exposition.render(negotiate(""), names=frozenset(), gzip=False).decode()
+
+    assert 'account_up{account_id="111111111111",account="prod"} 0\n' in page
+    assert 'account_up{account_id="222222222222",account="audit"} 0\n' in page
