@@ -4,6 +4,7 @@ import asyncio
 import logging
 import signal
 import threading
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -12,9 +13,10 @@ from socket import socket
 from exporter import __version__, aws, server
 from exporter.config import Config, label_of_tag
 from exporter.exemptions import Exemption, Exemptions
-from exporter.key_ids import KEY_ID, KeyIdFormatter
+from exporter.key_ids import KeyIdFormatter, description_of, is_description_tag
 from exporter.metrics import Exposition, MetricsStore, RenderOptions, SelfMetrics, negotiate
-from exporter.refresh import Scheduler
+from exporter.model import Account, AccountSnapshot
+from exporter.refresh import Publish, Scheduler
 
 log = logging.getLogger(__name__)
 
@@ -29,9 +31,15 @@ async def run(
         loop.add_signal_handler(number, stopped.set)
     stop = threading.Event()
     self_metrics = SelfMetrics(version=__version__, operations=aws.OPERATIONS)
-    page = MetricsStore(_shown(config, key_ids))
-    refresher = _refresher(config, self_metrics, page, stop)
-    exposition = Exposition(page, self_metrics)
+    exemptions = _exemptions(config)
+    store = MetricsStore(_shown(config, key_ids, exemptions))
+
+    def publish(account: Account, snapshot: AccountSnapshot) -> None:
+        exemptions.check(snapshot)
+        store.publish(account, snapshot)
+
+    refresher = _refresher(config, self_metrics, publish, stop)
+    exposition = Exposition(store, self_metrics, SystemClock())
 
     def metrics(accept: str, names: frozenset[str], gzip: bool) -> tuple[bytes, str]:
         format_ = negotiate(accept)
@@ -55,7 +63,7 @@ async def run(
 
 
 def _refresher(
-    config: Config, self_metrics: SelfMetrics, page: MetricsStore, stop: threading.Event
+    config: Config, self_metrics: SelfMetrics, publish: Publish, stop: threading.Event
 ) -> Scheduler:
     collection = config.collection
     accounts = config.model_accounts()
@@ -80,14 +88,13 @@ def _refresher(
         report_mode=collection.credential_report,
         include_user=config.users.matcher(),
         tags=collection.user_tags,
-        # The console keeps a key's description in a tag named by the key's id.
-        keep_tag=lambda name: name in tags or KEY_ID.fullmatch(name) is not None,
+        keep_tag=lambda name: name in tags or is_description_tag(name),
         tags_interval=collection.user_tags_interval,
     )
     return Scheduler(
         accounts,
         reader.read,
-        page.publish,
+        publish,
         interval=collection.interval.total_seconds(),
         workers=collection.workers,
         stale_after=collection.stale_after,
@@ -96,17 +103,32 @@ def _refresher(
     )
 
 
-def _shown(config: Config, key_ids: KeyIdFormatter) -> RenderOptions:
+class SystemClock:
+    """The clocks of this machine."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+
+def _exemptions(config: Config) -> Exemptions:
     entries = [
-        Exemption(entry.until, entry.user, entry.access_key_id, entry.account, entry.reason)
+        Exemption(entry.until, entry.user, entry.access_key_id, entry.account)
         for entry in config.exemptions.entries
     ]
+    return Exemptions(config.exemptions.tag, entries)
+
+
+def _shown(config: Config, key_ids: KeyIdFormatter, exemptions: Exemptions) -> RenderOptions:
     return RenderOptions(
         tags={tag: label_of_tag(tag) for tag in config.labels.user_tags},
         passwords=config.collection.passwords,
         key_labels=key_ids.labels,
         redact=key_ids.redact,
-        exempt_until=Exemptions(config.exemptions.tag, entries).until,
+        description=description_of,
+        exempt_until=exemptions.until,
     )
 
 
