@@ -163,8 +163,8 @@ KEY_FAMILIES: tuple[KeyFamily, ...] = (
     KeyFamily(
         name="aws_iam_access_key_last_used_age_seconds",
         kind="gauge",
-        help="Seconds since the key was last used, computed at scrape time. AWS records at most one"
-        " use in 15 minutes (GetAccessKeyLastUsed). Absent: never used, or unknown.",
+        help="Seconds since the last use of the key, computed at scrape time. AWS records at most"
+        " one use in 15 minutes (GetAccessKeyLastUsed). Absent: never used, or unknown.",
         extra_labels=("service", "region"),
         samples=_last_used_age,
         age=True,
@@ -231,8 +231,8 @@ ACCOUNT_FAMILIES: tuple[AccountFamily, ...] = (
     AccountFamily(
         name="aws_iam_account_info",
         kind="gauge",
-        help="Partition of the account, and where the exporter knows the account from: static"
-        " (configured) or organization. Always 1.",
+        help="Partition and source of the account; the source is static (configured) or"
+        " organization. Always 1.",
         extra_labels=("partition", "source"),
         samples=lambda snapshot: _sample(1, snapshot.account.partition, snapshot.account.source),
     ),
