@@ -37,7 +37,7 @@ class KeyIdFormatter:
         """
         Format the ids of one user's *keys*. Returns labels by id; no two are the same.
 
-        Ids that look the same when masked are told apart by some digits of their hashes.
+        Ids that look the same when masked are distinguished by some digits of their hashes.
         """
         labels = {key.id: self.label(key.id) for key in keys}
         counts = Counter(labels.values())

@@ -32,7 +32,7 @@ def test_a_hash_contains_nothing_of_the_id() -> None:
 
 
 def test_ids_that_look_the_same_get_distinct_labels() -> None:
-    """Two masked ids of one user with the same ends are told apart by some digits."""
+    """Two masked ids of one user with the same ends are distinguished by some digits."""
     keys = [a_key("AKIAAAAAAAAAAAAASAME"), a_key("AKIABBBBBBBBBBBBSAME")]
 
     labels = KeyIdFormatter(KeyIdFormat.MASKED).labels(keys)
