@@ -2,11 +2,12 @@
 
 import logging
 import re
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from exporter.model import AccessKey, Account, User, parse_expiry
+from exporter.model import AccessKey, Account, AccountSnapshot, User, parse_expiry
 
 log = logging.getLogger(__name__)
 
@@ -14,21 +15,19 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True)
 class Exemption:
     """
-    An entry of the list. It holds for the keys that fit all that it names.
+    An entry of the list. It applies to the keys that match everything it names.
 
     Attributes:
-        user: A pattern for the whole name.
-        account: An id or a name.
-        reason: For the reader of the configuration.
+        user: A pattern that has to match the complete user name.
+        account: An account id or name.
     """
 
     until: datetime
     user: str | None = None
     access_key_id: str | None = None
     account: str | None = None
-    reason: str = ""
 
-    def fits(self, account: Account, key: AccessKey) -> bool:
+    def matches(self, account: Account, key: AccessKey) -> bool:
         return (
             self.account in (None, account.id, account.label)
             and self.access_key_id in (None, key.id)
@@ -38,32 +37,51 @@ class Exemption:
 
 class Exemptions:
     """
+    All exemptions. Thread-safe.
+
     Args:
-        tag: The user tag that holds a date.
+        tag: The name of the user tag that holds a date. Empty: no tag does.
     """
 
     def __init__(self, tag: str = "", entries: Sequence[Exemption] = ()) -> None:
         self._tag = tag
-        self._entries = entries
+        self._entries = tuple(entries)
         self._reported: set[tuple[str, str, str]] = set()
+        self._lock = threading.Lock()
 
     def until(self, account: Account, user: User, key: AccessKey) -> datetime | None:
-        """Tell until when *key* of *user* is exempt: the latest that anything says. None: not."""
-        ends = [entry.until for entry in self._entries if entry.fits(account, key)]
-        told = dict(user.tags).get(self._tag) if self._tag else None
-        if told is not None:
-            try:
-                ends.append(parse_expiry(told.strip()))
-            except ValueError:
-                self._report(account, user, told)
-        return max(ends, default=None)
+        """Return when the last exemption of *key*, of *user*, expires. None: not exempt."""
+        ends = [entry.until for entry in self._entries if entry.matches(account, key)]
+        tagged = _expiry(self._value(user))
+        return max(ends if tagged is None else [*ends, tagged], default=None)
 
-    def _report(self, account: Account, user: User, told: str) -> None:
-        about = (account.id, user.name, told)
-        if about in self._reported:
-            return
-        self._reported.add(about)
-        log.warning(
-            "not a date, so no exemption: write it as 2026-12-31",
-            extra={"account": account.label, "user": user.name, "tag": self._tag, "value": told},
-        )
+    def check(self, snapshot: AccountSnapshot) -> None:
+        """Log the tags that are not a date, and so do not exempt anything; each value once."""
+        malformed = {
+            (snapshot.account.id, user.name, value)
+            for user in snapshot.users
+            if (value := self._value(user)) is not None and _expiry(value) is None
+        }
+        with self._lock:
+            new = malformed - self._reported
+            self._reported |= new
+        for _, name, value in sorted(new):
+            log.warning(
+                "ignoring malformed exemption: not a date such as 2026-12-31",
+                extra={
+                    "account": snapshot.account.label,
+                    "user": name,
+                    "tag": self._tag,
+                    "value": value,
+                },
+            )
+
+    def _value(self, user: User) -> str | None:
+        return dict(user.tags).get(self._tag) if self._tag else None
+
+
+def _expiry(value: str | None) -> datetime | None:
+    try:
+        return None if value is None else parse_expiry(value.strip())
+    except ValueError:
+        return None

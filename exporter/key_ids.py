@@ -1,4 +1,4 @@
-"""How access key ids are shown: whole, masked, or hashed; alike in labels, logs and pages."""
+"""Access key ids: how they are shown, and which tag holds a key's description."""
 
 import hashlib
 import hmac
@@ -6,37 +6,38 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 
-from exporter.model import AccessKey, KeyIdFormat
+from exporter.model import AccessKey, KeyIdFormat, User
 
 KEY_ID = re.compile(r"A[KS]IA[A-Z0-9]{12,}")
-"""A long-term or a temporary access key id, wherever it stands."""
+"""The id of a long-term or temporary access key, anywhere in a text."""
 
 
 class KeyIdFormatter:
     """
-    Shows key ids.
+    Formats key ids in full, masked or hashed: the same way in labels, logs and pages.
 
     Args:
-        secret: Key of the hashes, so that ids cannot be guessed. Only for `KeyIdFormat.HASHED`.
+        secret: The key of the hashes, so that ids cannot be guessed from them. Only for
+            `KeyIdFormat.HASHED`.
     """
 
-    def __init__(self, show: KeyIdFormat = KeyIdFormat.FULL, secret: str = "") -> None:
-        self._show = show
+    def __init__(self, format_: KeyIdFormat = KeyIdFormat.FULL, secret: str = "") -> None:
+        self._format = format_
         self._secret = secret.encode()
 
     def label(self, id_: str) -> str:
-        """KeyIdFormat one id."""
-        if self._show is KeyIdFormat.MASKED:
+        """Format one id."""
+        if self._format is KeyIdFormat.MASKED:
             return f"{id_[:4]}****{id_[-4:]}"
-        if self._show is KeyIdFormat.HASHED:
+        if self._format is KeyIdFormat.HASHED:
             return hmac.new(self._secret, id_.encode(), hashlib.sha256).hexdigest()[:16]
         return id_
 
     def labels(self, keys: Iterable[AccessKey]) -> dict[str, str]:
         """
-        KeyIdFormat the ids of one user's *keys*, by id, each differently.
+        Format the ids of one user's *keys*. Returns labels by id; no two are the same.
 
-        Those that look the same when masked get some digits of their own.
+        Ids that look the same when masked are distinguished by some digits of their hashes.
         """
         labels = {key.id: self.label(key.id) for key in keys}
         counts = Counter(labels.values())
@@ -46,11 +47,24 @@ class KeyIdFormatter:
         }
 
     def redact(self, text: str) -> str:
-        """KeyIdFormat every id within *text* as `label` does."""
-        if self._show is KeyIdFormat.FULL:
+        """Format every id within *text*."""
+        if self._format is KeyIdFormat.FULL:
             return text
-        return KEY_ID.sub(lambda found: self.label(found.group()), text)
+        return KEY_ID.sub(lambda match: self.label(match.group()), text)
 
 
 def _digits(id_: str) -> str:
     return hashlib.sha256(id_.encode()).hexdigest()[:4]
+
+
+# The AWS console stores the description of a key in a tag of its user, named by the key's id.
+
+
+def is_description_tag(name: str) -> bool:
+    """Tell whether a user tag of this name holds the description of a key."""
+    return KEY_ID.fullmatch(name) is not None
+
+
+def description_of(user: User, key: AccessKey) -> str:
+    """Return the description of *key*, a key of *user*. Empty: it has none."""
+    return dict(user.tags).get(key.id, "")

@@ -6,11 +6,13 @@ from datetime import UTC, datetime
 import pytest
 
 from exporter.exemptions import Exemption, Exemptions
-from exporter.model import parse_expiry
-from tests.facts import a_key, a_user, an_account
+from exporter.model import AccountSnapshot, parse_expiry
+from tests.facts import a_key, a_snapshot, a_user, an_account
 
 TAG = "key-exporter:exempt-until"
 JULY = datetime(2027, 7, 1, tzinfo=UTC)
+
+MALFORMED = ["next summer", "0001-01-01T00:00:00+14:00", ""]
 
 
 @pytest.mark.parametrize(
@@ -24,36 +26,41 @@ JULY = datetime(2027, 7, 1, tzinfo=UTC)
     ],
 )
 def test_a_date_lasts_until_its_end(text: str, expected: datetime) -> None:
-    """A date ends at midnight UTC after it; a time is taken as it stands."""
+    """A date expires at the following midnight UTC; a time is used as it is."""
     assert parse_expiry(text) == expected
 
 
-def test_a_tag_exempts_the_users_keys() -> None:
-    """The tag of a user holds for their keys."""
-    user = a_user(tags=((TAG, "2027-06-30"),))
+@pytest.mark.parametrize("value", ["2027-06-30", " 2027-06-30 "])
+def test_a_tag_exempts_the_keys_of_its_user(value: str) -> None:
+    """The tag of a user exempts the user's keys, with or without spaces around the date."""
+    user = a_user(tags=((TAG, value),))
 
     assert Exemptions(TAG).until(an_account(), user, a_key()) == JULY
 
 
-def test_without_tag_and_entry_nothing_is_exempt() -> None:
-    """A key that nothing names is not exempt."""
+def test_by_default_a_key_is_not_exempt() -> None:
+    """A key without a tag or an entry is not exempt."""
     assert Exemptions(TAG).until(an_account(), a_user(), a_key()) is None
 
 
-@pytest.mark.parametrize("text", ["next summer", "0001-01-01T00:00:00+14:00", ""])
-def test_a_malformed_tag_is_no_exemption(text: str, caplog: pytest.LogCaptureFixture) -> None:
-    """A tag that is no date exempts nothing, and is reported once."""
-    user = a_user(tags=((TAG, text),))
-    exemptions = Exemptions(TAG)
+def test_without_a_tag_name_no_tag_exempts() -> None:
+    """If no tag is configured, not even a tag without a name is looked at."""
+    user = a_user(tags=(("", "2027-06-30"),))
 
-    with caplog.at_level(logging.WARNING):
-        ends = [exemptions.until(an_account(), user, a_key()) for _ in range(3)]
+    assert Exemptions().until(an_account(), user, a_key()) is None
 
-    assert (ends, len(caplog.records)) == ([None] * 3, 1)
+
+@pytest.mark.parametrize("value", MALFORMED)
+def test_a_malformed_tag_exempts_nothing(value: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A tag that is not a date is ignored; only `check` reports it."""
+    user = a_user(tags=((TAG, value),))
+
+    assert Exemptions(TAG).until(an_account(), user, a_key()) is None
+    assert caplog.records == []
 
 
 @pytest.mark.parametrize(
-    ("entry", "fits"),
+    ("entry", "matches"),
     [
         (Exemption(JULY, user="ali.*"), True),
         (Exemption(JULY, user="ali"), False),
@@ -65,16 +72,46 @@ def test_a_malformed_tag_is_no_exemption(text: str, caplog: pytest.LogCaptureFix
         (Exemption(JULY, account="prod", user="alice"), True),
     ],
 )
-def test_an_entry_holds_where_all_that_it_names_fits(entry: Exemption, fits: bool) -> None:
-    """An entry exempts a key if its user, id and account fit, as far as it names them."""
+def test_an_entry_applies_if_everything_it_names_matches(entry: Exemption, matches: bool) -> None:
+    """An entry exempts a key if user, id and account match, as far as it names them."""
     until = Exemptions(entries=[entry]).until(an_account(), a_user(), a_key())
 
-    assert until == (JULY if fits else None)
+    assert until == (JULY if matches else None)
 
 
-def test_the_latest_end_counts() -> None:
-    """Where several exemptions hold, the longest does."""
+def test_the_last_expiry_counts() -> None:
+    """If several exemptions apply to a key, the last to expire counts."""
     entry = Exemption(datetime(2028, 1, 1, tzinfo=UTC), user="alice")
     user = a_user(tags=((TAG, "2027-06-30"),))
 
     assert Exemptions(TAG, [entry]).until(an_account(), user, a_key()) == entry.until
+
+
+def tagged(**values: str) -> AccountSnapshot:
+    """Create a snapshot of users with the exemption tag, whose values are given by user name."""
+    return a_snapshot(users=tuple(a_user(name, tags=((TAG, v),)) for name, v in values.items()))
+
+
+@pytest.mark.parametrize("value", MALFORMED)
+def test_a_malformed_tag_is_reported_once(value: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A malformed value is logged after the first refresh that finds it, with who has it."""
+    exemptions = Exemptions(TAG)
+
+    for _ in range(3):
+        exemptions.check(tagged(alice=value, bob="2027-06-30"))
+
+    (record,) = caplog.records
+    facts = {name: vars(record)[name] for name in ("account", "user", "tag", "value")}
+    assert facts == {"account": "prod", "user": "alice", "tag": TAG, "value": value}
+    assert record.levelno == logging.WARNING
+
+
+def test_each_malformed_value_is_reported(caplog: pytest.LogCaptureFixture) -> None:
+    """Another user, or another value of the same user, is reported as well."""
+    exemptions = Exemptions(TAG)
+
+    exemptions.check(tagged(alice="soon"))
+    exemptions.check(tagged(alice="later", bob="soon"))
+
+    reported = [(vars(record)["user"], vars(record)["value"]) for record in caplog.records]
+    assert reported == [("alice", "soon"), ("alice", "later"), ("bob", "soon")]

@@ -1,9 +1,10 @@
-"""What Prometheus is told: the table of families, the page of all facts, and our own counters."""
+"""Everything that is exposed: the metric families, the samples of all accounts, self metrics."""
 
 from exporter.metrics.exposition import Exposition, Format, negotiate
 from exporter.metrics.families import FAMILIES
+from exporter.metrics.options import RenderOptions
 from exporter.metrics.self_metrics import SelfMetrics
-from exporter.metrics.store import MetricsStore, RenderOptions
+from exporter.metrics.store import MetricsStore
 
 __all__ = [
     "FAMILIES",

@@ -1,23 +1,22 @@
-"""One scrape: which format, which families, and the bytes."""
+"""The response to a scrape: content negotiation, selection of families, and the body."""
 
-import time
 import zlib
-from collections.abc import Callable
 from enum import StrEnum
 
 from exporter.metrics.families import Family
 from exporter.metrics.self_metrics import SelfMetrics
 from exporter.metrics.store import MetricsStore
+from exporter.model import Clock
 
 
 class Format(StrEnum):
-    """The formats on offer. The values are their content types."""
+    """The supported formats. The values are their content types."""
 
     TEXT = "text/plain; version=0.0.4; charset=utf-8"
     OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 
-OFFERS = {
+SUPPORTED = {
     ("application", "openmetrics-text"): (Format.OPENMETRICS, "1.0.0"),
     ("text", "plain"): (Format.TEXT, "0.0.4"),
 }
@@ -25,17 +24,17 @@ OFFERS = {
 
 def negotiate(accept: str) -> Format:
     """
-    Choose the format that the header *accept* likes best; the older one if it likes none.
+    Choose the format that the Accept header *accept* prefers; the text format if it accepts none.
 
-    Source: RFC 9110, 12.5.1; Prometheus, Content Negotiation.
+    Source: RFC 9110, section 12.5.1; Prometheus, "Content negotiation".
     """
     best, best_quality = Format.TEXT, 0.0
     for item in accept.split(","):
         media, *parameters = (part.strip() for part in item.split(";"))
         options = dict(part.split("=", 1) for part in parameters if "=" in part)
         kind, _, subtype = media.lower().partition("/")
-        format_, version = OFFERS.get((kind, subtype), (Format.TEXT, "0.0.4"))
-        acceptable = (kind, subtype) in OFFERS or (kind in ("*", "text") and subtype == "*")
+        format_, version = SUPPORTED.get((kind, subtype), (Format.TEXT, "0.0.4"))
+        acceptable = (kind, subtype) in SUPPORTED or (kind in ("*", "text") and subtype == "*")
         if not acceptable or options.get("version", version).strip('"') != version:
             continue
         try:
@@ -49,47 +48,45 @@ def negotiate(accept: str) -> Format:
 
 class Exposition:
     """
-    Answers scrapes.
+    Renders scrapes.
 
     Args:
-        clock: Unix time in seconds.
+        clock: The time that ages are computed from.
     """
 
-    def __init__(
-        self, page: MetricsStore, self_metrics: SelfMetrics, clock: Callable[[], float] = time.time
-    ) -> None:
-        self._page = page
-        self._own = self_metrics
+    def __init__(self, store: MetricsStore, self_metrics: SelfMetrics, clock: Clock) -> None:
+        self._store = store
+        self._self_metrics = self_metrics
         self._clock = clock
 
     def render(
         self, format_: Format, *, names: frozenset[str] = frozenset(), gzip: bool = False
     ) -> bytes:
         """
-        Render everything that is known now.
+        Render all current samples.
 
         Args:
-            names: Only the families that have one of these as their name or a sample's. Empty: all.
-            gzip: Whether to compress, lightly: a scrape costs us more than the network.
+            names: Render only the families with these names. Empty: all.
+            gzip: Compress, at the lowest level: CPU time is scarcer than bandwidth.
         """
-        in_openmetrics = format_ is Format.OPENMETRICS
+        is_openmetrics = format_ is Format.OPENMETRICS
         pieces: list[bytes] = []
-        for family, lines in self._page.blocks(self._clock()):
+        for family, lines in self._store.samples(self._clock.now()):
             if not names or family.name in names:
-                pieces.append(_header(family, in_openmetrics))
+                pieces.append(_header(family, is_openmetrics))
                 pieces.extend(lines)
-        pieces.append(self._own.text(as_openmetrics=in_openmetrics, names=names))
-        if in_openmetrics:
+        pieces.append(self._self_metrics.render(as_openmetrics=is_openmetrics, names=names))
+        if is_openmetrics:
             pieces.append(b"# EOF\n")
         body = b"".join(pieces)
         if gzip:
-            packer = zlib.compressobj(1, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
-            return packer.compress(body) + packer.flush()
+            compressor = zlib.compressobj(1, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
+            return compressor.compress(body) + compressor.flush()
         return body
 
 
-def _header(family: Family, in_openmetrics: bool) -> bytes:
+def _header(family: Family, is_openmetrics: bool) -> bytes:
     name = family.name
-    if in_openmetrics and family.kind == "counter":
+    if is_openmetrics and family.kind == "counter":
         name = name.removesuffix("_total")
     return f"# HELP {name} {family.help}\n# TYPE {name} {family.kind}\n".encode()

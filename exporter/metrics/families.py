@@ -1,14 +1,16 @@
 """
-The table of metric families: the one place where a metric is defined.
+The metric families: the one place where a metric is defined.
 
-A row says all there is to say of a family; the README's table is held against these rows.
+A row declares everything about its family. To add a metric, add a row and run `make generate`,
+which updates the documentation and the expected output of the tests.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import ClassVar, Generic, Literal, TypeVar
 
+from exporter.metrics.options import RenderOptions
 from exporter.model import ACTIVE, NEVER, UNKNOWN, AccessKey, AccountSnapshot, LastUse, Reason, User
 
 ACCOUNT = ("account_id", "account")
@@ -19,342 +21,352 @@ STATUSES = (ACTIVE, "Inactive", "Expired")
 
 Kind = Literal["gauge", "counter", "histogram"]
 Samples = Iterable[tuple[tuple[str, ...], float]]
-"""Values of the labels that a family has besides its subject's, and the sample's value."""
+"""(values of the extra labels, sample value) pairs."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class KeyFacts:
     """
-    What a sample about a key is made of.
+    The facts that samples about a key are computed from.
 
     Attributes:
-        description: Empty: there is none, or tags are not read.
-        tags: The values of the allowed tags, in their order.
+        exempt_until: None: the key is not exempt.
+        description: Empty: it has none, or tags are not read.
     """
 
     key: AccessKey
     user: User
     exempt_until: datetime | None
     description: str
-    tags: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
     """
     A metric family.
 
     Attributes:
-        help: What it is, in which unit, from which call; and what absence means.
-        labels: Those of the subject first: KEY, USER or ACCOUNT.
+        subject: The names of the labels that identify what the samples are about.
+        help: The meaning, unit and source call, and what the absence of a sample means.
+        extra_labels: The names of the labels besides those of the subject.
     """
+
+    subject: ClassVar[tuple[str, ...]] = ()
 
     name: str
     kind: Kind
     help: str
-    labels: tuple[str, ...] = ()
+    extra_labels: tuple[str, ...] = ()
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The names of all labels except those of user tags, which the configuration names."""
+        return (*self.subject, *self.extra_labels)
 
 
-@dataclass(frozen=True, slots=True)
-class KeyFamily(Family):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotFamily(Family, Generic[T]):
     """
-    Facts about a key.
+    A family rendered from the snapshots of accounts.
 
     Attributes:
-        ages: The samples' values are Unix times, exposed as the seconds since then.
+        samples: Returns the samples about one subject; none where the fact is unknown.
+        enabled: Whether samples are exposed with these options.
     """
 
-    samples: Callable[[Key], Samples] = lambda key: ()
-    ages: bool = False
+    samples: Callable[[T], Samples]
+    enabled: Callable[[RenderOptions], bool] = lambda options: True
 
 
-@dataclass(frozen=True, slots=True)
-class UserFamily(Family):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyFamily(SnapshotFamily[KeyFacts]):
+    """
+    Facts about an access key.
+
+    Attributes:
+        tag_labels: The allowed tags of the key's user are labels, too.
+        age: The sample values are Unix times, exposed as the seconds since then.
+    """
+
+    subject: ClassVar[tuple[str, ...]] = KEY
+
+    tag_labels: bool = False
+    age: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserFamily(SnapshotFamily[User]):
     """Facts about a user."""
 
-    samples: Callable[[User], Samples] = lambda user: ()
+    subject: ClassVar[tuple[str, ...]] = USER
 
 
-@dataclass(frozen=True, slots=True)
-class AccountFamily(Family):
-    """Facts about an account and its readings."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountFamily(SnapshotFamily[AccountSnapshot]):
+    """Facts about an account and its refreshes."""
 
-    samples: Callable[[AccountSnapshot], Samples] = lambda snapshot: ()
+    subject: ClassVar[tuple[str, ...]] = ACCOUNT
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExporterFamily(Family):
     """Facts about the exporter itself, kept by the client library."""
 
 
-def seconds(at: datetime) -> int:
-    """Give a Unix time. AWS tells whole seconds."""
-    return int(at.timestamp())
+def _sample(value: float | None, *labels: str) -> Samples:
+    """Return one sample, or none if the value is unknown."""
+    return () if value is None else ((labels, value),)
 
 
-def _age(key: Key) -> Samples:
-    use = key.key.last_use
-    if isinstance(use, LastUse):
-        yield (use.service, use.region), seconds(use.at)
+def _time(at: datetime | None, *labels: str) -> Samples:
+    """Return one sample, a Unix time, or none if there is no time. AWS reports whole seconds."""
+    return () if at is None else ((labels, int(at.timestamp())),)
 
 
-def _last_used(key: Key) -> Samples:
-    if isinstance(key.key.last_use, LastUse):
-        yield (), seconds(key.key.last_use.at)
+def _last_used_age(facts: KeyFacts) -> Samples:
+    use = facts.key.last_use
+    return _time(use.at, use.service, use.region) if isinstance(use, LastUse) else ()
 
 
-def _never_used(key: Key) -> Samples:
-    if key.key.last_use is not UNKNOWN:
-        yield (), key.key.last_use is NEVER
+def _last_used(facts: KeyFacts) -> Samples:
+    use = facts.key.last_use
+    return _time(use.at) if isinstance(use, LastUse) else ()
 
 
-def _exempt(key: Key) -> Samples:
-    if key.exempt_until is not None:
-        yield (), seconds(key.exempt_until)
+def _never_used(facts: KeyFacts) -> Samples:
+    use = facts.key.last_use
+    return () if use is UNKNOWN else _sample(use is NEVER)
 
 
-def _info(key: Key) -> Samples:
-    yield (key.key.status, key.user.path, key.description, *key.tags), 1
-
-
-def _password(user: User) -> Samples:
-    if user.password_last_used is not None:
-        yield (), seconds(user.password_last_used)
-
-
-def _if_keys_known(
-    count: Callable[[AccountSnapshot], Samples],
-) -> Callable[[AccountSnapshot], Samples]:
-    """Count no keys where some users' are not known: what was not read is not zero."""
-    return lambda snapshot: count(snapshot) if snapshot.keys_known else ()
-
-
-def _keys_by_status(snapshot: AccountSnapshot) -> Iterator[tuple[tuple[str, ...], float]]:
+def _keys_by_status(snapshot: AccountSnapshot) -> Samples:
+    """Count nothing if the keys of some users are unknown: what was not read is not zero."""
+    if not snapshot.keys_known:
+        return ()
     counts = dict.fromkeys(STATUSES, 0)
     for key in snapshot.keys:
         counts[key.status] = counts.get(key.status, 0) + 1
-    return (((status,), count) for status, count in counts.items())
-
-
-def _root_keys(snapshot: AccountSnapshot) -> Samples:
-    if snapshot.root is not None and snapshot.root.access_keys is not None:
-        yield (), snapshot.root.access_keys
+    return [((status,), count) for status, count in counts.items()]
 
 
 def _root_last_used(snapshot: AccountSnapshot) -> Samples:
-    if snapshot.root is not None and snapshot.root.password_last_used is not None:
-        yield ("password",), seconds(snapshot.root.password_last_used)
-    if snapshot.root is not None and snapshot.root.access_key_last_used is not None:
-        yield ("access_key",), seconds(snapshot.root.access_key_last_used)
+    if snapshot.root is None:
+        return ()
+    return (
+        *_time(snapshot.root.password_last_used, "password"),
+        *_time(snapshot.root.access_key_last_used, "access_key"),
+    )
 
 
-def _report_usable(snapshot: AccountSnapshot) -> Samples:
-    if snapshot.report is not None:
-        yield (), snapshot.report.usable
-
-
-def _report_generated(snapshot: AccountSnapshot) -> Samples:
-    if snapshot.report is not None and snapshot.report.generated is not None:
-        yield (), seconds(snapshot.report.generated)
-
-
-FAMILIES: tuple[Family, ...] = (
+KEY_FAMILIES: tuple[KeyFamily, ...] = (
     KeyFamily(
-        "aws_iam_access_key_last_used_age_seconds",
-        "gauge",
-        "Seconds since the key was last used, as of the scrape. AWS records at most one use in 15"
-        " minutes (GetAccessKeyLastUsed). Absent: never used, or not known.",
-        (*KEY, "service", "region"),
-        _age,
-        ages=True,
+        name="aws_iam_access_key_last_used_age_seconds",
+        kind="gauge",
+        help="Seconds since the last use of the key, computed at scrape time. AWS records at most"
+        " one use in 15 minutes (GetAccessKeyLastUsed). Absent: never used, or unknown.",
+        extra_labels=("service", "region"),
+        samples=_last_used_age,
+        age=True,
     ),
     KeyFamily(
-        "aws_iam_access_key_last_used_timestamp_seconds",
-        "gauge",
-        "When the key was last used, in Unix time, with labels that stay the same"
-        " (GetAccessKeyLastUsed). Absent: never used, or not known.",
-        KEY,
-        _last_used,
+        name="aws_iam_access_key_last_used_timestamp_seconds",
+        kind="gauge",
+        help="Time of the last use of the key, in Unix seconds, with labels that do not change from"
+        " use to use (GetAccessKeyLastUsed). Absent: never used, or unknown.",
+        samples=_last_used,
     ),
     KeyFamily(
-        "aws_iam_access_key_created_timestamp_seconds",
-        "gauge",
-        "When the key was made, in Unix time (ListAccessKeys). Absent: there is no such key.",
-        KEY,
-        lambda key: [((), seconds(key.key.created))],
+        name="aws_iam_access_key_created_timestamp_seconds",
+        kind="gauge",
+        help="Creation time of the key, in Unix seconds (ListAccessKeys). Absent: no such key is"
+        " known.",
+        samples=lambda facts: _time(facts.key.created),
     ),
     KeyFamily(
-        "aws_iam_access_key_active",
-        "gauge",
-        "1 if the key's status is Active, 0 if it is Inactive or Expired (ListAccessKeys)."
-        " Absent: there is no such key.",
-        KEY,
-        lambda key: [((), key.key.active)],
+        name="aws_iam_access_key_active",
+        kind="gauge",
+        help="1 if the status of the key is Active, 0 if it is Inactive or Expired"
+        " (ListAccessKeys). Absent: no such key is known.",
+        samples=lambda facts: _sample(facts.key.active),
     ),
     KeyFamily(
-        "aws_iam_access_key_never_used",
-        "gauge",
-        "1 if AWS says that the key was never used, 0 if it was (GetAccessKeyLastUsed)."
-        " Absent: not known.",
-        KEY,
-        _never_used,
+        name="aws_iam_access_key_never_used",
+        kind="gauge",
+        help="1 if the key has never been used, 0 if it has (GetAccessKeyLastUsed). Absent:"
+        " unknown.",
+        samples=_never_used,
     ),
     KeyFamily(
-        "aws_iam_access_key_exempt_until_timestamp_seconds",
-        "gauge",
-        "Until when findings about the key are exempt, in Unix time, by the user's tag or the"
-        " configuration. Absent: not exempt.",
-        KEY,
-        _exempt,
+        name="aws_iam_access_key_exempt_until_timestamp_seconds",
+        kind="gauge",
+        help="Time until which the key is exempt from findings, in Unix seconds, as set by a tag of"
+        " its user or by the configuration. Absent: not exempt.",
+        samples=lambda facts: _time(facts.exempt_until),
     ),
     KeyFamily(
-        "aws_iam_access_key_info",
-        "gauge",
-        "Always 1. The key's status (ListAccessKeys), its user's path (ListUsers), and, where tags"
-        " are read, its description and the allowed tags of its user. Absent: there is no such"
-        " key.",
-        (*KEY, "status", "path", "description"),
-        _info,
-    ),
-    UserFamily(
-        "aws_iam_user_password_last_used_timestamp_seconds",
-        "gauge",
-        "When the user's console password was last used, in Unix time (ListUsers). Only with"
-        " collection.passwords. Absent: never used, or no password.",
-        USER,
-        _password,
-    ),
-    AccountFamily(
-        "aws_iam_account_info",
-        "gauge",
-        "Always 1. The account's partition, and how the exporter knows of it: static"
-        " (configured) or organization.",
-        (*ACCOUNT, "partition", "source"),
-        lambda snapshot: [((snapshot.account.partition, snapshot.account.source), 1)],
-    ),
-    AccountFamily(
-        "aws_iam_account_users",
-        "gauge",
-        "How many users there are, without excluded ones (ListUsers). Absent: not known.",
-        ACCOUNT,
-        lambda snapshot: [((), len(snapshot.users))] if snapshot.listed_at else [],
-    ),
-    AccountFamily(
-        "aws_iam_account_access_keys",
-        "gauge",
-        "How many access keys of this status the users have (ListAccessKeys). Absent: the keys of"
-        " some users are not known.",
-        (*ACCOUNT, "status"),
-        _if_keys_known(_keys_by_status),
-    ),
-    AccountFamily(
-        "aws_iam_account_root_access_keys",
-        "gauge",
-        "How many active access keys the root user has (GetCredentialReport), or 1 for any"
-        " (GetAccountSummary, where there is no report). Absent: not known.",
-        ACCOUNT,
-        _root_keys,
-    ),
-    AccountFamily(
-        "aws_iam_account_root_last_used_timestamp_seconds",
-        "gauge",
-        "When the root user's password or access_key was last used, in Unix time"
-        " (GetCredentialReport, up to 4 hours old). Absent: never, or not known.",
-        (*ACCOUNT, "credential"),
-        _root_last_used,
-    ),
-    AccountFamily(
-        "aws_iam_exporter_account_up",
-        "gauge",
-        "1 if the latest reading of the account succeeded whole, else 0; 0 until the first has.",
-        ACCOUNT,
-        lambda snapshot: [((), snapshot.up)],
-    ),
-    AccountFamily(
-        "aws_iam_exporter_account_last_success_timestamp_seconds",
-        "gauge",
-        "When the latest reading that succeeded whole began, in Unix time. 0: none has yet.",
-        ACCOUNT,
-        lambda snapshot: [((), seconds(snapshot.read_at) if snapshot.read_at else 0)],
-    ),
-    AccountFamily(
-        "aws_iam_exporter_account_refresh_duration_seconds",
-        "gauge",
-        "How long the latest reading took, in seconds. Absent: there was none yet.",
-        ACCOUNT,
-        lambda snapshot: [((), round(snapshot.seconds, 6))] if snapshot.finished_at else [],
-    ),
-    AccountFamily(
-        "aws_iam_exporter_account_keys_unknown",
-        "gauge",
-        "How many keys there are whose last use could not be learned. Absent: the keys of some"
-        " users are not known.",
-        ACCOUNT,
-        _if_keys_known(lambda snapshot: [((), snapshot.unknown)]),
-    ),
-    AccountFamily(
-        "aws_iam_exporter_account_failures_total",
-        "counter",
-        "Readings that did not succeed whole, by the first reason.",
-        (*ACCOUNT, "reason"),
-        lambda snapshot: [((reason,), snapshot.failures.get(reason, 0)) for reason in Reason],
-    ),
-    AccountFamily(
-        "aws_iam_exporter_account_throttles_total",
-        "counter",
-        "Requests that AWS refused because too many were made, by us or by others.",
-        ACCOUNT,
-        lambda snapshot: [((), snapshot.throttles)],
-    ),
-    AccountFamily(
-        "aws_iam_exporter_account_report_usable",
-        "gauge",
-        "1 if a credential report guides the readings, 0 if none could be had and they ask user by"
-        " user. Absent: none is wanted, or there was no reading yet.",
-        ACCOUNT,
-        _report_usable,
-    ),
-    AccountFamily(
-        "aws_iam_exporter_account_report_timestamp_seconds",
-        "gauge",
-        "When AWS made the credential report that was read last, in Unix time"
-        " (GetCredentialReport). Absent: none was read.",
-        ACCOUNT,
-        _report_generated,
-    ),
-    ExporterFamily(
-        "aws_iam_exporter_api_requests_total",
-        "counter",
-        "Requests to AWS, each attempt counted.",
-        ("operation",),
-    ),
-    ExporterFamily(
-        "aws_iam_exporter_api_request_errors_total",
-        "counter",
-        "Requests to AWS that failed, by AWS's error code, or by the kind of error where AWS did"
-        " not answer.",
-        ("operation", "code"),
-    ),
-    ExporterFamily(
-        "aws_iam_exporter_api_request_duration_seconds",
-        "histogram",
-        "How long requests to AWS took, in seconds.",
-        ("operation",),
-    ),
-    ExporterFamily(
-        "aws_iam_exporter_accounts_configured",
-        "gauge",
-        "How many accounts the exporter is to read.",
-    ),
-    ExporterFamily(
-        "aws_iam_exporter_refresh_interval_seconds",
-        "gauge",
-        "Seconds from one reading of an account to its next, as configured.",
-    ),
-    ExporterFamily(
-        "aws_iam_exporter_build_info",
-        "gauge",
-        "Always 1. The exporter's version, and that of Python.",
-        ("version", "pythonversion"),
+        name="aws_iam_access_key_info",
+        kind="gauge",
+        help="Status of the key (ListAccessKeys), path of its user (ListUsers) and, where tags are"
+        " read, description of the key and allowed tags of its user. Always 1. Absent: no such key"
+        " is known.",
+        extra_labels=("status", "path", "description"),
+        tag_labels=True,
+        samples=lambda facts: _sample(1, facts.key.status, facts.user.path, facts.description),
     ),
 )
+
+USER_FAMILIES: tuple[UserFamily, ...] = (
+    UserFamily(
+        name="aws_iam_user_password_last_used_timestamp_seconds",
+        kind="gauge",
+        help="Time of the last use of the user's console password, in Unix seconds (ListUsers)."
+        " Only with collection.passwords. Absent: never used, or no password.",
+        samples=lambda user: _time(user.password_last_used),
+        enabled=lambda options: options.passwords,
+    ),
+)
+
+ACCOUNT_FAMILIES: tuple[AccountFamily, ...] = (
+    AccountFamily(
+        name="aws_iam_account_info",
+        kind="gauge",
+        help="Partition and source of the account; the source is static (configured) or"
+        " organization. Always 1.",
+        extra_labels=("partition", "source"),
+        samples=lambda snapshot: _sample(1, snapshot.account.partition, snapshot.account.source),
+    ),
+    AccountFamily(
+        name="aws_iam_account_users",
+        kind="gauge",
+        help="Number of IAM users, except excluded ones (ListUsers). Absent: unknown.",
+        samples=lambda snapshot: _sample(len(snapshot.users) if snapshot.listed_at else None),
+    ),
+    AccountFamily(
+        name="aws_iam_account_access_keys",
+        kind="gauge",
+        help="Number of access keys by status (ListAccessKeys). Absent: the keys of some users are"
+        " unknown.",
+        extra_labels=("status",),
+        samples=_keys_by_status,
+    ),
+    AccountFamily(
+        name="aws_iam_account_root_access_keys",
+        kind="gauge",
+        help="Number of active access keys of the root user (GetCredentialReport); without a"
+        " report, 1 if there is any (GetAccountSummary). Absent: unknown.",
+        samples=lambda snapshot: _sample(snapshot.root.access_keys if snapshot.root else None),
+    ),
+    AccountFamily(
+        name="aws_iam_account_root_last_used_timestamp_seconds",
+        kind="gauge",
+        help="Time of the last use of the root user's password or access_key, in Unix seconds"
+        " (GetCredentialReport, up to 4 hours old). Absent: never used, or unknown.",
+        extra_labels=("credential",),
+        samples=_root_last_used,
+    ),
+    AccountFamily(
+        name="aws_iam_exporter_account_up",
+        kind="gauge",
+        help="1 if the last refresh of the account succeeded completely, otherwise 0 (also before"
+        " the first one).",
+        samples=lambda snapshot: _sample(snapshot.up),
+    ),
+    AccountFamily(
+        name="aws_iam_exporter_account_last_success_timestamp_seconds",
+        kind="gauge",
+        help="Start time of the last refresh that succeeded completely, in Unix seconds. 0: none"
+        " has succeeded yet.",
+        samples=lambda snapshot: _time(snapshot.read_at) or _sample(0),
+    ),
+    AccountFamily(
+        name="aws_iam_exporter_account_refresh_duration_seconds",
+        kind="gauge",
+        help="Duration of the last refresh, in seconds. Absent: no refresh has finished yet.",
+        samples=lambda snapshot: _sample(
+            round(snapshot.seconds, 6) if snapshot.finished_at else None
+        ),
+    ),
+    AccountFamily(
+        name="aws_iam_exporter_account_keys_unknown",
+        kind="gauge",
+        help="Number of access keys whose last use could not be read. Absent: the keys of some"
+        " users are unknown.",
+        samples=lambda snapshot: _sample(snapshot.unknown if snapshot.keys_known else None),
+    ),
+    AccountFamily(
+        name="aws_iam_exporter_account_failures_total",
+        kind="counter",
+        help="Failed or partial refreshes by (first) reason.",
+        extra_labels=("reason",),
+        samples=lambda snapshot: [
+            ((reason,), snapshot.failures.get(reason, 0)) for reason in Reason
+        ],
+    ),
+    AccountFamily(
+        name="aws_iam_exporter_account_throttles_total",
+        kind="counter",
+        help="Requests that AWS throttled. Its limits are shared by all callers in the account.",
+        samples=lambda snapshot: _sample(snapshot.throttles),
+    ),
+    AccountFamily(
+        name="aws_iam_exporter_account_report_usable",
+        kind="gauge",
+        help="1 if the last refresh could rely on a credential report, 0 if it had to list keys"
+        " user by user. Absent: credential reports are not used, or no refresh has finished yet.",
+        samples=lambda snapshot: _sample(snapshot.report.usable if snapshot.report else None),
+    ),
+    AccountFamily(
+        name="aws_iam_exporter_account_report_timestamp_seconds",
+        kind="gauge",
+        help="Time at which AWS generated the last credential report read, in Unix seconds"
+        " (GetCredentialReport). Absent: none has been read yet.",
+        samples=lambda snapshot: _time(snapshot.report.generated if snapshot.report else None),
+    ),
+)
+
+EXPORTER_FAMILIES: tuple[ExporterFamily, ...] = (
+    ExporterFamily(
+        name="aws_iam_exporter_api_requests_total",
+        kind="counter",
+        help="Requests to AWS, including retries.",
+        extra_labels=("operation",),
+    ),
+    ExporterFamily(
+        name="aws_iam_exporter_api_request_errors_total",
+        kind="counter",
+        help="Failed requests to AWS by AWS's error code, or by type of error if AWS did not"
+        " respond.",
+        extra_labels=("operation", "code"),
+    ),
+    ExporterFamily(
+        name="aws_iam_exporter_api_request_duration_seconds",
+        kind="histogram",
+        help="Duration of requests to AWS, in seconds.",
+        extra_labels=("operation",),
+    ),
+    ExporterFamily(
+        name="aws_iam_exporter_accounts_configured",
+        kind="gauge",
+        help="Number of accounts configured.",
+    ),
+    ExporterFamily(
+        name="aws_iam_exporter_refresh_interval_seconds",
+        kind="gauge",
+        help="Configured interval between two refreshes of an account, in seconds.",
+    ),
+    ExporterFamily(
+        name="aws_iam_exporter_build_info",
+        kind="gauge",
+        help="Version of the exporter and version of Python. Always 1.",
+        extra_labels=("version", "pythonversion"),
+    ),
+)
+
+FAMILIES: tuple[Family, ...] = (
+    *KEY_FAMILIES,
+    *USER_FAMILIES,
+    *ACCOUNT_FAMILIES,
+    *EXPORTER_FAMILIES,
+)
+"""All families, in the order in which they are exposed."""

@@ -1,4 +1,4 @@
-"""Our own counters, kept by the client library."""
+"""Metrics about the exporter itself, kept by the client library."""
 
 import platform
 from collections.abc import Iterable
@@ -17,21 +17,19 @@ from prometheus_client import (
 )
 from prometheus_client.openmetrics import exposition as openmetrics
 
-from exporter.metrics.families import FAMILIES, ExporterFamily
+from exporter.metrics.families import EXPORTER_FAMILIES, ExporterFamily
 
 BUCKETS = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-"""Seconds. IAM answers in some tens of milliseconds; reading times out after 30 s."""
-
-KINDS: dict[str, Any] = {"counter": Counter, "gauge": Gauge, "histogram": Histogram}
+"""Seconds. IAM usually responds within 0.1 s; requests time out after 30 s."""
 
 
 class SelfMetrics:
     """
-    What the exporter tells of itself, and the usual families of process and interpreter.
+    Metrics about the exporter itself, its process and the Python interpreter.
 
     Args:
-        operations: What AWS is asked, so that each counter begins at 0.
-        process: Whether to tell of process and interpreter.
+        operations: The AWS operations that will be called, so that their counters start at 0.
+        process: Expose metrics about the process and the interpreter.
     """
 
     def __init__(
@@ -43,32 +41,42 @@ class SelfMetrics:
             ProcessCollector(registry=self._registry)
             PlatformCollector(registry=self._registry)
             GCCollector(registry=self._registry)
-        self._metrics: dict[str, Any] = {}
-        for family in FAMILIES:
-            if isinstance(family, ExporterFamily):
-                options = {"buckets": BUCKETS} if family.kind == "histogram" else {}
-                self._metrics[family.name.removeprefix("aws_iam_exporter_")] = KINDS[family.kind](
-                    family.name, family.help, family.labels, registry=self._registry, **options
-                )
-        self._metrics["build_info"].labels(version, platform.python_version()).set(1)
+        metrics = {family.name: _create(family, self._registry) for family in EXPORTER_FAMILIES}
+        self._requests: Counter = metrics["aws_iam_exporter_api_requests_total"]
+        self._errors: Counter = metrics["aws_iam_exporter_api_request_errors_total"]
+        self._durations: Histogram = metrics["aws_iam_exporter_api_request_duration_seconds"]
+        self._accounts: Gauge = metrics["aws_iam_exporter_accounts_configured"]
+        self._interval: Gauge = metrics["aws_iam_exporter_refresh_interval_seconds"]
+        metrics["aws_iam_exporter_build_info"].labels(version, platform.python_version()).set(1)
         for operation in operations:
-            self._metrics["api_requests_total"].labels(operation)
-            self._metrics["api_request_duration_seconds"].labels(operation)
+            self._requests.labels(operation)
+            self._durations.labels(operation)
 
     def configured(self, *, accounts: int, interval: float) -> None:
-        self._metrics["accounts_configured"].set(accounts)
-        self._metrics["refresh_interval_seconds"].set(interval)
+        """Set the number of accounts, and the seconds between two refreshes of an account."""
+        self._accounts.set(accounts)
+        self._interval.set(interval)
 
     def observe(self, operation: str, seconds: float, code: str) -> None:
-        """Count a request to AWS. *code* is that of its error, or empty."""
-        self._metrics["api_requests_total"].labels(operation).inc()
-        self._metrics["api_request_duration_seconds"].labels(operation).observe(seconds)
+        """Count a request to AWS. *code* is its error code, empty on success."""
+        self._requests.labels(operation).inc()
+        self._durations.labels(operation).observe(seconds)
         if code:
-            self._metrics["api_request_errors_total"].labels(operation, code).inc()
+            self._errors.labels(operation, code).inc()
 
-    def text(self, *, as_openmetrics: bool, names: frozenset[str]) -> bytes:
-        """Render the families called *names*, or all if there are none; without an end mark."""
+    def render(self, *, as_openmetrics: bool, names: frozenset[str]) -> bytes:
+        """Render the families with these *names*, all if empty; without OpenMetrics' `# EOF`."""
         registry = self._registry.restricted_registry(names) if names else self._registry
         if as_openmetrics:
             return openmetrics.generate_latest(registry).removesuffix(b"# EOF\n")  # type: ignore[no-any-return, no-untyped-call]
         return generate_latest(registry)
+
+
+def _create(family: ExporterFamily, registry: CollectorRegistry) -> Any:
+    """Create the client library's metric of *family*."""
+    if family.kind == "histogram":
+        return Histogram(
+            family.name, family.help, family.labels, registry=registry, buckets=BUCKETS
+        )
+    kind = Counter if family.kind == "counter" else Gauge
+    return kind(family.name, family.help, family.labels, registry=registry)

@@ -1,181 +1,152 @@
-"""The samples of all accounts, each account's rendered once, when its reading is published."""
+"""The samples of all accounts: rendered when a snapshot is published, copied when scraped."""
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 
 from exporter.metrics.families import (
-    FAMILIES,
-    KEY,
-    USER,
+    ACCOUNT,
+    ACCOUNT_FAMILIES,
+    KEY_FAMILIES,
+    USER_FAMILIES,
     AccountFamily,
-    ExporterFamily,
     Family,
-    Key,
+    KeyFacts,
     KeyFamily,
+    Samples,
     UserFamily,
 )
+from exporter.metrics.options import RenderOptions
 from exporter.model import AccessKey, Account, AccountSnapshot, User
 
-
-@dataclass(frozen=True, slots=True)
-class RenderOptions:
-    """
-    What of the facts is shown, and how.
-
-    Attributes:
-        tags: The user tags that become labels, each with its label's name.
-        passwords: Whether users' passwords are told of.
-        key_labels: How the ids of one user's keys are shown, by id.
-        exempt_until: Until when a key is exempt.
-        redact: Shows key ids within free text as labels do.
-    """
-
-    tags: Mapping[str, str] = field(default_factory=dict)
-    passwords: bool = False
-    key_labels: Callable[[Iterable[AccessKey]], Mapping[str, str]] = lambda keys: {
-        key.id: key.id for key in keys
-    }
-    exempt_until: Callable[[Account, User, AccessKey], datetime | None] = lambda *_: None
-    redact: Callable[[str], str] = str
+Series = tuple[str, float]
+"""A line up to its value, and the value."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
+class _AccountSamples:
     """
-    One account's samples.
+    The samples of one account, by family name.
 
     Attributes:
-        blocks: The lines of each family, by its name.
-        ages: The lines of each family of ages: what stands before the value, and a Unix time.
+        lines: Complete lines.
+        ages: (line up to its value, Unix time) pairs: the value depends on the time of the scrape.
     """
 
-    blocks: dict[str, bytes]
-    ages: dict[str, tuple[tuple[bytes, int], ...]]
+    lines: Mapping[str, bytes]
+    ages: Mapping[str, tuple[tuple[bytes, int], ...]]
 
 
 class MetricsStore:
     """
-    The page of all facts.
+    Holds the samples of all accounts. Thread-safe.
 
-    Publishing replaces one reference, which a scrape takes once: neither waits for the other.
+    Publishing replaces one reference, which a scrape reads once: neither waits for the other.
     """
 
-    def __init__(self, shown: RenderOptions = RenderOptions()) -> None:
-        self._shown = shown
-        self._parts: dict[Account, _Part] = {}
+    def __init__(
+        self,
+        options: RenderOptions,
+        *,
+        key_families: Sequence[KeyFamily] = KEY_FAMILIES,
+        user_families: Sequence[UserFamily] = USER_FAMILIES,
+        account_families: Sequence[AccountFamily] = ACCOUNT_FAMILIES,
+    ) -> None:
+        self._options = options
+        self._families: tuple[Family, ...] = (*key_families, *user_families, *account_families)
+        self._key_families = tuple(f for f in key_families if f.enabled(options))
+        self._user_families = tuple(f for f in user_families if f.enabled(options))
+        self._account_families = tuple(f for f in account_families if f.enabled(options))
+        self._ages = frozenset(family.name for family in key_families if family.age)
+        self._accounts: Mapping[Account, _AccountSamples] = MappingProxyType({})
         self._lock = threading.Lock()
-        self.families = tuple(self._configured(family) for family in FAMILIES)
-
-    def _configured(self, family: Family) -> Family:
-        if family.name == "aws_iam_access_key_info":
-            return replace(family, labels=(*family.labels, *self._shown.tags.values()))
-        return family
 
     def publish(self, account: Account, snapshot: AccountSnapshot) -> None:
-        """Put what is known of *account* in the place of what was published of it before."""
-        part = self._render(snapshot)
+        """Replace the samples of *account*."""
+        samples = self._render(snapshot)
         with self._lock:
-            self._parts = {**self._parts, account: part}
+            self._accounts = MappingProxyType({**self._accounts, account: samples})
 
-    def blocks(self, now: float) -> Iterator[tuple[Family, Iterable[bytes]]]:
-        """Give each family with its lines, as of the Unix time *now*."""
-        parts = tuple(self._parts.values())
-        at = int(now)
-        for family in self.families:
-            if isinstance(family, KeyFamily) and family.ages:
-                lines = (pair for part in parts for pair in part.ages.get(family.name, ()))
-                # A clock behind AWS's must not make a use lie in the future.
-                yield family, [b"%b%d\n" % (name, max(0, at - then)) for name, then in lines]
-            elif not isinstance(family, ExporterFamily):
-                yield family, [part.blocks[family.name] for part in parts]
+    def samples(self, now: datetime) -> Iterator[tuple[Family, list[bytes]]]:
+        """Yield each family with its lines; ages are as of *now*."""
+        accounts = tuple(self._accounts.values())
+        at = int(now.timestamp())
+        for family in self._families:
+            name = family.name
+            if name in self._ages:
+                pairs = (pair for account in accounts for pair in account.ages[name])
+                # A clock behind AWS's must not make an age negative.
+                yield family, [b"%b%d\n" % (line, max(0, at - then)) for line, then in pairs]
+            else:
+                yield family, [account.lines[name] for account in accounts]
 
-    def _render(self, snapshot: AccountSnapshot) -> _Part:
-        account = _pairs(KEY[:2], (snapshot.account.id, snapshot.account.label))
-        lines: dict[str, list[bytes]] = {
-            family.name: [] for family in self.families if not isinstance(family, ExporterFamily)
+    def _render(self, snapshot: AccountSnapshot) -> _AccountSamples:
+        series: dict[str, list[Series]] = {family.name: [] for family in self._families}
+        for family, labels, samples, tags in self._samples_of(snapshot):
+            for values, value in samples:
+                line = f"{family.name}{{{labels}{_labels(family.extra_labels, values)}{tags}}} "
+                series[family.name].append((line, value))
+        lines = {
+            name: "".join([f"{line}{_number(value)}\n" for line, value in of_family]).encode()
+            for name, of_family in series.items()
+            if name not in self._ages
         }
-        ages: dict[str, list[tuple[bytes, int]]] = {}
-        for family in self.families:
-            if isinstance(family, AccountFamily):
-                extra = family.labels[2:]
-                lines[family.name] = [
-                    _line(family.name, account + _pairs(extra, values, ","), value)
-                    for values, value in family.samples(snapshot)
-                ]
-        if self._shown.passwords:
-            self._render_users(snapshot, account, lines)
-        self._render_keys(snapshot, account, lines, ages)
-        return _Part(
-            {name: b"".join(of_family) for name, of_family in lines.items()},
-            {name: tuple(of_family) for name, of_family in ages.items()},
-        )
+        ages = {
+            name: tuple([(line.encode(), int(value)) for line, value in series[name]])
+            for name in self._ages
+        }
+        return _AccountSamples(MappingProxyType(lines), MappingProxyType(ages))
 
-    def _render_users(
-        self, snapshot: AccountSnapshot, account: str, lines: dict[str, list[bytes]]
-    ) -> None:
-        for family in self.families:
-            if isinstance(family, UserFamily):
-                for user in snapshot.users:
-                    name = account + _pairs(USER[2:], (user.name,), ",")
-                    for values, value in family.samples(user):
-                        pairs = name + _pairs(family.labels[3:], values, ",")
-                        lines[family.name].append(_line(family.name, pairs, value))
-
-    def _render_keys(
-        self,
-        snapshot: AccountSnapshot,
-        account: str,
-        lines: dict[str, list[bytes]],
-        ages: dict[str, list[tuple[bytes, int]]],
-    ) -> None:
-        families = [family for family in self.families if isinstance(family, KeyFamily)]
-        for label, key in self._keys(snapshot):
-            subject = account + _pairs(KEY[2:], (key.user.name, label), ",")
-            for family in families:
-                for values, value in family.samples(key):
-                    pairs = subject + _pairs(family.labels[4:], values, ",")
-                    if family.ages:
-                        name = f"{family.name}{{{pairs}}} ".encode()
-                        ages.setdefault(family.name, []).append((name, int(value)))
-                    else:
-                        lines[family.name].append(_line(family.name, pairs, value))
-
-    def _keys(self, snapshot: AccountSnapshot) -> Iterator[tuple[str, Key]]:
-        """Give the keys of *reading*, each with how its id is shown."""
-        of_user: dict[str, list[AccessKey]] = {}
-        for key in snapshot.keys:
-            of_user.setdefault(key.user, []).append(key)
-        for user in snapshot.users:
-            keys = of_user.get(user.name, ())
-            labels = self._shown.key_labels(keys)
-            tags = {name: self._shown.redact(value) for name, value in user.tags}
+    def _samples_of(self, snapshot: AccountSnapshot) -> Iterator[tuple[Family, str, Samples, str]]:
+        """Yield (family, labels of the subject, samples, tag labels) of every subject."""
+        options = self._options
+        account = _labels(ACCOUNT, (snapshot.account.id, snapshot.account.label)).removeprefix(",")
+        for account_family in self._account_families:
+            yield account_family, account, account_family.samples(snapshot), ""
+        for user, keys in _keys_by_user(snapshot):
+            of_user = account + _labels(("user",), (user.name,))
+            for user_family in self._user_families:
+                yield user_family, of_user, user_family.samples(user), ""
+            values = dict(user.tags)
+            tags = _labels(
+                tuple(options.tags.values()),
+                [options.redact(values.get(tag, "")) for tag in options.tags],
+            )
+            key_labels = options.key_labels(keys)
             for key in keys:
-                yield (
-                    labels[key.id],
-                    Key(
-                        key,
-                        user,
-                        self._shown.exempt_until(snapshot.account, user, key),
-                        tags.get(key.id, ""),
-                        tuple(tags.get(tag, "") for tag in self._shown.tags),
-                    ),
+                of_key = of_user + _labels(("access_key_id",), (key_labels[key.id],))
+                facts = KeyFacts(
+                    key,
+                    user,
+                    options.exempt_until(snapshot.account, user, key),
+                    options.redact(options.description(user, key)),
                 )
+                for key_family in self._key_families:
+                    tag_labels = tags if key_family.tag_labels else ""
+                    yield key_family, of_key, key_family.samples(facts), tag_labels
 
 
-def _line(name: str, pairs: str, value: float) -> bytes:
-    # An int beyond 2^53 never occurs; below, it reads the same as the library's float.
-    number = int(value) if value == int(value) else value
-    return f"{name}{{{pairs}}} {number!r}\n".encode()
+def _keys_by_user(snapshot: AccountSnapshot) -> Iterator[tuple[User, Sequence[AccessKey]]]:
+    keys: dict[str, list[AccessKey]] = {}
+    for key in snapshot.keys:
+        keys.setdefault(key.user, []).append(key)
+    for user in snapshot.users:
+        yield user, keys.get(user.name, ())
 
 
-def _pairs(names: Sequence[str], values: Sequence[str], before: str = "") -> str:
-    pairs = ",".join(
-        f'{name}="{_escape(value)}"' for name, value in zip(names, values, strict=True)
+def _labels(names: Sequence[str], values: Sequence[str]) -> str:
+    """Render labels, each after a comma."""
+    return "".join(
+        [f',{name}="{_escape(value)}"' for name, value in zip(names, values, strict=True)]
     )
-    return before + pairs if pairs else ""
 
 
 def _escape(value: str) -> str:
     return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
+
+
+def _number(value: float) -> str:
+    # An int above 2^53 never occurs; below, it reads the same as the client library's float.
+    return repr(int(value) if value == int(value) else value)

@@ -1,0 +1,36 @@
+"""What the configuration decides about the exposed samples."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import MappingProxyType
+
+from exporter.model import AccessKey, Account, User
+
+
+@dataclass(frozen=True, slots=True)
+class RenderOptions:
+    """
+    Which facts are exposed, and how.
+
+    Attributes:
+        tags: The user tags exposed as labels: label name by tag name.
+        passwords: Expose when console passwords were last used.
+        key_labels: Returns the label value of each key of one user, by key id.
+        exempt_until: Returns when the exemption of a key expires. None: the key is not exempt.
+        description: Returns the description of a key. Empty: it has none, or tags are not read.
+        redact: Formats key ids within free text as *key_labels* does.
+    """
+
+    tags: Mapping[str, str] = field(default_factory=dict)
+    passwords: bool = False
+    key_labels: Callable[[Iterable[AccessKey]], Mapping[str, str]] = lambda keys: {
+        key.id: key.id for key in keys
+    }
+    exempt_until: Callable[[Account, User, AccessKey], datetime | None] = lambda *_: None
+    description: Callable[[User, AccessKey], str] = lambda *_: ""
+    redact: Callable[[str], str] = str
+
+    def __post_init__(self) -> None:
+        # A copy: a later change to the caller's mapping must not change the label names.
+        object.__setattr__(self, "tags", MappingProxyType(dict(self.tags)))

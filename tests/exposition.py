@@ -1,0 +1,77 @@
+"""Snapshots and how they are exposed: for the tests of metrics, and for their golden files."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from exporter.metrics import Exposition, Format, MetricsStore, RenderOptions, SelfMetrics
+from exporter.model import (
+    NEVER,
+    UNKNOWN,
+    AccountSnapshot,
+    ReadError,
+    Reason,
+    ReportState,
+    Root,
+)
+from tests.facts import NOON, a_key, a_snapshot, a_use, an_account, days_ago
+
+PROD = an_account("111111111111", "prod")
+TEST = an_account("222222222222", "test", source="organization")
+
+KEYS = (
+    a_key("AKIAUSEDUSEDUSEDUSED", last_use=a_use(2)),
+    a_key("AKIANEVERNEVERNEVER1", last_use=NEVER, created=days_ago(40)),
+    a_key("AKIAUNKNOWNUNKNOWN12", user="bob", last_use=UNKNOWN, as_of=None),
+    a_key("AKIAINACTIVEINACTIV1", user="carol+=,.@-_", status="Inactive", final=True),
+)
+COMPLETE = a_snapshot(
+    *KEYS,
+    account=PROD,
+    root=Root(NOON, 1, days_ago(30), None),
+    report=ReportState(days_ago(0.1), NOON, usable=True),
+)
+DENIED = ReadError(Reason.ACCESS_DENIED, "ListUsers: AccessDenied: no")
+
+SCENES: dict[str, tuple[AccountSnapshot, ...]] = {
+    "before": (AccountSnapshot(PROD), AccountSnapshot(TEST)),
+    "after": (COMPLETE, a_snapshot(account=TEST)),
+    "failed": (replace(COMPLETE.failed(DENIED), seconds=0.5), a_snapshot(account=TEST)),
+    "deleted": (replace(COMPLETE, keys=KEYS[1:]), a_snapshot(account=TEST)),
+}
+"""Before the first refresh, after it, after a failed one, and after a key was deleted."""
+
+
+class FakeClock:
+    """A clock that starts at NOON and moves only when it is advanced."""
+
+    def __init__(self) -> None:
+        self._seconds = 0.0
+
+    def now(self) -> datetime:
+        return NOON + timedelta(seconds=self._seconds)
+
+    def monotonic(self) -> float:
+        return self._seconds
+
+    def advance(self, **by: float) -> None:
+        """Advance both times by a timedelta with the arguments *by*."""
+        self._seconds += timedelta(**by).total_seconds()
+
+
+def a_store(*snapshots: AccountSnapshot, options: RenderOptions | None = None) -> MetricsStore:
+    """Create a store in which *snapshots* are published."""
+    store = MetricsStore(options or RenderOptions())
+    for snapshot in snapshots:
+        store.publish(snapshot.account, snapshot)
+    return store
+
+
+def render(
+    store: MetricsStore, format_: Format = Format.TEXT, names: frozenset[str] = frozenset()
+) -> str:
+    """Render *store* as of NOON, with self metrics that are always the same."""
+    self_metrics = SelfMetrics(version="1.2.3", operations=("ListUsers",), process=False)
+    self_metrics.configured(accounts=2, interval=900)
+    self_metrics.observe("ListUsers", 0.2, "")
+    exposition = Exposition(store, self_metrics, FakeClock())
+    return exposition.render(format_, names=names).decode()
