@@ -118,9 +118,9 @@ LAST_REGION = query_variable(
 
 # The recording rules count keys for each of these limits.
 LIMITS = [
-    days("unused_days", "Unused for (days)", 90, (7, 30, 60, 90, 180, 365)),
-    days("rotate_days", "Not rotated in (days)", 90, (7, 30, 60, 90, 180, 365)),
-    days("never_used_days", "Never used in (days)", 30, (7, 30, 90)),
+    days("unused_days", "Unused after (days)", 90, (7, 30, 60, 90, 180, 365)),
+    days("rotate_days", "Not rotated after (days)", 90, (7, 30, 60, 90, 180, 365)),
+    days("never_used_days", "Never used after (days)", 30, (7, 30, 90)),
 ]
 
 RATE_LIMIT: Json = {

@@ -166,7 +166,7 @@ def demo_company(end: float) -> Company:
 
 
 def large_company(end: float, accounts: int, keys: int) -> Company:
-    """So many accounts with so many keys in total; one account in fifty cannot be read."""
+    """*accounts* with *keys* in total; one account in fifty cannot be read."""
     rng = random.Random(7)
     with_data = sum(number % 50 != 49 for number in range(accounts))
     keys_per_account = -(-keys // with_data)

@@ -40,7 +40,7 @@ class TestKeywords:
 class TestTable:
     @pytest.mark.parametrize("descending", [True, False])
     def test_sort_order(self, descending: bool) -> None:
-        """A table is sorted by a column, in the order that is asked for."""
+        """A table is sorted by a column, in the order requested."""
         built = table(1, "", "", {"a": "up"}, [], sort="Age", descending=descending)
 
         assert built["options"]["sortBy"] == [{"displayName": "Age", "desc": descending}]

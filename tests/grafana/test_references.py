@@ -73,7 +73,7 @@ def test_limits_are_recorded() -> None:
 
 class TestLinks:
     def test_targets_exist(self) -> None:
-        """Links lead to the dashboards, with variables that they have, or to runbooks."""
+        """Links refer to the dashboards, with variables that they have, or to runbooks."""
         by_uid = {board["uid"]: set(variables(name)) for name, board in BOARDS.items()}
         alerts = {file.stem for file in RULES.parent.glob("runbooks/*.md")}
         assert alerts
