@@ -3,7 +3,7 @@ The PromQL of the dashboards and their recording rules. Each expression is defin
 
 Replicas of the exporter report the same facts, so everything is aggregated by key or by account,
 and the most recent knowledge wins. A finding is a key that is unused, never used or not rotated.
-Exempt keys are no findings. Neither are keys whose last use is unknown, so every count comes with
+Exempt keys are not findings. Neither are keys whose last use is unknown, so every count comes with
 the number of accounts that it covers.
 
 Functions take *where*, label matchers that select keys or accounts; without any, they select all.
