@@ -1,1 +1,1 @@
-"""The dashboards, and the module that writes them."""
+"""The Grafana dashboards and the code that generates them."""

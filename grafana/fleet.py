@@ -1,491 +1,539 @@
-"""The fleet: what is wrong in all accounts together, and where to begin."""
+"""The fleet dashboard: findings in all accounts, accounts without data, and where to start."""
 
+from grafana import columns as c
 from grafana import queries as q
 from grafana import variables as v
-from grafana.common import (
-    ACCESS_KEY,
-    ACCOUNT,
-    ACCOUNT_ID,
-    ID,
-    REGION,
-    SERVICE,
-    TEAM,
-    USER,
-    findings,
-    firing,
-    in_days,
-)
-from grafana.panels import (
-    ANY_IS_BAD,
-    ANY_IS_WORSE,
-    NONE_IS_GOOD,
+from grafana.fields import (
+    ALARM_IF_ANY,
+    GOOD_IF_NONE,
+    NEUTRAL,
+    WARN_IF_ANY,
+    Column,
     Json,
-    bars,
-    colored,
+    Steps,
     column,
-    grid,
-    now,
-    row,
-    series,
-    stat,
-    table,
-    target,
-    words,
+    override,
+    value_mappings,
 )
-from grafana.places import FLEET, dashboard, runbooks, to_account, to_exporter
+from grafana.layout import dashboard, grid, row
+from grafana.links import FLEET, runbooks, to_account, to_exporter
+from grafana.panels import bar_gauge, instant, stat, table, target, time_series
+from grafana.shared_panels import findings_trend, firing_alerts
 
 HERE = q.FLEET
-NOTE = " Exempt keys are left out. Below the number: of how many accounts it is the number."
-RULES = "are the rules loaded?"
-WORST = 25
-"""Rows of a list of the worst. More is a report's business."""
+FINDING_NOTE = " Without exempt keys. Below the number: how many accounts it covers."
+NO_RULES = "are the rules loaded?"
+LIST_LENGTH = 25
+"""Rows of the lists of keys, which are a starting point and not a complete report."""
+
+NARROW_ACCOUNT_NAME = column("account", "Account", links=[to_account()], width=115)
+
+AGE_BUCKETS = (0, 1, 7, 30, 90, 365)
+"""Lower bounds in days."""
+OLD_BUCKETS = [override("90-365 d", color="orange"), override("365 d +", color="red")]
+BUCKETS_NOTE = " Without exempt keys."
 
 
-def count(number: int, title: str, about: str, found: str, *alerts: str) -> Json:
-    return stat(
-        number,
-        title,
-        about + NOTE,
-        [now("count", found, q.COVERAGE)],
-        name=True,
-        width=8,
-        steps=ANY_IS_BAD,
-        none=RULES,
-        links=runbooks(*alerts),
-    )
+def _at_least(days: int | str) -> str:
+    """Match recorded counts of keys that were used, or created, at least *days* days ago."""
+    return f'days="{days}"'
 
 
-def blind() -> Json:
+# Numbers
+
+
+def accounts_without_current_data() -> Json:
+    up = q.select(q.UP, HERE)
     return stat(
         1,
-        "Accounts not seen?",
-        "Accounts of which nothing, or not everything, is known: no number here covers them. And"
-        " accounts that are known, but whose latest reading failed: what is told is as old as their"
-        " last success.",
+        "Accounts without current data",
+        "No data: accounts of which nothing, or not everything, is known; no number on this"
+        " dashboard covers them. Stale: accounts whose last refresh failed; their data is as old as"
+        " their last successful refresh.",
         [
-            now("unseen", q.known(q.unseen(HERE), q.of(q.UP, HERE)), "not seen"),
-            now("outdated", q.known(q.outdated(HERE), q.of(q.UP, HERE)), "not lately"),
+            instant("no_data", q.count_or_zero(q.no_data(HERE), up), "no data"),
+            instant("stale", q.count_or_zero(q.stale(HERE), up), "stale"),
         ],
-        name=True,
+        text="value_and_name",
         width=8,
-        wide=True,
-        steps=NONE_IS_GOOD,
-        none="no exporter",
+        side_by_side=True,
+        steps=GOOD_IF_NONE,
+        no_value="no exporter",
         links=runbooks("AwsIamExporterAccountDown", "AwsIamExporterDown"),
         data_links=[to_exporter()],
     )
 
 
-def headline() -> list[Json]:
-    return [
-        blind(),
-        count(
-            2,
-            "Can be deleted?",
-            f"Inactive and silent for {q.RETIRED} days; or active, but silent for {q.MOVED} days"
-            " when the same user's other key was last used. The list is further down.",
-            DELETABLE,
-            "AwsIamAccessKeySafeToDelete",
-            "AwsIamAccessKeyInactiveNotDeleted",
-        ),
-        count(
-            3,
-            "Unused for $unused_days d?",
-            "Active keys that were used, but not for $unused_days days.",
-            q.counted("access_keys_unused", ',days="$unused_days"'),
-            "AwsIamAccessKeyUnused",
-        ),
-        count(
-            4,
-            "Never used in $never_used_days d?",
-            "Active keys that AWS says were never used, made over $never_used_days days ago.",
-            q.counted("access_keys_never_used", ',days="$never_used_days"'),
-            "AwsIamAccessKeyNeverUsed",
-        ),
-        count(
-            5,
-            "Over $rotate_days d old?",
-            "Active keys made over $rotate_days days ago.",
-            q.counted("access_keys_old", ',days="$rotate_days"'),
-            "AwsIamAccessKeyNotRotated",
-        ),
-        stat(
-            6,
-            "Root keys?",
-            "Active access keys of root users. There should be none. Accounts whose root user could"
-            " not be looked at are not counted: below the number.",
-            [now("count", ROOT_KEYS, q.COVERAGE)],
-            name=True,
-            width=8,
-            steps=ANY_IS_WORSE,
-            links=runbooks("AwsIamRootAccessKeyPresent"),
-        ),
-    ]
+def finding_count(panel_id: int, title: str, description: str, expr: str, *alerts: str) -> Json:
+    return stat(
+        panel_id,
+        title,
+        description + FINDING_NOTE,
+        [instant("count", expr, q.COVERAGE)],
+        text="value_and_name",
+        width=8,
+        steps=WARN_IF_ANY,
+        no_value=NO_RULES,
+        links=runbooks(*alerts),
+    )
 
 
-ROOT = "aws_iam_account_root_access_keys"
-ROOT_KEYS = (
-    f"sum({q.per_account(ROOT, HERE)}) * on () group_left (seen, all)"
-    f' (count_values("seen", count({q.per_account(ROOT, HERE)}))'
-    f' * on () group_left (all) count_values("all", count({q.per_account(q.UP, HERE)})))'
-)
-
-# Its series are keys, not counts: counted here.
-DELETABLE = q.counted("access_key_deletable").replace("sum(", "count(", 1)
-
-
-def totals() -> list[Json]:
-    def total(number: int, title: str, about: str, name: str) -> Json:
-        return stat(number, title, about, [now("count", q.counted(name))], size=24, none=RULES)
-
-    unknown = f"sum({q.per_account('aws_iam_exporter_account_keys_unknown', HERE)})"
-    return [
-        stat(
-            7,
-            "Accounts",
-            "Accounts that the exporter reads, seen or not.",
-            [now("count", f"count({q.per_account(q.UP, HERE)})")],
-            size=24,
-        ),
-        stat(
-            8,
-            "Users",
-            "IAM users of the accounts that are seen, of all teams, with or without keys.",
-            [now("count", f"sum({q.per_account(q.USERS, HERE)})")],
-            size=24,
-        ),
-        total(
-            9, "Active keys", "Keys that can sign requests, of seen accounts.", "access_keys_active"
-        ),
-        total(
-            10,
-            "Inactive keys",
-            "Inactive or expired keys, of seen accounts.",
-            "access_keys_inactive",
-        ),
-        total(
-            11,
-            "Exempt keys",
-            "Active keys whose findings are exempt until a date; no finding includes them.",
-            "access_keys_exempt",
-        ),
-        stat(
-            12,
-            "Last use not known",
-            "Keys whose last use could not be learned, of all teams. They may be unused, and are"
-            " not counted as such.",
-            [now("count", unknown)],
-            steps=ANY_IS_BAD,
-            size=24,
-        ),
-    ]
+def deletable_count() -> Json:
+    return finding_count(
+        2,
+        "Deletable keys",
+        f"Inactive: inactive keys that have been idle for {q.INACTIVE_DAYS} days. Superseded:"
+        f" active keys that had been idle for {q.SUPERSEDED_DAYS} days when the user's other key"
+        " was last used. The keys are listed below.",
+        q.counted("access_key_deletable", aggregate="count"),
+        "AwsIamAccessKeySafeToDelete",
+        "AwsIamAccessKeyInactiveNotDeleted",
+    )
 
 
-def blind_accounts() -> Json:
-    failures = q.of("aws_iam_exporter_account_failures_total", HERE)
-    down = f"{q.per_account(q.UP, HERE)} == 0"
-    seen = f"({q.per_account(q.KEYS, HERE)} >= bool 0)"
-    success = f"({q.per_account(q.SUCCESS, HERE)} > 0)"
-    state = words({"0": ("not seen", "red"), "1": ("seen, but not lately", "orange")})
+def unused_count() -> Json:
+    return finding_count(
+        3,
+        "Unused for $unused_days days",
+        "Active keys that were used, but not in the last $unused_days days.",
+        q.counted("access_keys_unused", _at_least("$unused_days")),
+        "AwsIamAccessKeyUnused",
+    )
+
+
+def never_used_count() -> Json:
+    return finding_count(
+        4,
+        "Never used in $never_used_days days",
+        "Active keys that were created at least $never_used_days days ago and, according to AWS,"
+        " never used.",
+        q.counted("access_keys_never_used", _at_least("$never_used_days")),
+        "AwsIamAccessKeyNeverUsed",
+    )
+
+
+def not_rotated_count() -> Json:
+    return finding_count(
+        5,
+        "Not rotated in $rotate_days days",
+        "Active keys that were created at least $rotate_days days ago.",
+        q.counted("access_keys_old", _at_least("$rotate_days")),
+        "AwsIamAccessKeyNotRotated",
+    )
+
+
+def root_keys() -> Json:
+    keys = q.per_account(q.ROOT_KEYS, HERE)
+    expr = q.with_coverage(f"sum({keys})", keys, q.per_account(q.UP, HERE))
+    return stat(
+        6,
+        "Root access keys",
+        "Active access keys of root users. There should be none. Below the number: how many"
+        " accounts it covers; of the others it is unknown.",
+        [instant("count", expr, q.COVERAGE)],
+        text="value_and_name",
+        width=8,
+        steps=ALARM_IF_ANY,
+        links=runbooks("AwsIamRootAccessKeyPresent"),
+    )
+
+
+def total(
+    panel_id: int,
+    title: str,
+    description: str,
+    expr: str,
+    *,
+    steps: Steps = NEUTRAL,
+    no_value: str = "unknown",
+) -> Json:
+    query = instant("count", expr)
+    return stat(panel_id, title, description, [query], size=24, steps=steps, no_value=no_value)
+
+
+def accounts() -> Json:
+    expr = f"count({q.per_account(q.UP, HERE)})"
+    return total(7, "Accounts", "Accounts that the exporter reads, with or without data.", expr)
+
+
+def users() -> Json:
+    return total(
+        8,
+        "Users",
+        "IAM users of the accounts with data, of all teams, with or without keys.",
+        f"sum({q.per_account(q.USERS, HERE)})",
+    )
+
+
+def active_keys() -> Json:
+    return total(
+        9,
+        "Active keys",
+        "Keys that can sign requests, of the accounts with data.",
+        q.counted("access_keys_active"),
+        no_value=NO_RULES,
+    )
+
+
+def inactive_keys() -> Json:
+    return total(
+        10,
+        "Inactive keys",
+        "Inactive or expired keys, of the accounts with data.",
+        q.counted("access_keys_inactive"),
+        no_value=NO_RULES,
+    )
+
+
+def exempt_keys() -> Json:
+    return total(
+        11,
+        "Exempt keys",
+        "Active keys that are exempt until a date; no finding includes them.",
+        q.counted("access_keys_exempt"),
+        no_value=NO_RULES,
+    )
+
+
+def unknown_keys() -> Json:
+    return total(
+        12,
+        "Last use unknown",
+        "Keys of all teams whose last use could not be read. They may be unused, but are not"
+        " counted as unused.",
+        f"sum({q.per_account(q.UNKNOWN_KEYS, HERE)})",
+        steps=WARN_IF_ANY,
+    )
+
+
+# Accounts and trends
+
+
+def failing_accounts() -> Json:
+    failing = f"and on ({q.ACCOUNT_LABELS}) ({q.per_account(q.UP, HERE)} == 0)"
+    status = value_mappings({"0": ("no data", "red"), "1": ("stale", "orange")})
     return table(
         13,
-        "Which accounts can we not see, and why?",
-        "Accounts whose latest reading failed, or that were not read yet. Reason: the one that was"
-        " counted most in the last hour.",
+        "Failing accounts",
+        "Accounts whose last refresh failed, or that have not been refreshed yet. Reason: the most"
+        " frequent one in the last hour.",
         {
-            "state": f"({down}) + on ({q.A}) group_left () {seen} or ({down})",
-            "since": f"time() - {success} and on ({q.A}) ({down})",
-            "why": f"topk by ({q.A}) (1, sum by ({q.A}, reason) (increase({failures}[1h])) > 0)"
-            f" and on ({q.A}) ({down})",
+            "status": f"({q.data_status(HERE)}) {failing}",
+            "age": f"{q.since_success(HERE)} {failing}",
+            "reason": f"{q.main_failure(HERE, '1h')} {failing}",
         },
         [
-            ACCOUNT,
-            ID,
-            column("Value #state", "State", cell="color-text", mappings=state, width=150),
-            column("reason", "Reason", width=130, noValue=""),
+            c.ACCOUNT_NAME,
+            c.ACCOUNT_ID,
+            column("Value #status", "Data status", colored=True, mappings=status, width=150),
+            column("reason", "Reason", width=130, no_value=""),
             column(
-                "Value #since",
-                "Since last success",
+                "Value #age",
+                "Data age",
                 unit="s",
                 decimals=0,
-                noValue="never",
-                plain=True,
+                no_value="no success yet",
+                filterable=False,
             ),
         ],
-        sort="State^",
+        sort="Data status",
+        descending=False,
         width=14,
-        none="none, of the accounts that the exporter reads",
-        drop=("job", "Value #why"),
+        no_value="none of the accounts that the exporter reads",
+        drop=("job", "Value #reason"),
         links=runbooks("AwsIamExporterAccountDown"),
     )
 
 
-def trend() -> list[Json]:
-    def of_fleet(name: str, more: str = "") -> str:
-        where = f'job=~"$job"{more}'
-        return f"sum({q.recorded(f'fleet_{name}', where)})"
-
-    team = f",{q.TEAM}"
-    active = of_fleet("access_keys_active", team)
-
-    def finding(kind: str, days: str) -> str:
-        found = of_fleet(f"access_keys_{kind}", f'{team},days="${days}"')
-        return f"{found} or 0 * {active}"
-
-    return [
-        findings(
-            20,
-            "How did all accounts develop?",
-            "Active keys and the findings among them, in all accounts, whichever are chosen: an"
-            " account's own page shows its development. A gap: nothing was recorded.",
-            width=16,
-            exprs={
-                "active": active,
-                "unused": finding("unused", "unused_days"),
-                "never": finding("never_used", "never_used_days"),
-                "unrotated": finding("old", "rotate_days"),
-            },
-        ),
-        series(
-            21,
-            "Of how many accounts was that?",
-            "A count that falls because accounts went out of sight is no success: compare.",
-            [
-                target("all", of_fleet("accounts"), "accounts"),
-                target("seen", of_fleet("accounts_seen"), "seen"),
-            ],
-            width=8,
-            none=RULES,
-            overrides=[
-                colored("accounts", "text", **{"custom.fillOpacity": 0}),
-                colored("seen", "blue"),
-            ],
-            decimals=0,
-        ),
-    ]
+def _fleet_total(name: str, *matchers: str) -> str:
+    return f"sum({q.recorded(f'fleet_{name}', q.JOB, *matchers)})"
 
 
-def worst_accounts() -> Json:
-    none = f"0 * max by ({q.A}) ({q.recorded('accounts_seen', HERE)})"
+def trend() -> Json:
+    active = _fleet_total("access_keys_active", q.TEAM)
 
-    def each(name: str, more: str = "") -> str:
-        """Count by account: 0 where it is seen, nothing where it is not."""
-        return f"(sum by ({q.A}) ({q.recorded(name, f'{HERE},{q.TEAM}{more}')}) or {none})"
+    def finding(name: str, days: str) -> str:
+        return f"{_fleet_total(f'access_keys_{name}', q.TEAM, days)} or 0 * {active}"
+
+    return findings_trend(
+        20,
+        "Trend of all accounts",
+        "Active keys and the findings among them, in all accounts, whichever are selected: for one"
+        " account see its dashboard. Gaps: nothing was recorded.",
+        active=active,
+        unused=finding("unused", _at_least("$unused_days")),
+        never_used=finding("never_used", _at_least("$never_used_days")),
+        not_rotated=finding("old", _at_least("$rotate_days")),
+        width=16,
+    )
+
+
+def trend_coverage() -> Json:
+    return time_series(
+        21,
+        "Accounts covered by the trend",
+        "If a count falls because accounts no longer have data, nothing was fixed: compare.",
+        [
+            target("accounts", _fleet_total("accounts"), "accounts"),
+            target("with_data", _fleet_total("accounts_seen"), "with data"),
+        ],
+        width=8,
+        no_value=NO_RULES,
+        overrides=[
+            override("accounts", color="text", fill_opacity=0),
+            override("with data", color="blue"),
+        ],
+        decimals=0,
+    )
+
+
+def accounts_by_findings() -> Json:
+    zero = f"0 * max by ({q.ACCOUNT_LABELS}) ({q.recorded('accounts_seen', HERE)})"
+
+    def count(name: str, *matchers: str) -> str:
+        """Count by account: 0 if there are no such keys, nothing if the account has no data."""
+        keys = q.recorded(name, HERE, q.TEAM, *matchers)
+        return f"(sum by ({q.ACCOUNT_LABELS}) ({keys}) or {zero})"
+
+    def finding(ref: str, title: str, steps: Steps = WARN_IF_ANY) -> Column:
+        return column(
+            f"Value #{ref}",
+            title,
+            colored=True,
+            steps=steps,
+            width=110,
+            no_value="?",
+            filterable=False,
+        )
 
     findings = {
-        "unused": each("access_keys_unused", ',days="$unused_days"'),
-        "never": each("access_keys_never_used", ',days="$never_used_days"'),
-        "unrotated": each("access_keys_old", ',days="$rotate_days"'),
+        "unused": count("access_keys_unused", _at_least("$unused_days")),
+        "never_used": count("access_keys_never_used", _at_least("$never_used_days")),
+        "not_rotated": count("access_keys_old", _at_least("$rotate_days")),
     }
-
-    state = words({"0": ("not seen", "red"), "1": ("not lately", "orange"), "2": ("seen", "text")})
-    seen = f"{q.per_account(q.KEYS, HERE)} >= bool 0"
-    up = q.per_account(q.UP, HERE)
-    number = {
-        "cell": "color-text",
-        "steps": ANY_IS_BAD,
-        "width": 110,
-        "noValue": "?",
-        "plain": True,
-    }
+    status = value_mappings(
+        {"0": ("no data", "red"), "1": ("stale", "orange"), "2": ("current", "text")}
+    )
     return table(
         30,
-        "Which accounts are worst?",
-        "All accounts, those with most findings first. A key can be several findings. ?: not known;"
-        " the state says why.",
+        "Accounts by number of findings",
+        "All accounts, those with the most findings first. A key can have several findings. ?:"
+        " unknown, see the data status.",
         {
-            "state": f"({up} + on ({q.A}) ({seen})) or ({up})",
-            "keys": each("access_keys_active"),
+            "status": q.data_status(HERE),
+            "keys": count("access_keys_active"),
             "findings": " + ".join(findings.values()),
             **findings,
-            "root": q.per_account(ROOT, HERE),
+            "root": q.per_account(q.ROOT_KEYS, HERE),
         },
         [
-            ACCOUNT,
-            ID,
-            column("Value #state", "State", cell="color-text", mappings=state, width=95),
-            column("Value #findings", "Findings", width=105, noValue="?", plain=True),
-            column("Value #unused", "Unused", **number),
-            column("Value #never", "Never used", **number),
-            column("Value #unrotated", "Not rotated", **number),
-            column("Value #root", "Root keys", **{**number, "steps": ANY_IS_WORSE}),
-            column("Value #keys", "Active keys", width=110, noValue="?", plain=True),
+            c.ACCOUNT_NAME,
+            c.ACCOUNT_ID,
+            column("Value #status", "Data status", colored=True, mappings=status, width=110),
+            column("Value #findings", "Findings", width=105, no_value="?", filterable=False),
+            finding("unused", "Unused"),
+            finding("never_used", "Never used"),
+            finding("not_rotated", "Not rotated"),
+            finding("root", "Root keys", ALARM_IF_ANY),
+            column("Value #keys", "Active keys", width=110, no_value="?", filterable=False),
         ],
         sort="Findings",
         drop=("job",),
-        pages=True,
+        paginate=True,
     )
 
 
-def deletable() -> Json:
-    found = q.recorded("access_key_deletable", f"{HERE},{q.TEAM}")
-    why = words(
-        {
-            "inactive": ("inactive and silent", "blue"),
-            "superseded": ("the user's other key is in use", "orange"),
-        }
-    )
+# Keys
+
+
+def deletable_keys() -> Json:
+    idle_since = q.recorded("access_key_deletable", HERE, q.TEAM)
+    why = value_mappings({"inactive": ("inactive", "blue"), "superseded": ("superseded", "orange")})
     return table(
         40,
-        "Which keys can be deleted?",
-        f"The {WORST} that are silent for longest, or exist unused for longest. Deactivate, wait,"
-        " watch, then delete: the runbook tells how. Exempt keys are left out.",
-        {"since": f"(time() - bottomk({WORST}, {found})) / {q.DAY}"},
+        "Deletable keys, longest idle first",
+        f"The {LIST_LENGTH} that have been idle for longest; since their creation, if they were"
+        " never used. Superseded: the user's other key is in use. Deactivate, wait and watch, then"
+        " delete, as the runbook describes. Without exempt keys.",
+        {"idle": q.days_since(f"bottomk({LIST_LENGTH}, {idle_since})")},
         [
-            ACCOUNT_ID,
-            ACCOUNT,
-            USER,
-            ACCESS_KEY,
-            column("why", "Why", cell="color-text", mappings=why, width=220),
-            column("Value", "Silent (days)", decimals=0, width=125, plain=True),
-            TEAM,
+            c.HIDDEN_ACCOUNT_ID,
+            c.ACCOUNT_NAME,
+            c.USER,
+            c.ACCESS_KEY,
+            column("why", "Reason", colored=True, mappings=why, width=220),
+            column("Value", "Idle (days)", decimals=0, width=125, filterable=False),
+            c.TEAM,
         ],
-        sort="Silent (days)",
+        sort="Idle (days)",
         width=24,
         drop=("job",),
-        none="none, or the rules are not loaded",
+        no_value="none, or the rules are not loaded",
         links=runbooks("AwsIamAccessKeySafeToDelete", "AwsIamAccessKeyInactiveNotDeleted"),
     )
 
 
-NARROW_ACCOUNT = column("account", "Account", links=[to_account()], width=115)
+def longest_idle_keys() -> Json:
+    # Replicas can only disagree about the service and region of keys that were used just now.
+    age = q.active(f"{q.select(q.LAST_USED_AGE, HERE)} >= {q.DAY}", HERE)
+    seconds = f"max by ({q.KEY_LABELS}, service, region) ({age})"
+    return table(
+        41,
+        "Longest idle active keys",
+        f"The {LIST_LENGTH} active keys with the earliest last use, and its service and region."
+        " Includes exempt keys, but not keys that were never used, or used within a day.",
+        {"idle": f"topk({LIST_LENGTH}, {seconds} / {q.DAY})"},
+        [
+            c.HIDDEN_ACCOUNT_ID,
+            NARROW_ACCOUNT_NAME,
+            c.USER,
+            c.days("Value", "Idle (days)"),
+            c.ACCESS_KEY,
+            c.SERVICE,
+            c.REGION,
+        ],
+        sort="Idle (days)",
+        width=13,
+        drop=("job",),
+        links=runbooks("AwsIamAccessKeyUnused"),
+    )
 
 
-def lists() -> list[Json]:
-    # In this family the labels tell the service and region. Two replicas can differ, but only
-    # about keys that were used just now.
-    idle = f"{q.of(q.AGE, HERE)} >= {q.DAY} {q.is_active(HERE)}"
-    old = f"{q.of(q.CREATED, HERE)} < {q.before('30')} {q.is_active(HERE)}"
-    most_idle = f"topk({WORST}, max by ({q.K}, service, region) ({idle}) / {q.DAY})"
-    oldest = f"(time() - bottomk({WORST}, max by ({q.K}) ({old}))) / {q.DAY}"
-    return [
-        table(
-            41,
-            "Which active keys are most idle?",
-            f"The {WORST} whose last use is longest ago, with the service and region of that use."
-            " Exempt keys are here too; keys that were never used, or were within a day, are not.",
-            {"idle": most_idle},
-            [
-                ACCOUNT_ID,
-                NARROW_ACCOUNT,
-                USER,
-                in_days(None, "Idle (days)"),
-                ACCESS_KEY,
-                SERVICE,
-                REGION,
-            ],
-            sort="Idle (days)",
-            width=13,
-            drop=("job",),
-            links=runbooks("AwsIamAccessKeyUnused"),
-        ),
-        table(
-            42,
-            "Which active keys are oldest?",
-            f"The {WORST} made longest ago, over 30 days. Exempt keys are here too.",
-            {"age": oldest},
-            [
-                ACCOUNT_ID,
-                NARROW_ACCOUNT,
-                USER,
-                in_days(None, "Age (days)"),
-                ACCESS_KEY,
-            ],
-            sort="Age (days)",
-            width=11,
-            drop=("job",),
-            links=runbooks("AwsIamAccessKeyNotRotated"),
-        ),
-    ]
+def oldest_keys() -> Json:
+    created = q.active(f"{q.select(q.CREATED, HERE)} < {q.days_ago(30)}", HERE)
+    return table(
+        42,
+        "Oldest active keys",
+        f"The {LIST_LENGTH} active keys that were created first, at least 30 days ago. Includes"
+        " exempt keys.",
+        {"age": q.days_since(f"bottomk({LIST_LENGTH}, max by ({q.KEY_LABELS}) ({created}))")},
+        [
+            c.HIDDEN_ACCOUNT_ID,
+            NARROW_ACCOUNT_NAME,
+            c.USER,
+            c.days("Value", "Age (days)"),
+            c.ACCESS_KEY,
+        ],
+        sort="Age (days)",
+        width=11,
+        drop=("job",),
+        links=runbooks("AwsIamAccessKeyNotRotated"),
+    )
 
 
-SPANS = (0, 1, 7, 30, 90, 365)
+# Distributions
 
 
-def total_of(name: str, days: int | None = None) -> str:
-    """Sum what rules counted; 0 where they counted other keys, but none of these."""
-    more = "" if days is None else f',days="{days}"'
-    found = q.recorded(name, f"{HERE},{q.TEAM}{more}")
-    return f"(sum({found}) or 0 * sum({q.recorded('accounts_seen', HERE)}))"
+def _recorded_total(name: str, *matchers: str) -> str:
+    """The sum of recorded counts: 0 if accounts with data have no such keys."""
+    keys = q.recorded(name, HERE, q.TEAM, *matchers)
+    return f"(sum({keys}) or 0 * sum({q.recorded('accounts_seen', HERE)}))"
 
 
-def spread(name: str) -> list[Json]:
-    shown = []
-    for number, (low, high) in enumerate(zip(SPANS, (*SPANS[1:], None), strict=True)):
-        legend = f"< {high} d" if not low else f"{low}-{high} d" if high else f"{low} d +"
-        more = f" - {total_of(name, high)}" if high else ""
-        shown.append(now(f"span{number}", total_of(name, low) + more, legend))
-    return shown
+def _buckets(name: str) -> list[Json]:
+    """One query per age bucket, from cumulative counts."""
+    queries = []
+    bounds = zip(AGE_BUCKETS, (*AGE_BUCKETS[1:], None), strict=True)
+    for index, (low, high) in enumerate(bounds):
+        expr = _recorded_total(name, _at_least(low))
+        if high is None:
+            legend = f"{low} d +"
+        else:
+            legend = f"{low}-{high} d" if low else f"< {high} d"
+            expr += f" - {_recorded_total(name, _at_least(high))}"
+        queries.append(instant(f"bucket{index}", expr, legend))
+    return queries
 
 
-def distributions() -> list[Json]:
-    late = [colored("90-365 d", "orange"), colored("365 d +", "red")]
-    left_out = " Exempt keys are left out."
+def keys_by_idle_time() -> Json:
+    return bar_gauge(
+        50,
+        "Keys by idle time",
+        "Active keys by the days since their last use. Never used is not the same as unknown."
+        + BUCKETS_NOTE,
+        [
+            *_buckets("access_keys_unused"),
+            instant(
+                "never_used", _recorded_total("access_keys_never_used", _at_least(0)), "never used"
+            ),
+            instant("unknown", _recorded_total("access_keys_unknown"), "unknown"),
+        ],
+        overrides=[
+            *OLD_BUCKETS,
+            override("never used", color="purple"),
+            override("unknown", color="text"),
+        ],
+    )
 
-    def by(label: str) -> Json:
-        found = q.recorded(f"access_keys_by_{label}", f"{HERE},{q.TEAM}")
-        most = f"sort_desc(topk(10, sum by ({label}) ({found})))"
-        return now(label, most, f"{{{{{label}}}}}")
 
-    return [
-        bars(
-            50,
-            "How long ago were keys used?",
-            "Active keys by the days since their last use. Never and unknown are different facts."
-            + left_out,
-            [
-                *spread("access_keys_unused"),
-                now("never", total_of("access_keys_never_used", 0), "never"),
-                now("unknown", total_of("access_keys_unknown"), "unknown"),
-            ],
-            overrides=[*late, colored("never", "purple"), colored("unknown", "text")],
-        ),
-        bars(
-            51,
-            "How old are keys?",
-            "Active keys by the days since they were made." + left_out,
-            spread("access_keys_old"),
-            overrides=late,
-        ),
-        bars(
-            52,
-            "Which services were used last?",
-            "Active keys by the service of their last use: the ten most frequent.",
-            [by("service")],
-        ),
-        bars(
-            53,
-            "In which regions were keys used last?",
-            "Active keys by the region of their last use: the ten most frequent. N/A: a service"
-            " without regions.",
-            [by("region")],
-        ),
-    ]
+def keys_by_age() -> Json:
+    return bar_gauge(
+        51,
+        "Keys by age",
+        "Active keys by the days since their creation." + BUCKETS_NOTE,
+        _buckets("access_keys_old"),
+        overrides=OLD_BUCKETS,
+    )
+
+
+def _top_10(label: str) -> Json:
+    keys = q.recorded(f"access_keys_by_{label}", HERE, q.TEAM)
+    expr = f"sort_desc(topk(10, sum by ({label}) ({keys})))"
+    return instant(label, expr, f"{{{{{label}}}}}")
+
+
+def keys_by_service() -> Json:
+    return bar_gauge(
+        52,
+        "Keys by last used service",
+        "Active keys by the service of their last use: the ten most frequent.",
+        [_top_10("service")],
+    )
+
+
+def keys_by_region() -> Json:
+    return bar_gauge(
+        53,
+        "Keys by last used region",
+        "Active keys by the region of their last use: the ten most frequent. N/A: a service"
+        " without regions.",
+        [_top_10("region")],
+    )
 
 
 def fleet() -> Json:
-    spreads = distributions()
+    alerts = firing_alerts(14, "Alerts about all accounts and teams.", width=10)
     panels = grid(
-        (4, headline()[:3]),
-        (4, headline()[3:]),
-        (3, totals()),
-        (7, [blind_accounts(), firing(14, "", "Alerts about all accounts and teams.", width=10)]),
+        (4, [accounts_without_current_data(), deletable_count(), unused_count()]),
+        (4, [never_used_count(), not_rotated_count(), root_keys()]),
+        (
+            3,
+            [
+                accounts(),
+                users(),
+                active_keys(),
+                inactive_keys(),
+                exempt_keys(),
+                unknown_keys(),
+            ],
+        ),
+        (7, [failing_accounts(), alerts]),
         row(100, "Over time"),
-        (8, trend()),
-        row(101, "Where to begin"),
-        (9, [worst_accounts()]),
-        (7, [deletable()]),
-        (11, lists()),
-        row(102, "How it is spread"),
-        (7, spreads[:2]),
-        (9, spreads[2:]),
+        (8, [trend(), trend_coverage()]),
+        row(101, "Where to start"),
+        (9, [accounts_by_findings()]),
+        (7, [deletable_keys()]),
+        (11, [longest_idle_keys(), oldest_keys()]),
+        row(102, "Distribution"),
+        (7, [keys_by_idle_time(), keys_by_age()]),
+        (9, [keys_by_service(), keys_by_region()]),
     )
-    variables = [v.DATASOURCE, v.JOBS, v.ACCOUNTS, v.TEAMS, *v.THRESHOLDS]
     return dashboard(
         FLEET,
         "AWS IAM keys / Fleet",
-        "All access keys of all accounts: what is stale, what can go, and what we cannot see.",
-        variables,
+        "All access keys of all accounts: findings, keys that can be deleted, and accounts without"
+        " data.",
+        [v.DATASOURCE, v.JOBS, v.ACCOUNTS, v.TEAMS, *v.LIMITS],
         panels,
         start="now-90d",
     )

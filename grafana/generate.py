@@ -1,47 +1,58 @@
 """
-Writes the dashboards and their recording rules, or compares them with what is there.
+Writes the dashboards and their recording rules, or checks that they are up to date.
 
     python -m grafana.generate [--check]
 """
 
+import argparse
 import json
 import sys
 from pathlib import Path
 
 from grafana.account import account
-from grafana.exporter import exporter
+from grafana.exporter_health import exporter_health
 from grafana.fleet import fleet
 from grafana.key import key
 from grafana.rules import rules
 
-REPOSITORY = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent
 RULES = "deploy/prometheus/rules/dashboards.yaml"
 
 
 def files() -> dict[str, str]:
-    """Give the text of each file, by its path in the repository."""
-    made = {"fleet": fleet(), "account": account(), "key": key(), "exporter": exporter()}
-    texts = {
-        f"grafana/dashboards/{name}.json": json.dumps(board, indent=2, ensure_ascii=False) + "\n"
-        for name, board in made.items()
+    """The content of each generated file, by its path in the repository."""
+    dashboards = {
+        "fleet": fleet(),
+        "account": account(),
+        "key": key(),
+        "exporter": exporter_health(),
     }
-    return {**texts, RULES: rules()}
+    contents = {
+        f"grafana/dashboards/{name}.json": json.dumps(board, indent=2, ensure_ascii=False) + "\n"
+        for name, board in dashboards.items()
+    }
+    return {**contents, RULES: rules()}
 
 
 def main() -> int:
-    different = 0
-    for name, text in files().items():
-        file = REPOSITORY / name
-        if file.exists() and file.read_text(encoding="utf-8") == text:
+    parser = argparse.ArgumentParser(description="Write the dashboards and their recording rules.")
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing, fail if a file is out of date"
+    )
+    check = parser.parse_args().check
+    code = 0
+    for name, content in files().items():
+        path = ROOT / name
+        if path.exists() and path.read_text(encoding="utf-8") == content:
             continue
-        if "--check" in sys.argv[1:]:
-            print(f"{name} is not what grafana/ makes: python -m grafana.generate", file=sys.stderr)
-            different = 1
+        if check:
+            print(f"{name} is out of date: run python -m grafana.generate", file=sys.stderr)
+            code = 1
         else:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(text, encoding="utf-8")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content, encoding="utf-8")
             print(name)
-    return different
+    return code
 
 
 if __name__ == "__main__":

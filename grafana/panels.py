@@ -1,51 +1,48 @@
-"""Panels, variables and links, in Grafana's classic form. Knows nothing of keys and accounts."""
+"""Panels in Grafana's classic JSON model. Knows nothing about keys and accounts."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Literal
 
-Json = dict[str, Any]
-Steps = Sequence[tuple[float | None, str]]
-"""Where a colour begins. The first begins at None, and also colours what has no value."""
+from grafana.fields import NEUTRAL, Column, Json, Steps, override_properties, thresholds
 
-SOURCE = {"type": "prometheus", "uid": "${datasource}"}
-WRITTEN_FOR = "13.2.2"
-"""Without a version, Grafana takes a panel for one of version 6."""
-
-TROUBLE = {"mode": "shades", "fixedColor": "orange"}
-"""The palette begins with green, which no failure should be."""
-
-DASHED = {"custom.lineStyle": {"fill": "dash"}, "custom.fillOpacity": 0}
-"""How a limit is drawn."""
-
-NEUTRAL: Steps = ((None, "text"),)
-ANY_IS_BAD: Steps = ((None, "text"), (1, "orange"))
-ANY_IS_WORSE: Steps = ((None, "text"), (1, "red"))
-NONE_IS_GOOD: Steps = ((None, "text"), (0, "green"), (1, "red"))
+DATASOURCE: Json = {"type": "prometheus", "uid": "${datasource}"}
+PLUGIN_VERSION = "13.2.2"
+"""Grafana migrates panels without a version as if they were written for version 6."""
 
 
-def thresholds(steps: Steps) -> Json:
+def target(ref: str, expr: str, legend: str = "__auto", *, min_interval: str | None = None) -> Json:
+    """
+    A range query.
+
+    Args:
+        min_interval: The shortest step between samples, as a Prometheus duration.
+    """
+    query = _query(ref, expr, legend, instant=False)
+    return query if min_interval is None else {**query, "interval": min_interval}
+
+
+def instant(ref: str, expr: str, legend: str = "__auto") -> Json:
+    """An instant query at the end of the time range."""
+    return _query(ref, expr, legend, instant=True)
+
+
+def _query(ref: str, expr: str, legend: str, *, instant: bool) -> Json:
     return {
-        "mode": "absolute",
-        "steps": [{"value": value, "color": color} for value, color in steps],
+        "refId": ref,
+        "datasource": DATASOURCE,
+        "editorMode": "code",
+        "expr": expr,
+        "legendFormat": legend,
+        "range": not instant,
+        "instant": instant,
     }
-
-
-def target(ref: str, expr: str, legend: str = "__auto", **more: object) -> Json:
-    """Ask for a range of samples."""
-    query = {"refId": ref, "datasource": SOURCE, "editorMode": "code", "expr": expr}
-    return {**query, "legendFormat": legend, "range": True, "instant": False, **more}
-
-
-def now(ref: str, expr: str, legend: str = "__auto", **more: object) -> Json:
-    """Ask for the samples as of the end of the range."""
-    return target(ref, expr, legend, **{"range": False, "instant": True, **more})
 
 
 def panel(
     kind: str,
-    number: int,
+    panel_id: int,
     title: str,
-    about: str,
+    description: str,
     targets: Sequence[Json],
     width: int,
     defaults: Json,
@@ -54,20 +51,19 @@ def panel(
     links: Sequence[Json] = (),
 ) -> Json:
     """
-    Make a panel.
+    A panel of any kind.
 
     Args:
-        number: The panel's id: links to it hang on it, so it never changes.
-        about: The description.
-        width: Of 24 columns. Where the panel is, `grid` says.
+        panel_id: Never changes once published: links refer to it.
+        width: In columns, of 24. `layout.grid` decides the position.
     """
     return {
-        "id": number,
+        "id": panel_id,
         "type": kind,
         "title": title,
-        "description": about,
-        "pluginVersion": WRITTEN_FOR,
-        "datasource": SOURCE,
+        "description": description,
+        "pluginVersion": PLUGIN_VERSION,
+        "datasource": DATASOURCE,
         "gridPos": {"w": width},
         "targets": list(targets),
         "options": options,
@@ -77,127 +73,139 @@ def panel(
 
 
 def stat(
-    number: int,
+    panel_id: int,
     title: str,
-    about: str,
+    description: str,
     targets: Sequence[Json],
     *,
     width: int = 4,
     unit: str = "locale",
+    decimals: int | None = None,
     steps: Steps = NEUTRAL,
-    none: str = "unknown",
+    no_value: str = "unknown",
+    mappings: Sequence[Json] = (),
+    overrides: Sequence[Json] = (),
     links: Sequence[Json] = (),
     data_links: Sequence[Json] = (),
-    **more: Any,
+    text: Literal["value", "name", "value_and_name"] = "value",
+    side_by_side: bool = False,
+    size: int | None = None,
 ) -> Json:
     """
-    Show a number.
+    One or several numbers.
 
     Args:
-        none: What to show when there is none.
-        more: ``name`` (show the legend too), ``text`` (Grafana's textMode), ``mappings``,
-            ``overrides``, ``decimals``, ``wide`` (several beside each other), ``size``.
+        no_value: The text to show if there is no value.
+        text: Show the value, the legend, or both.
+        side_by_side: Arrange several numbers horizontally.
+        size: Font size in pixels. Default: as large as fits.
     """
+    name_size = size if text == "name" and size is not None else 13
     options = {
         "reduceOptions": {"calcs": ["lastNotNull"], "fields": ""},
         "colorMode": "value",
         "graphMode": "none",
         "justifyMode": "center",
-        "orientation": "vertical" if more.get("wide") else "auto",
-        "textMode": more.get("text", "value_and_name" if more.get("name") else "value"),
-        "text": {
-            "titleSize": more["size"] if more.get("text") == "name" else 13,
-            **({"valueSize": more["size"]} if "size" in more else {}),
-        },
+        "orientation": "vertical" if side_by_side else "auto",
+        "textMode": text,
+        "text": {"titleSize": name_size, **({} if size is None else {"valueSize": size})},
         "wideLayout": False,
     }
     defaults = {
         "unit": unit,
-        "noValue": none,
+        "noValue": no_value,
         "color": {"mode": "thresholds"},
         "thresholds": thresholds(steps),
-        "mappings": more.get("mappings", []),
+        "mappings": list(mappings),
         "links": list(data_links),
-        **({"decimals": more["decimals"]} if "decimals" in more else {}),
+        **({} if decimals is None else {"decimals": decimals}),
     }
     return panel(
-        "stat",
-        number,
-        title,
-        about,
-        targets,
-        width,
-        defaults,
-        options,
-        more.get("overrides", ()),
-        links,
+        "stat", panel_id, title, description, targets, width, defaults, options, overrides, links
     )
 
 
-def series(
-    number: int,
+def time_series(
+    panel_id: int,
     title: str,
-    about: str,
+    description: str,
     targets: Sequence[Json],
     *,
     width: int = 12,
     unit: str = "locale",
+    decimals: int | None = None,
     steps: Steps = NEUTRAL,
-    links: Sequence[Json] = (),
+    show_steps: bool = False,
+    no_value: str = "no data",
+    color: Json | None = None,
     overrides: Sequence[Json] = (),
-    **more: Any,
+    links: Sequence[Json] = (),
+    bars: bool = False,
+    stack: bool = False,
+    legend_calcs: Sequence[str] = ("lastNotNull",),
+    axis_label: str | None = None,
+    axis_soft_max: float | None = None,
 ) -> Json:
     """
-    Draw lines over time.
+    Lines or bars over time.
 
     Args:
-        more: ``stack``, ``bars``, ``lines`` (the steps are drawn), ``calcs`` (of the legend),
-            ``none``, ``decimals``, ``highest`` (what the axis shows at least), ``axis``, ``color``.
+        show_steps: Draw the thresholds as dashed lines.
+        legend_calcs: Reductions of each series that the legend shows.
+        axis_soft_max: The value up to which the axis reaches at least.
     """
     custom = {
-        "drawStyle": "bars" if more.get("bars") else "line",
-        "lineWidth": 1 if more.get("bars") else 2,
-        "fillOpacity": 60 if more.get("bars") else 25 if more.get("stack") else 8,
+        "drawStyle": "bars" if bars else "line",
+        "lineWidth": 1 if bars else 2,
+        "fillOpacity": 60 if bars else 25 if stack else 8,
         "showPoints": "never",
         "spanNulls": False,
         "axisSoftMin": 0,
-        "stacking": {"mode": "normal" if more.get("stack") else "none", "group": "A"},
-        "thresholdsStyle": {"mode": "dashed" if more.get("lines") else "off"},
-        **({"axisSoftMax": more["highest"]} if "highest" in more else {}),
-        **({"axisLabel": more["axis"]} if "axis" in more else {}),
+        "stacking": {"mode": "normal" if stack else "none", "group": "A"},
+        "thresholdsStyle": {"mode": "dashed" if show_steps else "off"},
+        **({} if axis_soft_max is None else {"axisSoftMax": axis_soft_max}),
+        **({} if axis_label is None else {"axisLabel": axis_label}),
     }
     defaults = {
         "unit": unit,
         "min": 0,
-        "noValue": more.get("none", "no data"),
-        "color": more.get("color", {"mode": "palette-classic"}),
+        "noValue": no_value,
+        "color": {"mode": "palette-classic"} if color is None else color,
         "thresholds": thresholds(steps),
         "custom": custom,
-        **({"decimals": more["decimals"]} if "decimals" in more else {}),
+        **({} if decimals is None else {"decimals": decimals}),
     }
     legend = {
         "showLegend": True,
         "displayMode": "list",
         "placement": "bottom",
-        "calcs": more.get("calcs", ["lastNotNull"]),
+        "calcs": list(legend_calcs),
     }
     options = {"legend": legend, "tooltip": {"mode": "multi", "sort": "desc"}}
     return panel(
-        "timeseries", number, title, about, targets, width, defaults, options, overrides, links
+        "timeseries",
+        panel_id,
+        title,
+        description,
+        targets,
+        width,
+        defaults,
+        options,
+        overrides,
+        links,
     )
 
 
-def bars(
-    number: int,
+def bar_gauge(
+    panel_id: int,
     title: str,
-    about: str,
+    description: str,
     targets: Sequence[Json],
     *,
     width: int = 12,
     overrides: Sequence[Json] = (),
-    data_links: Sequence[Json] = (),
 ) -> Json:
-    """Show counts as horizontal bars."""
+    """Counts as horizontal bars."""
     options = {
         "orientation": "horizontal",
         "displayMode": "basic",
@@ -216,23 +224,25 @@ def bars(
         "noValue": "unknown",
         "color": {"mode": "fixed", "fixedColor": "blue"},
         "thresholds": thresholds(NEUTRAL),
-        "links": list(data_links),
+        "links": [],
     }
-    return panel("bargauge", number, title, about, targets, width, defaults, options, overrides)
+    return panel(
+        "bargauge", panel_id, title, description, targets, width, defaults, options, overrides
+    )
 
 
-def timeline(
-    number: int,
+def state_timeline(
+    panel_id: int,
     title: str,
-    about: str,
+    description: str,
     targets: Sequence[Json],
     *,
     width: int = 12,
     mappings: Sequence[Json] = (),
     steps: Steps = NEUTRAL,
-    none: str = "no data",
+    no_value: str = "no data",
 ) -> Json:
-    """Show which states there were, and when."""
+    """States over time, one row per series."""
     options = {
         "showValue": "never",
         "mergeValues": True,
@@ -243,94 +253,62 @@ def timeline(
     }
     defaults = {
         "unit": "none",
-        "noValue": none,
+        "noValue": no_value,
         "color": {"mode": "thresholds"},
         "thresholds": thresholds(steps),
         "mappings": list(mappings),
         "custom": {"lineWidth": 0, "fillOpacity": 80},
     }
-    return panel("state-timeline", number, title, about, targets, width, defaults, options)
+    return panel("state-timeline", panel_id, title, description, targets, width, defaults, options)
 
 
-def text(number: int, title: str, about: str, content: str, *, width: int = 12) -> Json:
-    made = panel(
-        "text", number, title, about, (), width, {}, {"mode": "markdown", "content": content}
-    )
-    return {key: value for key, value in made.items() if key not in ("targets", "datasource")}
-
-
-def column(field: str, title: str, **properties: Any) -> tuple[str, str, Json]:
-    """
-    Show *field* as *title*.
-
-    Args:
-        properties: Grafana's, with ``width``, ``minWidth``, ``cell``, ``steps`` and ``plain`` (no
-            filter) for the common ones.
-    """
-    shown: Json = {}
-    for name, value in properties.items():
-        if name in ("width", "minWidth"):
-            shown[f"custom.{name}"] = value
-        elif name == "plain":
-            shown["custom.filterable"] = not value
-        elif name == "cell":
-            shown["custom.cellOptions"] = {"type": value}
-        elif name == "steps":
-            shown["thresholds"] = thresholds(value)
-        else:
-            shown[name] = value
-    return field, title, shown
-
-
-def hidden(field: str) -> tuple[str, str, Json]:
-    """Keep *field* for links, out of sight. Two names: the second is Grafana 12.2's."""
-    return field, field, {"custom.hidden": True, "custom.hideFrom": HIDE}
-
-
-HIDE = {"viz": True, "legend": True, "tooltip": True}
+def text(panel_id: int, title: str, description: str, markdown: str, *, width: int = 12) -> Json:
+    options = {"mode": "markdown", "content": markdown}
+    built = panel("text", panel_id, title, description, (), width, {}, options)
+    return {key: value for key, value in built.items() if key not in ("targets", "datasource")}
 
 
 def table(
-    number: int,
+    panel_id: int,
     title: str,
-    about: str,
+    description: str,
     queries: Mapping[str, str],
-    columns: Sequence[tuple[str, str, Json]],
+    columns: Sequence[Column],
     *,
     sort: str,
+    descending: bool = True,
     width: int = 24,
-    none: str = "none",
+    no_value: str = "none",
     drop: Iterable[str] = (),
     links: Sequence[Json] = (),
-    pages: bool = False,
+    paginate: bool = False,
 ) -> Json:
     """
-    Show rows of what several queries tell about the same subjects.
+    The results of several instant queries, joined by their common labels.
 
     Args:
-        queries: By refId. Their columns are called ``Value #refId``, or ``Value`` if there is one.
-        sort: The title of the column to begin with; descending unless it ends in ``^``.
-        drop: Fields besides Time that are not shown.
+        queries: Expressions by refId. Their values are the fields ``Value #refId``, or ``Value`` if
+            there is only one query.
+        sort: The title of the column to sort by.
+        drop: Fields that are not shown, besides Time.
     """
-    targets = [now(ref, expr, format="table") for ref, expr in queries.items()]
+    targets = [{**instant(ref, expr), "format": "table"} for ref, expr in queries.items()]
     overrides = [
-        {
-            "matcher": {"id": "byName", "options": title},
-            "properties": [{"id": name, "value": value} for name, value in shown.items()],
-        }
-        for _, title, shown in columns
-        if shown
+        override_properties(column.title, column.properties)
+        for column in columns
+        if column.properties
     ]
-    order = {field: place for place, (field, _, _) in enumerate(columns)}
     organize = {
         "excludeByName": {name: True for name in ("Time", *drop)},
-        "indexByName": order,
-        "renameByName": {field: title for field, title, _ in columns if field != title},
+        "indexByName": {column.field: index for index, column in enumerate(columns)},
+        "renameByName": {
+            column.field: column.title for column in columns if column.field != column.title
+        },
     }
     defaults = {
-        # Not locale: it would write the commas of thousands into account ids.
+        # Not "locale", which writes thousands separators into account IDs.
         "unit": "none",
-        "noValue": none,
+        "noValue": no_value,
         "color": {"mode": "thresholds"},
         "thresholds": thresholds(NEUTRAL),
         "custom": {"filterable": True, "align": "auto", "minWidth": 60},
@@ -338,62 +316,11 @@ def table(
     options = {
         "showHeader": True,
         "cellHeight": "sm",
-        "enablePagination": pages,
-        "sortBy": [{"displayName": sort.rstrip("^"), "desc": not sort.endswith("^")}],
+        "enablePagination": paginate,
+        "sortBy": [{"displayName": sort, "desc": descending}],
     }
-    made = panel("table", number, title, about, targets, width, defaults, options, overrides, links)
-    join = [{"id": "merge", "options": {}}] if len(queries) > 1 else []
-    return {**made, "transformations": [*join, {"id": "organize", "options": organize}]}
-
-
-def by_name(name: str, **properties: Any) -> Json:
-    """Override properties of the series called *name*."""
-    return {
-        "matcher": {"id": "byName", "options": name},
-        "properties": [{"id": key, "value": value} for key, value in properties.items()],
-    }
-
-
-def colored(name: str, color: str, **properties: Any) -> Json:
-    return by_name(name, color={"mode": "fixed", "fixedColor": color}, **properties)
-
-
-def words(pairs: Mapping[str, tuple[str, str]]) -> list[Json]:
-    """Map values to a text and a colour."""
-    options = {
-        value: {"text": shown, "color": color, "index": place}
-        for place, (value, (shown, color)) in enumerate(pairs.items())
-    }
-    return [{"type": "value", "options": options}]
-
-
-def link(title: str, url: str, *, elsewhere: bool = False) -> Json:
-    return {"title": title, "url": url, "targetBlank": elsewhere}
-
-
-def row(number: int, title: str) -> Json:
-    return {"id": number, "type": "row", "title": title, "collapsed": False, "panels": []}
-
-
-def grid(*rows: Json | tuple[int, Sequence[Json]]) -> list[Json]:
-    """
-    Put panels beside and below each other.
-
-    Args:
-        rows: A row's heading, or a height and the panels that have it.
-    """
-    placed = []
-    top = 0
-    for entry in rows:
-        if isinstance(entry, dict):
-            placed.append({**entry, "gridPos": {"x": 0, "y": top, "w": 24, "h": 1}})
-            top += 1
-            continue
-        height, panels = entry
-        left = 0
-        for each in panels:
-            width = each["gridPos"]["w"]
-            placed.append({**each, "gridPos": {"x": left, "y": top, "w": width, "h": height}})
-            left += width
-        top += height
-    return placed
+    built = panel(
+        "table", panel_id, title, description, targets, width, defaults, options, overrides, links
+    )
+    merge = [{"id": "merge", "options": {}}] if len(queries) > 1 else []
+    return {**built, "transformations": [*merge, {"id": "organize", "options": organize}]}

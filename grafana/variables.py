@@ -1,11 +1,65 @@
-"""The dashboards' variables. Alerts and other people's links set them by name."""
+"""The variables of the dashboards. Alerts and links set them by name."""
 
-from grafana.panels import SOURCE, Json
+from grafana import queries as q
+from grafana.fields import Json
+from grafana.panels import DATASOURCE as SELECTED_DATASOURCE
 
-JOB = "aws_iam_exporter_build_info"
-EVERY = {"text": "All", "value": "$__all"}
+ALL = {"text": "All", "value": "$__all"}
 
-DATASOURCE = {
+
+def query_variable(
+    name: str, label: str, query: str, *, regex: str = "", hidden: bool = False
+) -> Json:
+    """
+    A variable whose values come from Prometheus.
+
+    Args:
+        query: ``label_values(...)`` or ``query_result(...)``.
+        regex: What to take from each result; the groups ``text`` and ``value`` may differ.
+    """
+    kind = 3 if query.startswith("query_result") else 1
+    return {
+        "name": name,
+        "label": label,
+        "type": "query",
+        "datasource": SELECTED_DATASOURCE,
+        "definition": query,
+        "query": {
+            "qryType": kind,
+            "query": query,
+            "refId": "PrometheusVariableQueryEditor-VariableQuery",
+        },
+        "refresh": 2,
+        "sort": 1,
+        "regex": regex,
+        "current": {},
+        **({"hide": 2} if hidden else {}),
+    }
+
+
+def multi_value(variable: Json, all_value: str) -> Json:
+    """Allow several values of *variable*, or all of them: then its value is *all_value*."""
+    return {**variable, "multi": True, "includeAll": True, "allValue": all_value, "current": ALL}
+
+
+def days(name: str, label: str, default: int, choices: tuple[int, ...]) -> Json:
+    return {
+        "name": name,
+        "label": label,
+        "type": "custom",
+        "query": ",".join(str(choice) for choice in choices),
+        "current": {"text": str(default), "value": str(default)},
+        "allowCustomValue": False,
+    }
+
+
+def teams(where: str) -> Json:
+    """The teams of the keys that *where* selects."""
+    query = f"label_values({q.select(q.INFO, where)}, tag_team)"
+    return multi_value(query_variable("team", "Team (user tag)", query), ".*")
+
+
+DATASOURCE: Json = {
     "name": "datasource",
     "label": "Data source",
     "type": "datasource",
@@ -16,87 +70,62 @@ DATASOURCE = {
     "regex": "",
 }
 
+JOBS = multi_value(query_variable("job", "Job", f"label_values({q.BUILD_INFO}, job)"), ".+")
 
-def asked(name: str, label: str, query: str, **more: object) -> Json:
-    """A variable whose values Prometheus knows."""
-    kind = 3 if query.startswith("query_result") else 1
-    inner = {
-        "qryType": kind,
-        "query": query,
-        "refId": "PrometheusVariableQueryEditor-VariableQuery",
-    }
-    return {
-        "name": name,
-        "label": label,
-        "type": "query",
-        "datasource": SOURCE,
-        "definition": query,
-        "query": inner,
-        "refresh": 2,
-        "sort": 1,
-        "regex": "",
-        "current": {},
-        **more,
-    }
-
-
-def several(variable: Json, every: str) -> Json:
-    """Let people choose several values of *variable*, or all, which then stands for *every*."""
-    return {**variable, "multi": True, "includeAll": True, "allValue": every, "current": EVERY}
-
-
-def days(name: str, label: str, default: int, choice: tuple[int, ...]) -> Json:
-    return {
-        "name": name,
-        "label": label,
-        "type": "custom",
-        "query": ",".join(str(value) for value in choice),
-        "current": {"text": str(default), "value": str(default)},
-        "allowCustomValue": False,
-    }
-
-
-JOBS = several(asked("job", "Job", f"label_values({JOB}, job)"), ".+")
-
-INSTANCES = several(
-    asked("instance", "Instance", f'label_values({JOB}{{job=~"$job"}}, instance)'), ".+"
+INSTANCES = multi_value(
+    query_variable(
+        "instance",
+        "Instance",
+        f"label_values({q.select(q.BUILD_INFO, q.JOB)}, instance)",
+    ),
+    ".+",
 )
 
-# Names are shown, ids are the values. An account whose id is not known yet must not be lost:
-# for all accounts, the matcher is one that an empty id satisfies.
-ACCOUNT = asked(
+# The text is the account's name, the value its ID.
+ACCOUNT = query_variable(
     "account_id",
     "Account",
-    'query_result(max by (account, account_id) (aws_iam_exporter_account_up{job=~"$job"}))',
+    f"query_result(max by (account, account_id) ({q.select(q.UP, q.JOB)}))",
     regex='/account="(?<text>[^"]*)",account_id="(?<value>[^"]*)"/',
 )
-ACCOUNTS = several(ACCOUNT, ".*")
+# Not ".+": the ID of an account is empty as long as it is unknown.
+ACCOUNTS = multi_value(ACCOUNT, ".*")
 
-TEAMS = several(
-    asked(
-        "team",
-        "Team (user tag)",
-        'label_values(aws_iam_access_key_info{job=~"$job",account_id=~"$account_id"}, tag_team)',
-    ),
+TEAMS = teams(q.FLEET)
+
+USERS = multi_value(
+    query_variable("user", "User", f"label_values({q.select(q.CREATED, q.ONE_ACCOUNT)}, user)"),
     ".*",
 )
+KEY = query_variable(
+    "access_key_id",
+    "Access key",
+    f"label_values({q.select(q.CREATED, q.ONE_ACCOUNT)}, access_key_id)",
+)
+# Determined by the key, so that links need not name the user. Alerts name both.
+USER = query_variable(
+    "user",
+    "User",
+    f"label_values({q.select(q.CREATED, q.ONE_ACCOUNT, q.THIS_KEY)}, user)",
+)
+LAST_REGION = query_variable(
+    "last_region",
+    "Region of the last use",
+    f"query_result(max by (region) ({q.select(q.LAST_USED_AGE, q.ONE_KEY)}))",
+    regex='/region="([^"]*)"/',
+    hidden=True,
+)
 
-OF_ACCOUNT = 'aws_iam_access_key_created_timestamp_seconds{job=~"$job",account_id="$account_id"'
-USERS = several(asked("user", "User", f"label_values({OF_ACCOUNT}}}, user)"), ".*")
-# The key tells its user, whom links need not name then. Alerts name both.
-KEY = asked("access_key_id", "Access key", f"label_values({OF_ACCOUNT}}}, access_key_id)")
-USER = asked("user", "User", f'label_values({OF_ACCOUNT},access_key_id="$access_key_id"}}, user)')
-
-# The recording rules count by these.
-THRESHOLDS = [
-    days("unused_days", "Unused for (days)", 90, (7, 30, 60, 90, 180, 365)),
-    days("rotate_days", "Rotate after (days)", 90, (7, 30, 60, 90, 180, 365)),
+# The recording rules count keys for each of these limits.
+LIMITS = [
+    days("unused_days", "Unused after (days)", 90, (7, 30, 60, 90, 180, 365)),
+    days("rotate_days", "Not rotated after (days)", 90, (7, 30, 60, 90, 180, 365)),
     days("never_used_days", "Never used after (days)", 30, (7, 30, 90)),
 ]
 
-PACE = {
-    "name": "pace",
-    "label": "Pace limit (requests/s)",
+RATE_LIMIT: Json = {
+    "name": "rate_limit",
+    "label": "Rate limit (requests/s)",
     "type": "textbox",
     "query": "5",
     "current": {"text": "5", "value": "5"},

@@ -19,15 +19,14 @@ from hypothesis import settings
 
 from exporter.aws import AccountRefresher, AccountSessions, Clients, Endpoints
 from exporter.model import (
-    TagSource,
     NEVER,
     Account,
     AccountSnapshot,
     LastUse,
     Partition,
     ReportMode,
-    TagSource,
     RoleArn,
+    TagSource,
     Use,
 )
 from tests import fake_aws

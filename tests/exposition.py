@@ -28,7 +28,7 @@ COMPLETE = a_snapshot(
     *KEYS,
     account=PROD,
     root=Root(NOON, 1, days_ago(30), None),
-    report=ReportState(days_ago(0.1), NOON, usable=True),
+    report=ReportState(days_ago(0.1), usable=True),
 )
 DENIED = ReadError(Reason.ACCESS_DENIED, "ListUsers: AccessDenied: no")
 

@@ -13,31 +13,12 @@ import pytest
 
 from exporter import __version__
 from exporter.__main__ import run
-from exporter.aws import OPERATIONS
+from exporter.aws import Operation
 from exporter.cli.flags import make_parser, parse_flags
-from exporter.metrics import FAMILIES
-from exporter.metrics.families import ACCOUNT, KEY, Family
 from exporter.model import Reason
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-BEGIN, END = "<!-- metrics: begin -->\n", "<!-- metrics: end -->"
-
-
-def labels(family: Family) -> str:
-    """Format the labels of *family* like the README."""
-    if family.labels[:4] == KEY:
-        return ", ".join(["`K`", *(f"`{label}`" for label in family.labels[4:])])
-    if family.labels[:2] == ACCOUNT:
-        return ", ".join(["`A`", *(f"`{label}`" for label in family.labels[2:])])
-    return ", ".join(f"`{label}`" for label in family.labels)
-
-
-def metric_table() -> str:
-    """Generate the README's table of metrics."""
-    lines = ["| metric | labels | |", "|---|---|---|"]
-    lines += [f"| `{f.name}` ({f.kind}) | {labels(f)} | {f.help} |" for f in FAMILIES]
-    return "\n".join(lines) + "\n"
 
 
 def first_cells(heading: str) -> list[str]:
@@ -45,13 +26,6 @@ def first_cells(heading: str) -> list[str]:
     table = re.search(rf"{re.escape(heading)}.*?\n\n?(\|.*?)\n\n", README, re.DOTALL)
     assert table is not None
     return [line.split("|")[1].strip().strip("`") for line in table.group(1).splitlines()[2:]]
-
-
-def test_the_table_of_metrics_is_generated() -> None:
-    """The README's table of metrics is generated from the metric families."""
-    table = README.partition(BEGIN)[2].partition(END)[0]
-
-    assert table == metric_table()
 
 
 def test_every_flag_is_documented() -> None:
@@ -66,7 +40,7 @@ def test_every_reason_is_documented() -> None:
     assert first_cells("### Reasons") == [str(reason) for reason in Reason]
 
 
-@pytest.mark.parametrize("operation", [o for o in OPERATIONS if o != "GetCallerIdentity"])
+@pytest.mark.parametrize("operation", [o for o in Operation if o != "GetCallerIdentity"])
 def test_every_permission_is_documented(operation: str) -> None:
     """Each operation that needs a permission is documented."""
     service = "sts" if operation == "AssumeRole" else "iam"

@@ -1,0 +1,32 @@
+"""Columns that several tables have."""
+
+from grafana.fields import DAYS, Column, column, hidden, value_mappings
+from grafana.links import to_account, to_key
+
+ACCOUNT_NAME = column("account", "Account", links=[to_account()], min_width=120)
+ACCOUNT_ID = column("account_id", "Account ID", width=125)
+HIDDEN_ACCOUNT_ID = hidden("account_id")
+USER = column("user", "User", min_width=190)
+ACCESS_KEY = column("access_key_id", "Access key", links=[to_key()], width=195)
+TEAM = column("tag_team", "Team", width=90, no_value="")
+SERVICE = column("service", "Service", width=100, no_value="")
+REGION = column("region", "Region", width=110, no_value="")
+
+USAGE = value_mappings(
+    {"1": ("never used", "purple"), "0": ("used", "text"), "-1": ("unknown", "orange")}
+)
+"""For `queries.usage`."""
+
+
+def days(field: str, title: str) -> Column:
+    """Days since a key was created or used."""
+    return column(
+        field,
+        title,
+        decimals=0,
+        colored=True,
+        no_value="",
+        steps=DAYS,
+        width=105,
+        filterable=False,
+    )

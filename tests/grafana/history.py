@@ -1,0 +1,308 @@
+"""
+What Prometheus would have scraped from the exporter, of a company described as of today.
+
+The only module of the dashboards' tests that uses the exporter's classes.
+"""
+
+import json
+import random
+import subprocess
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from zlib import crc32
+
+from exporter import aws, demo
+from exporter.metrics import Exposition, Format, MetricsStore, RenderOptions, SelfMetrics
+from exporter.model import (
+    ACTIVE,
+    NEVER,
+    UNKNOWN,
+    AccessKey,
+    Account,
+    AccountSnapshot,
+    LastUse,
+    Reason,
+    ReportState,
+    Root,
+    Use,
+    User,
+)
+from tests.exposition import FakeClock
+from tests.servers import find
+
+JOB = "aws-iam-key-exporter"
+DAY = 86400.0
+INTERVAL = 900
+"""Seconds between refreshes."""
+
+UserDescription = tuple[str, str, dict[str, str], Sequence[demo.Key]]
+"""Name, path, tags and keys."""
+
+
+@dataclass(frozen=True, slots=True)
+class Company:
+    """
+    The accounts of a company, whose snapshots can be rendered as of any time.
+
+    Attributes:
+        end: Unix time as of which the users' keys are described.
+        users: By account. Accounts without users cannot be read.
+        stale: Names of accounts whose refreshes have been failing.
+        passwords: Whether passwords are exported.
+    """
+
+    end: float
+    users: dict[Account, list[UserDescription]]
+    stale: frozenset[str] = frozenset()
+    passwords: bool = True
+
+    def snapshot(self, account: Account, at: float) -> AccountSnapshot:
+        """What was known about *account* at the Unix time *at*."""
+        refreshes = int(max(0.0, at - self.end + 90 * DAY) // INTERVAL)
+        if not self.users[account]:
+            return AccountSnapshot(
+                account,
+                finished_at=_time(at),
+                failure=Reason.ASSUME_ROLE,
+                seconds=0.2,
+                failures={Reason.ASSUME_ROLE: refreshes},
+            )
+        users, keys = self._users_and_keys(account, at)
+        stale = account.name in self.stale
+        failures = (
+            {Reason.ACCESS_DENIED: refreshes // 2, Reason.THROTTLED: refreshes // 50}
+            if stale
+            else {}
+        )
+        return AccountSnapshot(
+            account,
+            users,
+            keys,
+            root=Root(_time(at), int(account.name == "small"), _time(self.end - 30 * DAY)),
+            report=ReportState(_time(at - at % 14400), usable=not stale),
+            listed_at=_time(at),
+            read_at=_time(at - 3 * 3600 if stale else at - crc32(account.id.encode()) % INTERVAL),
+            finished_at=_time(at),
+            failure=Reason.ACCESS_DENIED if stale else None,
+            seconds=2 + len(keys) / 5 + (at // INTERVAL) % 3 / 2,
+            failures=failures,
+            throttles=refreshes // 20 if len(keys) > 15 else 0,
+        )
+
+    def _users_and_keys(
+        self, account: Account, at: float
+    ) -> tuple[tuple[User, ...], tuple[AccessKey, ...]]:
+        users, keys = [], []
+        for name, path, tags, described in self.users[account]:
+            created = self.end - DAY * (max((key.age for key in described), default=100.0) + 1)
+            if created > at:
+                continue
+            users.append(
+                User(
+                    name,
+                    path,
+                    _time(created),
+                    tags=tuple(tags.items()),
+                    keys_at=_time(at),
+                    password_last_used=_time(at - 2 * DAY) if "/people/" in path else None,
+                )
+            )
+            for number, key in enumerate(described):
+                if self.end - key.age * DAY <= at:
+                    keys.append(self._key(account, name, number, key, at))
+        return tuple(users), tuple(keys)
+
+    def _key(self, account: Account, user: str, number: int, key: demo.Key, at: float) -> AccessKey:
+        seed = crc32(f"{account.id}{user}{number}".encode())
+        created = self.end - key.age * DAY - number
+        return AccessKey(
+            _key_id(seed),
+            user,
+            ACTIVE if key.active else "Inactive",
+            _time(created),
+            self._use(key, seed, created, at),
+        )
+
+    def _use(self, key: demo.Key, seed: int, created: float, at: float) -> Use:
+        if seed % 97 == 0:
+            return UNKNOWN
+        if key.idle is None:
+            return NEVER
+        last = self.end - key.idle * DAY
+        if key.every is not None:
+            last = at - at % max(float(INTERVAL), key.every)
+        elif at < last:
+            # Before its last use the key was used every day or so, occasionally from elsewhere.
+            last = at - (at + seed) % (DAY * (1 + seed % 3))
+        if last < created:
+            return NEVER
+        elsewhere = seed % 3 == 0 and int(last // (5 * DAY)) % 4 == 0
+        if elsewhere and key.service != "N/A":
+            return LastUse(_time(last), "sts", "us-east-1")
+        return LastUse(_time(last), key.service, key.region)
+
+
+def _time(at: float) -> datetime:
+    return datetime.fromtimestamp(int(at), UTC)
+
+
+def _key_id(seed: int) -> str:
+    return f"AKIA{random.Random(seed).getrandbits(80):020X}"[:20]
+
+
+BACKUP_KEY = _key_id(crc32(f"{demo.PIPELINES}backup-20190".encode()))
+"""The access key ID of the user backup-2019 of the account pipelines."""
+
+
+def demo_company(end: float) -> Company:
+    """The demo's four accounts, one of which cannot be read."""
+    names = {"people": demo.PEOPLE, "pipelines": demo.PIPELINES, "small": demo.SMALL}
+    users: dict[Account, list[UserDescription]] = {Account(demo.CLOSED, "no-role"): []}
+    for name, number in names.items():
+        users[Account(number, name)] = list(demo._users(number))
+    return Company(end, users)
+
+
+def large_company(end: float, accounts: int, keys: int) -> Company:
+    """*accounts* with *keys* in total; one account in fifty cannot be read."""
+    rng = random.Random(7)
+    with_data = sum(number % 50 != 49 for number in range(accounts))
+    keys_per_account = -(-keys // with_data)
+    users: dict[Account, list[UserDescription]] = {}
+    for number in range(accounts):
+        name = f"team-{number % 40:02}-{number:04}"
+        account = Account(f"{100_000_000_000 + number * 7919}", name)
+        left = keys_per_account if number % 50 != 49 else 0
+        users[account] = []
+        while left > 0:
+            described = [_random_key(rng) for _ in range(min(left, 1 + (rng.random() < 0.4)))]
+            left -= len(described)
+            tags = {
+                "team": f"team-{rng.randrange(12):02}",
+                "owner": f"owner-{number}@example.com",
+            }
+            users[account].append((f"user-{len(users[account]):04}", "/", tags, described))
+    stale = frozenset(f"team-{number % 40:02}-{number:04}" for number in range(3, accounts, 100))
+    return Company(end, users, stale=stale, passwords=False)
+
+
+def _random_key(rng: random.Random) -> demo.Key:
+    places = [
+        ("s3", "eu-west-1"),
+        ("ec2", "us-east-1"),
+        ("ecr", "eu-central-1"),
+        ("ses", "us-west-2"),
+    ]
+    age = rng.expovariate(1 / 200) + 0.1
+    idle = None if rng.random() < 0.1 else min(age, rng.expovariate(1 / 40))
+    service, region = rng.choice(places)
+    active = rng.random() < 0.85
+    every = 3600.0 if active and idle is not None and idle < 3 else None
+    return demo.Key(age, idle, service, region, active, every)
+
+
+def history(
+    company: Company,
+    times: Iterable[float],
+    *,
+    replicas: Sequence[str] = ("one:10064", "two:10064"),
+    names: frozenset[str] = frozenset(),
+    requests: int = 4,
+) -> Iterator[str]:
+    """
+    Lines of OpenMetrics with timestamps, as scraped at *times*.
+
+    Args:
+        replicas: Instances of the exporter.
+        names: Families to render. Default: all.
+        requests: AWS requests between two scrapes.
+    """
+    operations = tuple(aws.Operation)
+    self_metrics = SelfMetrics(version="1.0.0", operations=operations)
+    self_metrics.configured(accounts=len(company.users), interval=INTERVAL)
+    exempt_until = _time(company.end + 400 * DAY)
+    options = RenderOptions(
+        tags={"team": "tag_team", "owner": "tag_owner"},
+        passwords=company.passwords,
+        exempt_until=lambda account, user, key: (
+            exempt_until if "key-exporter:exempt-until" in dict(user.tags) else None
+        ),
+    )
+    store = MetricsStore(options)
+    clock = FakeClock()
+    exposition = Exposition(store, self_metrics, clock)
+    for scrape, at in enumerate(times):
+        for account in company.users:
+            store.publish(account, company.snapshot(account, at))
+        for number in range(scrape * requests, (scrape + 1) * requests):
+            operation = operations[number % len(operations)]
+            self_metrics.observe(
+                operation, 0.02 + number % 7 * 0.03, _error_code(operation, number)
+            )
+        clock.advance(seconds=at - clock.now().timestamp())
+        body = exposition.render(Format.OPENMETRICS, names=names)
+        lines = [
+            line
+            for line in body.decode().splitlines()
+            if line[0] != "#" and not line.startswith("process_start")
+        ]
+        for number, instance in enumerate(replicas):
+            labels = f'job="{JOB}",instance="{instance}"'
+            for line in lines:
+                yield _with_labels(line, labels, at)
+            yield f"up{{{labels}}} 1 {at:.0f}\n"
+            yield f"process_start_time_seconds{{{labels}}} {company.end - DAY} {at:.0f}\n"
+            yield f"scrape_duration_seconds{{{labels}}} {0.02 + number / 100} {at:.0f}\n"
+            yield f"scrape_samples_scraped{{{labels}}} {len(lines)} {at:.0f}\n"
+        yield from _alerts(at)
+    yield "# EOF\n"
+
+
+def _error_code(operation: str, number: int) -> str:
+    if number % 13 == 5:
+        return "Throttling"
+    return "AccessDenied" if operation == "AssumeRole" and number % 2 else ""
+
+
+def _with_labels(line: str, labels: str, at: float) -> str:
+    series, _, value = line.rpartition(" ")
+    name, brace, rest = series.partition("{")
+    if not brace:
+        return f"{name}{{{labels}}} {value} {at:.0f}\n"
+    return f"{name}{{{labels},{rest} {value} {at:.0f}\n"
+
+
+def _alerts(at: float) -> Iterator[str]:
+    key = 'account_id="222222222222",account="pipelines",user="backup-2019"'
+    for alert, severity, labels in (
+        ("AwsIamAccessKeyUnused", "warning", f'{key},access_key_id="{BACKUP_KEY}"'),
+        ("AwsIamAccessKeyNotRotated", "info", f'{key},access_key_id="{BACKUP_KEY}"'),
+        ("AwsIamAccessKeyNotRotated", "info", key.replace("backup-2019", "old-jenkins")),
+        ("AwsIamRootAccessKeyPresent", "critical", 'account_id="333333333333",account="small"'),
+        ("AwsIamExporterAccountDown", "warning", 'account_id="444444444444",account="no-role"'),
+    ):
+        more = f'alertname="{alert}",alertstate="firing",severity="{severity}",job="{JOB}",{labels}'
+        yield f"ALERTS{{{more}}} 1 {at:.0f}\n"
+
+
+def sample(name: str, labels: dict[str, str], value: str, at: float) -> str:
+    """One line of OpenMetrics."""
+    inner = ",".join(f"{label}={json.dumps(text)}" for label, text in labels.items())
+    return f"{name}{{{inner}}} {value} {at}\n"
+
+
+def write_blocks(lines: Iterable[str], folder: Path) -> None:
+    """Convert OpenMetrics *lines* to Prometheus's data in *folder*."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = folder / "history.om"
+    with text.open("w", encoding="utf-8") as file:
+        file.writelines(lines)
+    command = [find("promtool"), "tsdb", "create-blocks-from", "openmetrics", "--quiet"]
+    subprocess.run(
+        [*command, "--max-block-duration=2400h", text, folder / "data"],
+        check=True,
+        capture_output=True,
+    )
+    text.unlink()

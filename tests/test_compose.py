@@ -1,0 +1,73 @@
+"""deploy/compose: what it mounts, publishes and connects."""
+
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.servers import find
+
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "deploy" / "compose"
+
+
+def services() -> dict[str, dict[str, Any]]:
+    text = (FOLDER / "compose.yaml").read_text(encoding="utf-8")
+    return dict(yaml.safe_load(text)["services"])
+
+
+def test_mounts_exist() -> None:
+    """What is mounted is in the repository, or a volume that the file declares."""
+    volumes = yaml.safe_load((FOLDER / "compose.yaml").read_text())["volumes"]
+    for service in services().values():
+        for mount in service.get("volumes", ()):
+            source = mount.split(":")[0]
+            if source.startswith("."):
+                assert (FOLDER / source).resolve().exists(), mount
+            else:
+                assert source in volumes, mount
+
+
+def test_nothing_is_published_beyond_this_machine() -> None:
+    """Ports are published on loopback, images are pinned."""
+    for name, service in services().items():
+        assert all(port.startswith("127.0.0.1:") for port in service["ports"]), name
+        assert "build" in service or re.search(r":v?\d+\.\d+\.\d+$", service["image"]), name
+        assert set(service.get("depends_on", ())) <= set(services()), name
+
+
+def test_services_find_each_other() -> None:
+    """Addresses name a service, with the port that it publishes."""
+    ports = {name: service["ports"][0].split(":")[-1] for name, service in services().items()}
+    source = ROOT / "grafana/provisioning/datasources/prometheus.yaml"
+    text = (FOLDER / "prometheus.yml").read_text() + source.read_text()
+    addresses = re.findall(r'(?:"|//)([a-z]+):(\d+)', text)
+
+    assert sorted(addresses) == sorted(
+        (name, ports[name]) for name in ("alertmanager", "exporter", "prometheus")
+    )
+    assert f":{ports['exporter']}" in " ".join(services()["exporter"]["command"])
+
+
+def test_prometheus_accepts_its_configuration() -> None:
+    """promtool accepts it, and it scrapes as deploy/prometheus/prometheus.yml does."""
+    file = FOLDER / "prometheus.yml"
+    command = [find("promtool"), "check", "config", "--syntax-only", str(file)]
+    subprocess.run(command, check=True, capture_output=True)
+    example = ROOT / "deploy" / "prometheus" / "prometheus.yml"
+    ours = yaml.safe_load(file.read_text())["scrape_configs"][0]
+    other = yaml.safe_load(example.read_text())["scrape_configs"][0]
+    ours.pop("static_configs")
+    other.pop("static_configs")
+
+    assert ours == other
+
+
+def test_grafana_finds_the_dashboards() -> None:
+    """The dashboards are mounted where the provider looks for them."""
+    provider = ROOT / "grafana/provisioning/dashboards/aws-iam-keys.yaml"
+    path = yaml.safe_load(provider.read_text())["providers"][0]["options"]["path"]
+
+    assert f"../../grafana/dashboards:{path}:ro" in services()["grafana"]["volumes"]
