@@ -52,8 +52,9 @@ class Partition(StrEnum):
 
 
 class ReportMode(StrEnum):
-    """What the credential report is used for."""
+    """What the credential report is used for; `auto` chooses `off` or `guide` by account."""
 
+    AUTO = "auto"
     GUIDE = "guide"
     OFF = "off"
     VALUES = "values"
@@ -326,12 +327,14 @@ class Bookmarks:
 
     Attributes:
         next_report_at: When to request the next credential report. None: at once.
+        next_root_at: When to ask for root's keys, where no report has them. None: at once.
         tags_at: When the users' tags were last read. None: not yet, or they are not read.
         relist: Names of the users whose keys could not be listed, and have to be.
         in_report: Names of the users whose keys the latest credential report covers completely.
     """
 
     next_report_at: datetime | None = None
+    next_root_at: datetime | None = None
     tags_at: datetime | None = None
     relist: frozenset[str] = frozenset()
     in_report: frozenset[str] = frozenset()

@@ -8,46 +8,41 @@ state only the pages and the keys remain.
 Source: IAM ListUsers, ListAccessKeys, GetAccessKeyLastUsed.
 """
 
+import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
-from exporter.aws import tags
+from exporter.aws import responses, tags
 from exporter.aws.account_session import AccountSessions
-from exporter.aws.api import Aborted, AccountApi
-from exporter.aws.credential_report import SLOTS, CredentialReport, Row
+from exporter.aws.api import MAX_ITEMS, Aborted, AccountApi
+from exporter.aws.credential_report import CredentialReport
+from exporter.aws.key_refresh import KeyRefresh, Progress
 from exporter.aws.operations import Operation
-from exporter.aws.report_source import (
-    FreshReport,
-    NoReport,
-    PreviousReport,
-    Report,
-    read_report,
-    state_of,
-)
+from exporter.aws.report_source import NoReport, read_report, state_of
 from exporter.aws.root import read_root
 from exporter.aws.tags import TagFilter
 from exporter.model import (
-    ACTIVE,
-    NEVER,
-    AccessKey,
     Account,
     AccountSnapshot,
     Clock,
-    LastUse,
     ReadError,
     Reason,
     ReportMode,
     TagSource,
-    Use,
     User,
-    latest,
 )
 
-FINAL_RECHECK: Final = timedelta(days=1)
-"""How often to re-check an inactive key when no credential report covers it."""
+PLAIN_SHARE: Final = 0.1
+"""
+The share of an interval's calls that a plain refresh may take before `auto` prefers the report.
+"""
+
+
+LISTING_DELAY: Final = timedelta(minutes=15)
+"""How long IAM, which is eventually consistent, may take to show a new user everywhere."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +51,7 @@ class AccountRefresher:
     Refreshes accounts.
 
     Attributes:
+        interval: Seconds between two refreshes of an account.
         deadline: Maximum duration of one refresh, in seconds.
         include_user: Whether to read the user of this name.
         keep_tag: Whether to keep the tag of this name.
@@ -64,6 +60,7 @@ class AccountRefresher:
     """
 
     sessions: AccountSessions
+    interval: float
     deadline: float
     report_mode: ReportMode
     include_user: Callable[[str], bool]
@@ -87,9 +84,10 @@ class AccountRefresher:
         Returns:
             The new snapshot. Its *failure* says whether the refresh succeeded completely.
         """
+        session = self.sessions.get(account)
         api = AccountApi(
             self.sessions.clients,
-            self.sessions.get(account),
+            session,
             seconds=self.deadline,
             clock=self.clock,
             rng=self.rng,
@@ -99,7 +97,9 @@ class AccountRefresher:
         except Aborted as aborted:
             snapshot = before.failed(aborted.error)
         else:
-            snapshot = _Refresh(self, replace(before, account=api.account), api).run()
+            plain_calls = session.rate_limiter.full_rate * self.interval * PLAIN_SHARE
+            before = replace(before, account=api.account)
+            snapshot = _Refresh(self, before, api, plain_calls).run()
         return replace(snapshot, throttles=before.throttles + api.throttles)
 
 
@@ -107,55 +107,60 @@ class _Refresh:
     """
     One refresh of one account.
 
-    What is known is updated call by call, so that a refresh that is aborted keeps what it has
-    learned, and the facts of everything that it did not reach.
+    Args:
+        plain_calls: The number of calls up to which `auto` refreshes without a report.
     """
 
     def __init__(
-        self, refresher: AccountRefresher, before: AccountSnapshot, api: AccountApi
+        self,
+        refresher: AccountRefresher,
+        before: AccountSnapshot,
+        api: AccountApi,
+        plain_calls: float,
     ) -> None:
         self._refresher = refresher
         self._before = before
         self._api = api
-        self._began = refresher.clock.now()
-        self._failures: list[ReadError] = []
-        self._users = {user.name: user for user in before.users}
-        self._keys: dict[str, list[AccessKey]] = {name: [] for name in self._users}
-        for key in before.keys:
-            self._keys.setdefault(key.user, []).append(key)
+        self._plain_calls = plain_calls
         self._root = before.root
-        self._report: Report = NoReport()
         self._report_state = before.report
         self._bookmarks = before.bookmarks
-        self._to_list = set(before.bookmarks.relist)
         self._listed_at = before.listed_at
+        self._progress = Progress(before, refresher.clock.now())
 
     def run(self) -> AccountSnapshot:
+        progress = self._progress
         try:
             self._refresh_users()
             self._refresh_tags()
-            self._root = read_root(self._api, self._root, self._report, self._began)
-            for user in self._rotated(list(self._users.values())):
-                self._refresh_keys(user)
+            self._refresh_root()
+            keys = KeyRefresh(self._api, progress, self._before)
+            for user in self._rotated(list(progress.users.values())):
+                keys.refresh(user)
         except Aborted as aborted:
-            self._failures.append(aborted.error)
-        except ReadError as error:  # without a list of users there is nothing to go on with
-            self._failures.append(error)
+            progress.failures.append(aborted.error)
+        except ReadError as error:  # without the list of users there is nothing to go on with
+            progress.failures.append(error)
         return self._finish()
 
     def _finish(self) -> AccountSnapshot:
+        progress = self._progress
         snapshot = replace(
             self._before,
-            users=tuple(self._users.values()),
-            keys=tuple(key for name in self._users for key in self._keys[name]),
+            users=tuple(progress.users.values()),
+            keys=tuple(key for name in progress.users for key in progress.keys[name]),
             root=self._root,
             report=self._report_state,
-            bookmarks=replace(self._bookmarks, relist=frozenset(self._to_list & set(self._users))),
+            bookmarks=replace(
+                self._bookmarks,
+                relist=frozenset(progress.to_list & progress.users.keys()),
+                in_report=frozenset(progress.covered),
+            ),
             listed_at=self._listed_at,
         )
-        if not self._failures:
-            return replace(snapshot, read_at=self._began, failure=None, error="")
-        first, *others = self._failures
+        if not progress.failures:
+            return replace(snapshot, read_at=progress.began, failure=None, error="")
+        first, *others = progress.failures
         text = f"{first} (and {len(others)} more)" if others else str(first)
         return snapshot.failed(ReadError(first.reason, text, code=first.code))
 
@@ -168,104 +173,120 @@ class _Refresh:
         Raises:
             ReadError: The users cannot be listed.
         """
+        progress = self._progress
         users = self._list_users()
-        if self._refresher.report_mode is not ReportMode.OFF:
-            self._report, next_at = read_report(
+        progress.mode = self._report_mode(users)
+        if progress.mode is ReportMode.OFF:
+            progress.report, self._report_state = NoReport(), None
+        else:
+            progress.report, next_at = read_report(
                 self._api,
                 self._before.report,
                 self._before.bookmarks.next_report_at,
-                began=self._began,
+                began=progress.began,
                 rng=self._refresher.rng,
-                check=lambda report: None,
+                check=lambda report: _check_complete(report, users),
             )
-            self._report_state = state_of(self._report, self._before.report)
+            self._report_state = state_of(progress.report, self._before.report)
             self._bookmarks = replace(self._bookmarks, next_report_at=next_at)
-        self._users = {user.name: self._carry_over(user) for user in users}
-        self._keys = {name: self._keys.get(name, []) for name in self._users}
-        self._listed_at = self._began
-        self._plan_listing()
+        progress.replace_users(users)
+        self._listed_at = progress.began
+        progress.plan_listing()
+
+    def _report_mode(self, users: list[User]) -> ReportMode:
+        """Resolve `auto`: an account that is quickly read without a report is read without."""
+        mode = self._refresher.report_mode
+        if mode is not ReportMode.AUTO:
+            return mode
+        known = self._progress.keys
+        keys = sum(
+            sum(key.active for key in known[user.name]) if user.name in known else 1
+            for user in users
+        )
+        calls = math.ceil(len(users) / MAX_ITEMS) + len(users) + keys
+        return ReportMode.OFF if calls <= self._plain_calls else ReportMode.GUIDE
 
     def _list_users(self) -> list[User]:
-        users = {}  # by name: pages are no snapshot, and may return a user twice
+        """
+        List the users that the configuration includes.
+
+        Raises:
+            ReadError: They cannot be listed, or are another account's.
+        """
+        progress = self._progress
+        users: dict[str, User] = {}  # by name: pages are no snapshot, and may return a user twice
+        complete = True
         for item in self._api.pages(Operation.LIST_USERS):
-            if not self._refresher.include_user(item["UserName"]):
+            name = item.get("UserName")
+            if isinstance(name, str) and not self._refresher.include_user(name):
                 continue
-            used = item.get("PasswordLastUsed")
-            users[item["UserName"]] = User(
-                item["UserName"],
-                item["Path"],
-                _utc(item["CreateDate"]),
-                id=item["UserId"],
-                password_last_used=_utc(used) if used else None,
-            )
+            try:
+                user = responses.user(item, self._before.account.id, progress.began)
+            except ReadError as error:
+                if error.reason is Reason.WRONG_ACCOUNT:
+                    self._api.discard_credentials()
+                    raise Aborted(error) from error
+                self._api.count_malformed(Operation.LIST_USERS)
+                progress.failures.append(error)
+                if name in progress.users:
+                    users[name] = progress.users[name]
+                complete = complete and isinstance(name, str)
+            else:
+                users[user.name] = user
+        if not complete:  # it may be any of those that are missing
+            users = {**progress.users, **users}
         return list(users.values())
 
-    def _carry_over(self, user: User) -> User:
-        """Carry over what other calls have returned, if it is still the same user."""
-        known = self._users.get(user.name)
-        if known is None or not known.is_same_user(user):
-            self._keys.pop(user.name, None)
-            return user
-        used = max(filter(None, (known.password_last_used, user.password_last_used)), default=None)
-        return replace(user, password_last_used=used, tags=known.tags, keys_at=known.keys_at)
+    def _refresh_root(self) -> None:
+        due = self._bookmarks.next_root_at
+        self._root, due = read_root(
+            self._api, self._root, due, self._progress.report, self._progress.began
+        )
+        self._bookmarks = replace(self._bookmarks, next_root_at=due)
 
-    def _plan_listing(self) -> None:
-        """Decide whose keys have to be listed, because no report confirms what we know of them."""
-        match self._report:
-            case NoReport():
-                covered, confirmed = set[str](), set[str]()
-            case PreviousReport():
-                covered = set(self._users) & self._bookmarks.in_report
-                confirmed = {
-                    name
-                    for name in covered - self._bookmarks.relist
-                    if self._users[name].keys_at is not None
-                }
-            case FreshReport(content):
-                rows = {name: _row_for(user, content) for name, user in self._users.items()}
-                covered = {
-                    name
-                    for name, row in rows.items()
-                    if row is not None and not row.more and len(self._keys[name]) <= SLOTS
-                }
-                confirmed = {
-                    name
-                    for name in covered
-                    if (row := rows[name]) is not None and row.matches(self._keys[name])
-                }
-        self._bookmarks = replace(self._bookmarks, in_report=frozenset(covered))
-        self._to_list = set(self._users) - confirmed
+    # -- tags ----------------------------------------------------------------------------------
 
     def _refresh_tags(self) -> None:
-        refresher, tags_at = self._refresher, self._bookmarks.tags_at
-        due = tags_at is None or self._began - tags_at >= refresher.tags_interval
+        refresher, progress, tags_at = self._refresher, self._progress, self._bookmarks.tags_at
+        due = tags_at is None or progress.began - tags_at >= refresher.tags_interval
         if refresher.tag_source is TagSource.OFF or not due:
             return
-        failures = len(self._failures)
+        failures = len(progress.failures)
         if refresher.tag_source is TagSource.BULK:
-            try:
-                by_name = tags.of_all_users(self._api, refresher.keep_tag)
-            except ReadError as error:
-                self._failures.append(error)
-            else:
-                for name, user in self._users.items():
-                    self._users[name] = replace(user, tags=by_name.get(name, ()))
+            self._refresh_all_tags()
         else:
-            for user in list(self._users.values()):
+            for user in list(progress.users.values()):
                 self._refresh_tags_of(user)
-        if len(self._failures) == failures:
-            self._bookmarks = replace(self._bookmarks, tags_at=self._began)
+        if len(progress.failures) == failures:
+            self._bookmarks = replace(self._bookmarks, tags_at=progress.began)
+
+    def _refresh_all_tags(self) -> None:
+        progress = self._progress
+        incomplete: list[ReadError] = []
+        try:
+            read = tags.of_all_users(self._api, self._refresher.keep_tag, incomplete.append)
+        except ReadError as error:
+            progress.failures.append(error)
+            return
+        for _ in incomplete:
+            self._api.count_malformed(Operation.GET_ACCOUNT_AUTHORIZATION_DETAILS)
+        progress.failures += incomplete
+        for name, user in progress.users.items():
+            absent = user.tags if incomplete else ()
+            progress.users[name] = replace(user, tags=read.get(name, absent))
 
     def _refresh_tags_of(self, user: User) -> None:
+        operation = Operation.LIST_USER_TAGS
+        if self._api.has_ended(operation):
+            return
         try:
             read = tags.of_user(self._api, user, self._refresher.keep_tag)
         except ReadError as error:
-            if error.code != "NoSuchEntity":  # deleted; which listing the keys will confirm
-                self._failures.append(error)
+            if error.code != "NoSuchEntity":  # deleted, which the next list of users will confirm
+                self._api.count_denial(operation, error)
+                self._progress.failures.append(error)
         else:
-            self._users[user.name] = replace(user, tags=read)
-
-    # -- keys ----------------------------------------------------------------------------------
+            self._progress.users[user.name] = replace(user, tags=read)
 
     def _rotated(self, users: list[User]) -> list[User]:
         """
@@ -279,141 +300,20 @@ class _Refresh:
         first = int(self._refresher.rng.random() * len(users))
         return users[first:] + users[:first]
 
-    def _refresh_keys(self, user: User) -> None:
-        """Refresh the keys of *user* and their last uses, in two passes."""
-        if user.name in self._to_list:
-            if not self._list_keys(user):
-                return
-        else:
-            self._users[user.name] = replace(self._users[user.name], keys_at=self._began)
-        self._apply_report(user)
-        asked: set[str] = set()
-        if self._refresh_last_uses(user, asked, listed_again=False):
-            return
-        # IAM answers AccessDenied for a deleted key. List again: what is still there was really
-        # denied, and is asked once more to find out.
-        if self._list_keys(user):
-            self._refresh_last_uses(user, asked, listed_again=True)
 
-    def _list_keys(self, user: User) -> bool:
-        """
-        List the keys of *user*, carrying over what is known of them.
-
-        Returns:
-            Whether the user still exists.
-        """
-        known = {key.id: key for key in self._keys[user.name]}
-        keys = {}
-        try:
-            for item in self._api.pages(Operation.LIST_ACCESS_KEYS, UserName=user.name):
-                id_, status = item["AccessKeyId"], item["Status"]
-                key = known.get(id_) or self._renamed(id_, user)
-                key = key or AccessKey(id_, user.name, status, _utc(item["CreateDate"]))
-                keys[id_] = replace(key, status=status, final=key.final and status != ACTIVE)
-        except ReadError as error:
-            if error.code == "NoSuchEntity":
-                del self._users[user.name], self._keys[user.name]
-                return False
-            self._to_list.add(user.name)
-            self._failures.append(error)
-            return True
-        self._to_list.discard(user.name)
-        self._users[user.name] = replace(self._users[user.name], keys_at=self._began)
-        self._keys[user.name] = list(keys.values())
-        return True
-
-    def _renamed(self, id_: str, user: User) -> AccessKey | None:
-        """Find what was known of a key before its user had this name."""
-        known = next((key for key in self._before.keys if key.id == id_), None)
-        return replace(known, user=user.name) if known else None
-
-    def _refresh_last_uses(self, user: User, asked: set[str], *, listed_again: bool) -> bool:
-        """
-        Ask for the last use of each key of *user* that is not fresh and was not *asked* yet.
-
-        Returns:
-            Whether every key was dealt with. If not, the others may have been deleted.
-        """
-        keys = self._keys[user.name]
-        complete = True
-        for position, key in enumerate(keys):
-            if key.id in asked or self._is_fresh(key):
-                continue
-            try:
-                keys[position] = self._with_last_use(key)
-            except ReadError as error:
-                if not listed_again and _may_be_deleted(error, key):
-                    complete = False
-                    continue
-                self._failures.append(error)
-            asked.add(key.id)
-        return complete
-
-    def _with_last_use(self, key: AccessKey) -> AccessKey:
-        result = self._api.call(Operation.GET_ACCESS_KEY_LAST_USED, AccessKeyId=key.id)
-        item = result["AccessKeyLastUsed"]
-        at = item.get("LastUsedDate")
-        use: Use = LastUse(_utc(at), item["ServiceName"], item["Region"]) if at else NEVER
-        return replace(
-            key, last_use=latest(key.last_use, use), as_of=self._began, final=not key.active
-        )
-
-    def _apply_report(self, user: User) -> None:
-        """Add what a fresh report says about the keys of *user*."""
-        if not isinstance(self._report, FreshReport):
-            return
-        row = _row_for(user, self._report.content)
-        keys = self._keys[user.name]
-        for position, key in enumerate(keys):
-            slot = row.slot_for(key, keys) if row is not None else None
-            if slot is None or slot.active != key.active:
-                continue
-            if slot.last_use is NEVER and not self._trusts_never(key):
-                continue
-            use = latest(key.last_use, slot.last_use)
-            keys[position] = replace(key, last_use=use, as_of=self._report.generated)
-
-    def _trusts_never(self, key: AccessKey) -> bool:
-        """
-        Whether a report that shows no last use for *key* means that it was never used.
-
-        An active key's row is complete, but only `values` relies on it. An inactive key may have
-        lost its last use there, so the report can only confirm what AWS has said since.
-        """
-        return self._refresher.report_mode is ReportMode.VALUES if key.active else key.final
-
-    def _values_as_of(self) -> datetime | None:
-        """When the report whose last uses we rely on was generated. None: we ask for each key."""
-        if self._refresher.report_mode is not ReportMode.VALUES or isinstance(
-            self._report, NoReport
-        ):
-            return None
-        return self._report.generated
-
-    def _is_fresh(self, key: AccessKey) -> bool:
-        """Whether there is no need to ask for the last use of *key*."""
-        if key.as_of is None:
-            return False
-        if key.active:
-            return key.as_of == self._values_as_of()
-        return key.final and self._began - key.as_of < FINAL_RECHECK
-
-
-def _row_for(user: User, report: CredentialReport) -> Row | None:
-    """Find the row of *user*, unless it is that of an earlier user of the same name."""
-    row = report.rows.get(user.name)
-    return row if row is not None and row.created == user.created else None
-
-
-def _may_be_deleted(error: ReadError, key: AccessKey) -> bool:
+def _check_complete(report: CredentialReport, users: list[User]) -> None:
     """
-    Whether *error* can mean that *key* was deleted.
+    Make sure that the report has every user that is older than it: some reports are cut short.
 
-    AWS answers AccessDenied then, and names the key where a missing permission names the user.
+    Raises:
+        ReadError: Some are missing.
     """
-    denied = error.reason is Reason.ACCESS_DENIED and f"access key {key.id}" in str(error)
-    return denied or error.code in ("NoSuchEntity", "ValidationError")
-
-
-def _utc(at: datetime) -> datetime:
-    return at.astimezone(UTC)
+    described = report.rows.keys() | report.malformed
+    missing = [
+        user.name
+        for user in users
+        if user.name not in described and user.created < report.generated - LISTING_DELAY
+    ]
+    if missing:
+        text = f"the credential report lacks {len(missing)} of {len(users)} users"
+        raise ReadError(Reason.MALFORMED, text, code="IncompleteReport")

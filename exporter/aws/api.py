@@ -8,7 +8,7 @@ from botocore.credentials import Credentials
 
 from exporter.aws.account_session import AccountSession
 from exporter.aws.clients import Clients
-from exporter.aws.errors import is_worth_retrying
+from exporter.aws.errors import is_worth_retrying, malformed
 from exporter.aws.operations import Operation
 from exporter.model import Account, Clock, ReadError, Reason
 
@@ -17,6 +17,12 @@ MAX_ATTEMPTS: Final = 5
 
 MAX_CONSECUTIVE_FAILURES: Final = 3
 """Abort the refresh after this many consecutive calls to one operation have failed all attempts."""
+
+MAX_DENIALS: Final = 20
+"""Stop calling an operation that was denied this many times and did not succeed once."""
+
+MAX_EMPTY_PAGES: Final = 5
+"""Consecutive empty pages after which a list is taken to be endless."""
 
 MAX_ITEMS: Final = 1000
 """The largest page that IAM returns."""
@@ -63,6 +69,8 @@ class AccountApi:
         self._deadline = clock.monotonic() + seconds
         # Per operation: one that always fails may alternate with one that succeeds.
         self._failures: dict[Operation, int] = {}
+        self._succeeded: set[Operation] = set()
+        self._denials: dict[Operation, int] = {}
         self.throttles = 0
 
     @property
@@ -93,6 +101,7 @@ class AccountApi:
             self._record_failure(operation, error)
             raise
         self._failures[operation] = 0
+        self._succeeded.add(operation)
         return result
 
     def pages(self, operation: Operation, **parameters: Any) -> Iterator[dict[str, Any]]:
@@ -100,16 +109,41 @@ class AccountApi:
         Call *operation* of IAM, page by page, and return its items.
 
         Raises:
-            ReadError: See `call`.
+            ReadError: See `call`; also if the pages do not come to an end.
             Aborted: See `call`.
         """
+        markers: set[str] = set()
+        empty = 0
         while True:
             page = self.call(operation, MaxItems=MAX_ITEMS, **parameters)
             yield from page[operation.member]
             # A page that is shorter than requested, even empty, need not be the last.
             if not page.get("IsTruncated"):
                 return
-            parameters["Marker"] = page["Marker"]
+            marker = page.get("Marker")
+            empty = 0 if page[operation.member] else empty + 1
+            if not marker or marker in markers or empty == MAX_EMPTY_PAGES:
+                self.count_malformed(operation)
+                raise malformed(operation, "the pages of the response do not come to an end")
+            markers.add(marker)
+            parameters["Marker"] = marker
+
+    def has_ended(self, operation: Operation) -> bool:
+        """Whether *operation* is denied for everything, and not called again in this refresh."""
+        return self._denials.get(operation, 0) >= MAX_DENIALS
+
+    def count_denial(self, operation: Operation, error: ReadError) -> None:
+        """Count a failure of *operation*, if it is a denial and the operation never succeeded."""
+        if error.reason is Reason.ACCESS_DENIED and operation not in self._succeeded:
+            self._denials[operation] = self._denials.get(operation, 0) + 1
+
+    def count_malformed(self, operation: Operation) -> None:
+        """Count a response to *operation*, or an item of it, that is not what AWS documents."""
+        self._clients.count_error(operation, "Malformed")
+
+    def discard_credentials(self) -> None:
+        """Sign in again at the next refresh."""
+        self._session.discard()
 
     def has_time_for(self, seconds: float) -> bool:
         """Whether the deadline is further away than *seconds*."""

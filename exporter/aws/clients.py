@@ -14,9 +14,11 @@ from types import MappingProxyType
 from typing import Any
 
 import boto3
+import botocore.session
 from botocore import xform_name
 from botocore.config import Config
 from botocore.credentials import Credentials
+from botocore.utils import parse_timestamp
 
 from exporter.aws.errors import malformed, to_read_error
 from exporter.aws.operations import Operation
@@ -64,14 +66,23 @@ class Clients:
     Args:
         workers: The number of requests that can be in flight at once.
         observe: Called after each request.
+        count_error: Called with the operation and a code for what is wrong with its response,
+            found after *observe* was called.
     """
 
     def __init__(
-        self, endpoints: Endpoints, *, workers: int, observe: RequestObserver, clock: Clock
+        self,
+        endpoints: Endpoints,
+        *,
+        workers: int,
+        observe: RequestObserver,
+        count_error: Callable[[str, str], None],
+        clock: Clock,
     ) -> None:
         self.endpoints = endpoints
         self._workers = workers
         self._observe = observe
+        self.count_error = count_error
         self._clock = clock
         self._lock = threading.Lock()
         self._clients: dict[tuple[str, str], Any] = {}
@@ -121,7 +132,11 @@ class Clients:
         return client
 
     def _new_client(self, service: str, region: str) -> Any:
-        client: Any = boto3.Session().client(
+        session = botocore.session.Session()
+        session.get_component("response_parser_factory").set_parser_defaults(
+            timestamp_parser=_parse_timestamp
+        )
+        client: Any = boto3.Session(botocore_session=session).client(
             service,  # type: ignore[call-overload]
             region_name=region,
             endpoint_url=self.endpoints.urls.get(service),
@@ -151,3 +166,11 @@ class Clients:
 @lru_cache
 def _method(operation: Operation) -> str:
     return str(xform_name(operation))
+
+
+def _parse_timestamp(value: Any) -> Any:
+    """Parse a time, or return it as it is: one bad time must not cost a page of a thousand users."""
+    try:
+        return parse_timestamp(value)
+    except (ValueError, OverflowError, RuntimeError):
+        return value

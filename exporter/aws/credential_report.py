@@ -10,14 +10,16 @@ Source: IAM GenerateCredentialReport, GetCredentialReport.
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Final
 
 from exporter.aws.api import AccountApi
-from exporter.aws.errors import malformed, single_line
+from exporter.aws.errors import malformed
 from exporter.aws.operations import Operation
+from exporter.aws.responses import check_account
 from exporter.model import NEVER, AccessKey, LastUse, ReadError, Reason, Root, Use
 
 ROOT: Final = "<root_account>"
@@ -83,11 +85,13 @@ class CredentialReport:
 
     Attributes:
         rows: By user name.
+        malformed: Names of the users whose rows cannot be parsed.
         root: None: the report has no row for root.
     """
 
     generated: datetime
-    rows: dict[str, Row]
+    rows: Mapping[str, Row]
+    malformed: frozenset[str]
     root: Root | None
 
 
@@ -109,29 +113,43 @@ def fetch(api: AccountApi) -> CredentialReport:
             generated = result.get("GeneratedTime")
             if not isinstance(generated, datetime):
                 raise malformed(Operation.GET_CREDENTIAL_REPORT, "no valid GeneratedTime")
-            return parse(result["Content"], generated.astimezone(UTC))
+            report = parse(result["Content"], generated.astimezone(UTC), api.account.id)
+            for _ in report.malformed:
+                api.count_malformed(Operation.GET_CREDENTIAL_REPORT)
+            return report
     raise ReadError(Reason.TIMEOUT, "the credential report was not generated in time")
 
 
-def parse(content: bytes, generated: datetime) -> CredentialReport:
+def parse(content: bytes, generated: datetime, account_id: str) -> CredentialReport:
     """
     Parse a report.
 
     Raises:
-        ReadError: It is not a credential report.
+        ReadError: It is not a credential report, or that of another account.
     """
+    rows: dict[str, Row] = {}
+    bad: set[str] = set()
+    root = None
     try:
         lines = csv.reader(io.StringIO(content.decode()), strict=True)
         header = next(lines)
-        rows = [dict(zip(header, _split(line, len(header)), strict=True)) for line in lines]
-        parsed = {row["user"]: _row(row) for row in rows if row["user"] != ROOT}
-        root = next((_root(row, generated) for row in rows if row["user"] == ROOT), None)
-        if not rows:
+        cells = [dict(zip(header, _split(line, len(header)), strict=True)) for line in lines]
+        for row in cells:
+            check_account(row["arn"], account_id)
+            if row["user"] == ROOT:
+                root = _root(row, generated)
+                continue
+            try:
+                rows[row["user"]] = _row(row)
+            except (ValueError, OverflowError):
+                bad.add(row["user"])
+        if not cells:
             raise ValueError("no rows, not even root's")
     except (ValueError, KeyError, OverflowError, StopIteration, csv.Error) as error:
-        text = f"unparseable credential report: {single_line(str(error), 80)}"
-        raise malformed(Operation.GET_CREDENTIAL_REPORT, text) from error
-    return CredentialReport(generated, parsed, root)
+        raise malformed(
+            Operation.GET_CREDENTIAL_REPORT, f"not a credential report: {type(error).__name__}"
+        ) from error
+    return CredentialReport(generated, MappingProxyType(rows), frozenset(bad), root)
 
 
 def _split(fields: list[str], columns: int) -> list[str]:

@@ -26,12 +26,15 @@ class RateLimiter:
         rate: Requests per second, once the burst is spent.
         burst: Requests that may go at once.
         wait: Sleeps for some seconds; returns True if the exporter is shutting down.
+
+    Attributes:
+        full_rate: As configured: what throttling lowers, and time restores.
     """
 
     def __init__(
         self, rate: float, burst: int, *, wait: Callable[[float], bool], clock: Clock
     ) -> None:
-        self._full = rate
+        self.full_rate = rate
         self._burst = burst
         self._wait = wait
         self._clock = clock
@@ -74,7 +77,7 @@ class RateLimiter:
     def throttled(self) -> None:
         """Halve the rate and drop the burst: we, or others, have made too many requests."""
         self._advance()
-        self._rate = max(self._rate / 2, self._full * MIN_RATE_SHARE)
+        self._rate = max(self._rate / 2, self.full_rate * MIN_RATE_SHARE)
         self._tokens = min(self._tokens, 0.0)
 
     def _advance(self) -> None:
@@ -82,4 +85,4 @@ class RateLimiter:
         elapsed = max(0.0, now - self._at)
         self._at = now
         self._tokens = min(float(self._burst), self._tokens + elapsed * self._rate)
-        self._rate = min(self._full, self._rate + elapsed * self._full / RECOVERY_SECONDS)
+        self._rate = min(self.full_rate, self._rate + elapsed * self.full_rate / RECOVERY_SECONDS)

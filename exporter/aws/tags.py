@@ -4,26 +4,39 @@ Users' tags, in bulk or user by user.
 Source: IAM GetAccountAuthorizationDetails, ListUserTags.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 
+from exporter.aws import responses
 from exporter.aws.api import AccountApi
 from exporter.aws.operations import Operation
-from exporter.model import Tags, User
+from exporter.model import ReadError, Tags, User
 
 TagFilter = Callable[[str], bool]
 """Whether to keep the tag of this name."""
 
 
-def of_all_users(api: AccountApi, keep: TagFilter) -> dict[str, Tags]:
+def of_all_users(
+    api: AccountApi, keep: TagFilter, report: Callable[[ReadError], None]
+) -> dict[str, Tags]:
     """
     Read the tags of all users, by name: one call per thousand, which returns policies as well.
+
+    Args:
+        report: Called with what is wrong with a single user's tags, who is then left out.
 
     Raises:
         ReadError: They cannot be read.
         Aborted: See `AccountApi.call`.
     """
-    details = api.pages(Operation.GET_ACCOUNT_AUTHORIZATION_DETAILS, Filter=["User"])
-    return {user["UserName"]: _kept(user.get("Tags", ()), keep) for user in details}
+    operation = Operation.GET_ACCOUNT_AUTHORIZATION_DETAILS
+    found: dict[str, Tags] = {}
+    for item in api.pages(operation, Filter=["User"]):
+        try:
+            name = responses.text(item, "UserName", operation)
+            found[name] = _kept(responses.tags(item.get("Tags"), operation), keep)
+        except ReadError as error:
+            report(error)
+    return found
 
 
 def of_user(api: AccountApi, user: User, keep: TagFilter) -> Tags:
@@ -34,8 +47,10 @@ def of_user(api: AccountApi, user: User, keep: TagFilter) -> Tags:
         ReadError: They cannot be read; with the code NoSuchEntity if the user is gone.
         Aborted: See `AccountApi.call`.
     """
-    return _kept(api.pages(Operation.LIST_USER_TAGS, UserName=user.name), keep)
+    operation = Operation.LIST_USER_TAGS
+    items = list(api.pages(operation, UserName=user.name))
+    return _kept(responses.tags(items, operation), keep)
 
 
-def _kept(tags: Iterable[Mapping[str, str]], keep: TagFilter) -> Tags:
-    return tuple(sorted((tag["Key"], tag["Value"]) for tag in tags if keep(tag["Key"])))
+def _kept(tags: Tags, keep: TagFilter) -> Tags:
+    return tuple((name, value) for name, value in tags if keep(name))

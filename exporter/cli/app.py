@@ -118,6 +118,7 @@ def _refresher(
         ),
         workers=collection.workers,
         observe=self_metrics.observe,
+        count_error=self_metrics.count_error,
         clock=clock,
     )
     sessions = aws.AccountSessions(
@@ -130,6 +131,7 @@ def _refresher(
     tags = frozenset((*config.labels.user_tags, config.exemptions.tag))
     return aws.AccountRefresher(
         sessions=sessions,
+        interval=collection.interval.total_seconds(),
         deadline=collection.deadline.total_seconds(),
         report_mode=collection.credential_report,
         include_user=config.users.matcher(),

@@ -62,7 +62,11 @@ class SelfMetrics:
         self._requests.labels(operation).inc()
         self._durations.labels(operation).observe(seconds)
         if code:
-            self._errors.labels(operation, code).inc()
+            self.count_error(operation, code)
+
+    def count_error(self, operation: str, code: str) -> None:
+        """Count a failed request, or a response that cannot be used."""
+        self._errors.labels(operation, code).inc()
 
     def render(self, *, as_openmetrics: bool, names: frozenset[str]) -> bytes:
         """Render the families with these *names*, all if empty; without OpenMetrics' `# EOF`."""

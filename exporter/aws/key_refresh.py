@@ -1,0 +1,288 @@
+"""The keys of one account's users: which there are, and when each was last used."""
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from exporter.aws import responses
+from exporter.aws.api import AccountApi
+from exporter.aws.credential_report import SLOTS, Row
+from exporter.aws.operations import Operation
+from exporter.aws.report_source import FreshReport, NoReport, PreviousReport, Report
+from exporter.model import (
+    NEVER,
+    AccessKey,
+    AccountSnapshot,
+    LastUse,
+    ReadError,
+    Reason,
+    ReportMode,
+    User,
+    latest,
+)
+
+FINAL_RECHECK: Final = timedelta(days=1)
+"""How often to re-check an inactive key whose status is listed at every refresh."""
+
+
+@dataclass(slots=True)
+class Progress:
+    """
+    What a refresh knows so far.
+
+    It is updated call by call, so that a refresh that is aborted keeps what it has learned, and the
+    facts of everything that it did not reach.
+
+    Attributes:
+        began: When the refresh began.
+        mode: What the report is used for; `auto` is resolved.
+        users: By name.
+        keys: By the name of their user.
+        covered: Names of the users whose keys the report covers completely.
+        to_list: Names of the users whose keys have to be listed.
+        failures: What went wrong, in order.
+    """
+
+    began: datetime
+    mode: ReportMode
+    report: Report
+    users: dict[str, User]
+    keys: dict[str, list[AccessKey]]
+    covered: set[str]
+    to_list: set[str]
+    failures: list[ReadError] = field(default_factory=list)
+
+    def __init__(self, before: AccountSnapshot, began: datetime) -> None:
+        self.began = began
+        self.mode = ReportMode.OFF
+        self.report = NoReport()
+        self.users = {user.name: user for user in before.users}
+        self.keys = {name: [] for name in self.users}
+        for key in before.keys:
+            self.keys.setdefault(key.user, []).append(key)
+        self.covered = set(before.bookmarks.in_report)
+        self.to_list = set(before.bookmarks.relist)
+        self.failures = []
+
+    def replace_users(self, users: list[User]) -> None:
+        """Take over a new list of users, carrying over what other calls have returned."""
+        known_users, known_keys = self.users, self.keys
+        self.users, self.keys = {}, {}
+        for user in users:
+            known = known_users.get(user.name)
+            self.users[user.name], self.keys[user.name] = user, []
+            if known is not None and known.is_same_user(user):
+                used = (known.password_last_used, user.password_last_used)
+                self.users[user.name] = replace(
+                    user,
+                    password_last_used=max(filter(None, used), default=None),
+                    tags=known.tags,
+                    keys_at=known.keys_at,
+                )
+                self.keys[user.name] = known_keys[user.name]
+
+    def plan_listing(self) -> None:
+        """Decide whose keys have to be listed, because no report confirms what we know of them."""
+        match self.report:
+            case NoReport():
+                self.covered, confirmed = set(), set[str]()
+            case PreviousReport():
+                self.covered &= self.users.keys()
+                confirmed = {
+                    name
+                    for name in self.covered - self.to_list
+                    if self.users[name].keys_at is not None
+                }
+            case FreshReport():
+                rows = {name: self.row_for(user) for name, user in self.users.items()}
+                self.covered = {
+                    name
+                    for name, row in rows.items()
+                    if row is not None and not row.more and len(self.keys[name]) <= SLOTS
+                }
+                confirmed = {
+                    name
+                    for name in self.covered
+                    if (row := rows[name]) is not None and row.matches(self.keys[name])
+                }
+        self.to_list = set(self.users) - confirmed
+
+    def row_for(self, user: User) -> Row | None:
+        """Find what a fresh report says of *user*, and not of an earlier user of that name."""
+        if not isinstance(self.report, FreshReport):
+            return None
+        row = self.report.content.rows.get(user.name)
+        return row if row is not None and row.created == user.created else None
+
+    @property
+    def values_as_of(self) -> datetime | None:
+        """When the report whose last uses we rely on was generated. None: we ask for each key."""
+        if self.mode is not ReportMode.VALUES or isinstance(self.report, NoReport):
+            return None
+        return self.report.generated
+
+    def trusts_never(self, key: AccessKey) -> bool:
+        """
+        Whether a report that shows no last use for *key* means that it was never used.
+
+        Of an active key it does, where the mode relies on the report's values. An inactive key may
+        have lost its last use there: the report can only confirm what AWS has said since.
+        """
+        return self.mode is ReportMode.VALUES if key.active else key.final
+
+    def is_fresh(self, key: AccessKey) -> bool:
+        """Whether there is no need to ask for the last use of *key*."""
+        if key.as_of is None:
+            return False
+        if key.active:
+            return key.as_of == self.values_as_of
+        if self.mode is ReportMode.GUIDE:
+            return False  # its status may be hours old: a use reveals that it is active again
+        return key.final and self.began - key.as_of < FINAL_RECHECK
+
+
+class KeyRefresh:
+    """
+    Refreshes keys, user by user.
+
+    Args:
+        before: The latest snapshot.
+    """
+
+    def __init__(self, api: AccountApi, progress: Progress, before: AccountSnapshot) -> None:
+        self._api = api
+        self._progress = progress
+        self._before = before
+        self._known = {key.id: key for key in before.keys}
+
+    def refresh(self, user: User) -> None:
+        """
+        Refresh the keys of *user* and their last uses, in two passes.
+
+        Raises:
+            Aborted: See `AccountApi.call`.
+        """
+        progress = self._progress
+        if user.name in progress.to_list:
+            self._list_keys(user)
+        else:
+            progress.users[user.name] = replace(progress.users[user.name], keys_at=progress.began)
+        self._apply_report(user)
+        asked: set[str] = set()
+        if not self._refresh_last_uses(user, asked, listed_again=False):
+            # The list of keys is not what it was. What is still there was really denied, and is
+            # asked for once more to find out.
+            self._list_keys(user)
+            self._refresh_last_uses(user, asked, listed_again=True)
+
+    def _list_keys(self, user: User) -> None:
+        """List the keys of *user*, carrying over what is known of them."""
+        operation, progress = Operation.LIST_ACCESS_KEYS, self._progress
+        progress.to_list.add(user.name)
+        if self._api.has_ended(operation):
+            return
+        known = {key.id: key for key in progress.keys[user.name]}
+        keys: dict[str, AccessKey] = {}
+        failures = []
+        try:
+            for item in self._api.pages(operation, UserName=user.name):
+                id_ = item.get("AccessKeyId")
+                before = known.get(str(id_)) or self._known.get(str(id_))
+                try:
+                    keys[str(id_)] = responses.access_key(item, user.name, before)
+                except ReadError as error:
+                    self._api.count_malformed(operation)
+                    failures.append(error)
+                    # Keep what is known of this key; if it has no id, it may be any of them.
+                    kept = {key.id: key for key in known.values() if id_ in (None, key.id)}
+                    keys = {**kept, **keys}
+        except ReadError as error:
+            self._note_failed_listing(user, error)
+            return
+        progress.failures += failures
+        progress.keys[user.name] = list(keys.values())
+        if not failures:
+            progress.to_list.discard(user.name)
+            progress.users[user.name] = replace(progress.users[user.name], keys_at=progress.began)
+
+    def _note_failed_listing(self, user: User, error: ReadError) -> None:
+        again = user.name in self._before.bookmarks.relist
+        if error.code == "NoSuchEntity" and not again:
+            # Deleted meanwhile, most likely. The next list of users will tell; it is not for this
+            # answer to remove keys that may be in use.
+            return
+        self._api.count_denial(Operation.LIST_ACCESS_KEYS, error)
+        self._progress.failures.append(error)
+
+    def _refresh_last_uses(self, user: User, asked: set[str], *, listed_again: bool) -> bool:
+        """
+        Ask for the last use of each key of *user* that is not fresh and was not *asked* yet.
+
+        Returns:
+            False if an answer contradicts the list of keys: it has to be listed again.
+        """
+        operation, keys = Operation.GET_ACCESS_KEY_LAST_USED, self._progress.keys[user.name]
+        consistent = True
+        for position, key in enumerate(keys):
+            if key.id in asked or self._progress.is_fresh(key) or self._api.has_ended(operation):
+                continue
+            try:
+                keys[position] = self._with_last_use(key)
+            except ReadError as error:
+                if not listed_again and _may_be_deleted(error, key):
+                    consistent = False
+                    continue
+                self._api.count_denial(operation, error)
+                self._progress.failures.append(error)
+            else:
+                consistent = consistent and not _is_active_again(key, keys[position])
+            asked.add(key.id)
+        return consistent
+
+    def _with_last_use(self, key: AccessKey) -> AccessKey:
+        operation = Operation.GET_ACCESS_KEY_LAST_USED
+        result = self._api.call(operation, AccessKeyId=key.id)
+        try:
+            use = responses.last_use(result["AccessKeyLastUsed"], self._progress.began)
+        except ReadError:
+            self._api.count_malformed(operation)
+            raise
+        return replace(
+            key,
+            last_use=latest(key.last_use, use),
+            as_of=self._progress.began,
+            final=not key.active,
+        )
+
+    def _apply_report(self, user: User) -> None:
+        """Add what a fresh report says about the keys of *user*."""
+        progress = self._progress
+        row = progress.row_for(user)
+        if row is None or not isinstance(progress.report, FreshReport):
+            return
+        generated, keys = progress.report.generated, progress.keys[user.name]
+        for position, key in enumerate(keys):
+            slot = row.slot_for(key, keys)
+            if slot is None or slot.active != key.active:
+                continue
+            if slot.last_use is NEVER and not progress.trusts_never(key):
+                continue
+            if isinstance(slot.last_use, LastUse) and slot.last_use.at > generated:
+                continue  # malformed; asking for the key itself will tell
+            use = latest(key.last_use, slot.last_use)
+            keys[position] = replace(key, last_use=use, as_of=generated)
+
+
+def _may_be_deleted(error: ReadError, key: AccessKey) -> bool:
+    """
+    Whether *error* can mean that *key* was deleted.
+
+    AWS answers AccessDenied then, and names the key where a missing permission names the user.
+    """
+    denied = error.reason is Reason.ACCESS_DENIED and f"access key {key.id}" in str(error)
+    return denied or error.code in ("NoSuchEntity", "ValidationError")
+
+
+def _is_active_again(before: AccessKey, after: AccessKey) -> bool:
+    """Whether a key that is inactive, as far as we know, was used since it was last read."""
+    return before.final and not after.active and after.last_use != before.last_use
