@@ -1,102 +1,182 @@
-"""Evaluate scenarios with promtool: all of a test session in one batch, as it starts slowly."""
+"""
+Evaluate scenarios with promtool, all of a test session in one batch.
+
+The time that promtool takes depends on the number of rules and evaluations, and hardly on that of
+series. Scenarios therefore share one Prometheus where possible, each with a job name of its own.
+"""
 
 import inspect
 import json
 import os
-import re
 import subprocess
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import wraps
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.rules.scenarios import Scenario
+from tests.rules.files import FILES, THRESHOLDS
+from tests.rules.scenarios import JOB, STEP, Scenario, Value
 from tests.servers import find
 
-PROCESSES = min(4, os.cpu_count() or 1)
+GROUPS = [
+    "aws-iam-thresholds",
+    *(f"aws-iam-{name}" for name in ("facts", "memory", "ages", "changes")),
+    *(f"aws-iam-{name}" for name in ("hygiene", "security", "exporter")),
+]
+"""Rule groups in the order in which promtool evaluates them."""
+
+SUCCESS = ""
 
 Build = Callable[..., Scenario]
 
 _BUILDS: dict[Callable[..., None], Build] = {}
 """What @scenario decorates, by the test that it makes of it."""
 
-_OUTCOMES = pytest.StashKey[dict[str, str]]()
+_FAILURES = pytest.StashKey[dict[str, str]]()
 
 
 def scenario(build: Build) -> Callable[..., None]:
     """
     Turn a function that returns a Scenario into a test that the scenario holds.
 
-    The first of these tests evaluates the scenarios of all that were selected. Each then fails with
-    promtool's output about its own.
+    The first of these tests to run evaluates the scenarios of all that are selected. Each then
+    fails with promtool's output about its own.
     """
 
     @wraps(build)
     def test(request: pytest.FixtureRequest, **_arguments: object) -> None:
         find("promtool")
         stash = request.session.stash
-        if _OUTCOMES not in stash:
-            stash[_OUTCOMES] = evaluate(_selected(request.session))
-        outcome = stash[_OUTCOMES][request.node.nodeid]
-        if outcome != "SUCCESS":
-            pytest.fail(outcome, pytrace=False)
+        if _FAILURES not in stash:
+            stash[_FAILURES] = evaluate(_selected(request.session))
+        failure = stash[_FAILURES][request.node.nodeid]
+        if failure != SUCCESS:
+            pytest.fail(failure, pytrace=False)
 
-    # For pytest the test has the parameters of *build*, to be parametrized by.
-    signature = inspect.signature(build)
-    first = inspect.Parameter("request", inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    parameters = [first, *signature.parameters.values()]
+    # pytest parametrizes the test by the parameters of *build*.
+    request = inspect.Parameter("request", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    parameters = [request, *inspect.signature(build).parameters.values()]
     test.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     _BUILDS[test] = build
     return test
 
 
 def _selected(session: pytest.Session) -> dict[str, Scenario]:
-    """Build the scenario of each test of the session that has one, by its node id."""
-    return {
-        item.nodeid: _BUILDS[item.function](
-            **(item.callspec.params if hasattr(item, "callspec") else {})
-        )
-        for item in session.items
-        if isinstance(item, pytest.Function) and item.function in _BUILDS
-    }
+    """Build the scenarios of the session's tests, by node id."""
+    scenarios = {}
+    for item in session.items:
+        if isinstance(item, pytest.Function) and item.function in _BUILDS:
+            arguments = item.callspec.params if hasattr(item, "callspec") else {}
+            scenarios[item.nodeid] = _BUILDS[item.function](**arguments)
+    return scenarios
 
 
 def evaluate(scenarios: Mapping[str, Scenario]) -> dict[str, str]:
-    """
-    Evaluate *scenarios* with a few processes of promtool in parallel.
-
-    Returns:
-        By the scenario's name, "SUCCESS" or what promtool says is wrong.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        files = {}
-        for number, (name, of) in enumerate(scenarios.items()):
-            thresholds = Path(folder, f"thresholds-{number}.yaml")
-            thresholds.write_text(of.thresholds or "", encoding="utf-8")
-            files[name] = Path(folder, f"{number}.yaml")
-            content = json.dumps(of.test_file(str(thresholds)))
-            files[name].write_text(content, encoding="utf-8")
-        # Dealt out from the most expensive on, so that all processes end at about the same time.
-        by_cost = sorted(scenarios, key=lambda name: -scenarios[name].evaluations)
-        shares = [[files[name] for name in by_cost[n::PROCESSES]] for n in range(PROCESSES)]
-        outcomes: dict[str, str] = {}
-        with ThreadPoolExecutor(PROCESSES) as pool:
-            for of_share in pool.map(_run, filter(None, shares)):
-                outcomes |= of_share
-    return {name: outcomes.get(str(file), "promtool has no result") for name, file in files.items()}
+    """Return what promtool says is wrong, or SUCCESS, by the name of the scenario."""
+    shared: dict[tuple[int, str | None], list[str]] = {}
+    alone = []
+    for name, of in scenarios.items():
+        if of.can_share:
+            shared.setdefault((of.step, of.thresholds), []).append(name)
+        else:
+            alone.append([name])
+    failures = _evaluate([*shared.values(), *alone], scenarios)
+    # What fails in company is evaluated again alone, to show only what is wrong with it.
+    again = [[name] for names in shared.values() if len(names) > 1 for name in names]
+    return failures | _evaluate([names for names in again if failures[names[0]]], scenarios)
 
 
-def _run(files: list[Path]) -> dict[str, str]:
-    """Run promtool once, and return its outcome by file."""
+def _evaluate(shares: Sequence[list[str]], scenarios: Mapping[str, Scenario]) -> dict[str, str]:
+    """Evaluate each share, some scenarios by name, in one Prometheus; several in parallel."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool,
+    ):
+        # The most expensive first, so that no processor is idle in the end.
+        shares = sorted(shares, key=lambda names: -max(scenarios[n].evaluations for n in names))
+        runs = [
+            pool.submit(_run, Path(folder, str(number)), [scenarios[name] for name in names])
+            for number, names in enumerate(shares)
+        ]
+        return {
+            name: run.result() for names, run in zip(shares, runs, strict=True) for name in names
+        }
+
+
+def _run(folder: Path, scenarios: Sequence[Scenario]) -> str:
+    """Run promtool on *scenarios* in one Prometheus, and return what it says is wrong."""
+    folder.mkdir()
+    file = folder / "test.yaml"
+    thresholds = folder / THRESHOLDS.name
+    if scenarios[0].thresholds is not None:
+        thresholds.write_text(scenarios[0].thresholds, encoding="utf-8")
+    file.write_text(json.dumps(_test_file(scenarios, thresholds)), encoding="utf-8")
     run = subprocess.run(
-        [find("promtool"), "test", "rules", *files],
+        [find("promtool"), "test", "rules", file],
         check=False,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
-    _, *parts = re.split(r"^Unit Testing:  (.+)\n", run.stdout, flags=re.M)
-    return {file: text.strip() for file, text in zip(parts[::2], parts[1::2], strict=True)}
+    return SUCCESS if run.returncode == 0 else run.stdout
+
+
+def _test_file(scenarios: Sequence[Scenario], thresholds: Path) -> dict[str, Any]:
+    """Return the content of a promtool test file, for scenarios of the same step and thresholds."""
+    step = scenarios[0].step
+    end = max(of.end for of in scenarios)
+    # AwsIamExporterDown watches this job, whatever the others are called.
+    inputs = {f'up{{job="{JOB}",instance="a"}}': _notation(1, end, step)}
+    tests: list[dict[str, Any]] = []
+    for number, of in enumerate(scenarios):
+        job = f"scenario-{number}" if len(scenarios) > 1 else JOB
+        for name, value in of.series.items():
+            renamed = name.replace(f'job="{JOB}"', f'job="{job}"')
+            inputs[renamed] = _notation(value, of.end, step)
+        tests += _expectations(of, job)
+    return {
+        "rule_files": [str(file) for file in (thresholds, *FILES[1:]) if file.exists()],
+        "evaluation_interval": f"{step}s",
+        "group_eval_order": GROUPS,
+        "tests": [
+            {
+                "interval": f"{step}s",
+                "input_series": [
+                    {"series": name, "values": values} for name, values in inputs.items()
+                ],
+                "promql_expr_test": tests,
+            }
+        ],
+    }
+
+
+def _expectations(of: Scenario, job: str) -> Iterator[dict[str, Any]]:
+    """Yield the alerts of *job* at each time, and any that belong to no scenario's job."""
+    labels = ("alertname", *of.by)
+    firing = f'ALERTS{{alertstate="firing",job=~"{job}|{JOB}|"}}'
+    for at, names in of.firing.items():
+        samples = []
+        for name in dict.fromkeys(names):
+            pairs = zip(labels, name.split(), strict=True)
+            text = ",".join(f"{label}={json.dumps(value)}" for label, value in pairs)
+            samples.append({"labels": f"{{{text}}}", "value": 1.0})
+        yield {
+            "expr": f"count by ({', '.join(labels)}) ({firing})",
+            "eval_time": f"{at}s",
+            "exp_samples": samples,
+        }
+
+
+def _notation(value: Value, end: int, step: int) -> str:
+    """Return a sample every *step* up to *end*, in promtool's notation for series."""
+    samples: list[float | None] = []
+    for seconds, current in [(end + STEP, value)] if isinstance(value, int | float) else value:
+        samples += [current] * max(1, seconds // STEP)
+    return " ".join(
+        "_" if current is None else f"{current:.10g}"
+        for current in samples[: end // STEP + 1 : step // STEP]
+    )

@@ -7,16 +7,8 @@ Time starts at 0, so that "90 days ago" is a negative number.
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from tests.rules.files import FILES, THRESHOLDS
-
-GROUPS = [
-    "aws-iam-thresholds",
-    *(f"aws-iam-{name}" for name in ("facts", "memory", "ages", "changes")),
-    *(f"aws-iam-{name}" for name in ("hygiene", "security", "exporter")),
-]
-"""Rule groups in the order in which promtool evaluates them."""
+from tests.rules.files import THRESHOLDS
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 STEP = 15 * MINUTE
@@ -30,7 +22,7 @@ Series = dict[str, Value]
 Uses = dict[tuple[str, str], Value]
 """Presence of a last use, by (service, region)."""
 
-JOB = {"job": "aws-iam-key-exporter", "instance": "a"}
+JOB = "aws-iam-key-exporter"
 ACCOUNT = {"account_id": "111111111111", "account": "prod"}
 
 
@@ -55,67 +47,35 @@ class Scenario:
     thresholds: str | None = THRESHOLDS.read_text(encoding="utf-8")
 
     @property
+    def end(self) -> int:
+        return max(self.firing)
+
+    @property
     def evaluations(self) -> int:
-        """How many times promtool evaluates the rules: what the scenario costs."""
-        return max(self.firing) // self.step + 1
+        """How many times the rules are evaluated."""
+        return self.end // self.step + 1
 
-    def test_file(self, thresholds: str) -> dict[str, Any]:
+    @property
+    def can_share(self) -> bool:
         """
-        Return the content of a promtool test file.
+        Whether a Prometheus with other jobs comes to the same alerts for this scenario's job.
 
-        Args:
-            thresholds: Path of a file with this scenario's thresholds.
+        Not if there is a series without a job, or an exporter that is not always up:
+        AwsIamExporterDown works for one job only.
         """
-        end = max(self.firing)
-        alerts = f'count by ({", ".join(("alertname", *self.by))}) (ALERTS{{alertstate="firing"}})'
-        files = [str(file) for file in FILES if file != THRESHOLDS]
-        return {
-            "rule_files": files if self.thresholds is None else [thresholds, *files],
-            "evaluation_interval": f"{self.step}s",
-            "group_eval_order": GROUPS,
-            "tests": [
-                {
-                    "interval": f"{self.step}s",
-                    "input_series": [
-                        {"series": name, "values": _notation(value, end, self.step)}
-                        for name, value in self.series.items()
-                    ],
-                    "promql_expr_test": [
-                        {
-                            "expr": alerts,
-                            "eval_time": f"{at}s",
-                            "exp_samples": [
-                                {"labels": self._labels(name), "value": 1.0}
-                                for name in dict.fromkeys(names)
-                            ],
-                        }
-                        for at, names in self.firing.items()
-                    ],
-                }
-            ],
-        }
-
-    def _labels(self, name: str) -> str:
-        alert, *values = name.split()
-        pairs = zip(("alertname", *self.by), (alert, *values), strict=True)
-        return "{" + ",".join(f"{label}={json.dumps(value)}" for label, value in pairs) + "}"
+        return all(
+            f'job="{JOB}"' in name and (value == 1 or not name.startswith("up{"))
+            for name, value in self.series.items()
+        )
 
 
 def _samples(value: Value, end: int) -> Iterator[tuple[int, float | None]]:
-    """Yield (time, value) every STEP, up to *end* for a constant."""
+    """Yield (time, value) every STEP; up to *end* for a constant."""
     at = 0
     for seconds, current in value if isinstance(value, Sequence) else [(end, value)]:
         for _ in range(max(1, seconds // STEP)):
             yield at, current
             at += STEP
-
-
-def _notation(value: Value, end: int, step: int) -> str:
-    """Return a sample every *step* up to *end*, in the notation of promtool."""
-    samples = [
-        current for at, current in _samples(value, end + STEP) if at <= end and at % step == 0
-    ]
-    return " ".join("_" if current is None else f"{current:.10g}" for current in samples)
 
 
 # -- builders ----------------------------------------------------------------------------------
@@ -143,7 +103,7 @@ def exporter(
     Args:
         last_success: When the last successful refresh began. None: at each scrape.
     """
-    job = {**JOB, "instance": instance}
+    job = {"job": JOB, "instance": instance}
     of = {**job, **ACCOUNT}
     if last_success is None:
         last_success = [(STEP, at) for at in range(0, 100 * DAY, STEP)]
@@ -182,7 +142,7 @@ def key(
         never_used: None: unknown, or 0 if *last_used* is given.
         tags: None: there is no info series.
     """
-    of = {**JOB, "instance": instance, **ACCOUNT, "user": user, "access_key_id": access_key_id}
+    of = {"job": JOB, "instance": instance, **ACCOUNT, "user": user, "access_key_id": access_key_id}
     exported = {
         **series("aws_iam_access_key_created_timestamp_seconds", of, created),
         **series("aws_iam_access_key_active", of, active),
