@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from tests.rules.files import FILES, THRESHOLDS
-from tests.rules.scenarios import JOB, STEP, Scenario, Value
+from tests.rules.scenarios import JOB, STEP, Scenario, Value, samples
 from tests.servers import find
 
 GROUPS = [
@@ -34,17 +34,17 @@ SUCCESS = ""
 Build = Callable[..., Scenario]
 
 _BUILDS: dict[Callable[..., None], Build] = {}
-"""What @scenario decorates, by the test that it makes of it."""
+"""Functions that build a scenario, by the test that @scenario made of them."""
 
 _FAILURES = pytest.StashKey[dict[str, str]]()
 
 
 def scenario(build: Build) -> Callable[..., None]:
     """
-    Turn a function that returns a Scenario into a test that the scenario holds.
+    Turn a function that returns a Scenario into a test that promtool accepts the scenario.
 
-    The first of these tests to run evaluates the scenarios of all that are selected. Each then
-    fails with promtool's output about its own.
+    The first of these tests to run evaluates the scenarios of all selected tests. Each test then
+    fails with promtool's output about its own scenario.
     """
 
     @wraps(build)
@@ -76,7 +76,7 @@ def _selected(session: pytest.Session) -> dict[str, Scenario]:
 
 
 def evaluate(scenarios: Mapping[str, Scenario]) -> dict[str, str]:
-    """Return what promtool says is wrong, or SUCCESS, by the name of the scenario."""
+    """Return promtool's output if a scenario failed, otherwise SUCCESS, by the scenario's name."""
     shared: dict[tuple[int, str | None], list[str]] = {}
     alone = []
     for name, of in scenarios.items():
@@ -87,32 +87,32 @@ def evaluate(scenarios: Mapping[str, Scenario]) -> dict[str, str]:
     failures = _evaluate([*shared.values(), *alone], scenarios)
     for names in shared.values():
         if failures[names[0]] != SUCCESS and len(names) > 1:
-            # Show what is wrong with each. If nothing is, the rules mix up the jobs.
+            # Find out which fail on their own. If none does, a rule does not separate the jobs.
             of_each = _evaluate([[name] for name in names], scenarios)
             if any(failure != SUCCESS for failure in of_each.values()):
                 failures |= of_each
     return failures
 
 
-def _evaluate(shares: Sequence[list[str]], scenarios: Mapping[str, Scenario]) -> dict[str, str]:
-    """Evaluate each share, some scenarios by name, in one Prometheus; several in parallel."""
+def _evaluate(groups: Sequence[list[str]], scenarios: Mapping[str, Scenario]) -> dict[str, str]:
+    """Evaluate groups of scenarios in parallel: those of one group in the same Prometheus."""
     with (
         tempfile.TemporaryDirectory() as folder,
         ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool,
     ):
-        # The most expensive first, so that no processor is idle in the end.
-        shares = sorted(shares, key=lambda names: -max(scenarios[n].evaluations for n in names))
+        # The most expensive first, so that all processors are busy until the end.
+        groups = sorted(groups, key=lambda names: -max(scenarios[n].evaluations for n in names))
         runs = [
             pool.submit(_run, Path(folder, str(number)), [scenarios[name] for name in names])
-            for number, names in enumerate(shares)
+            for number, names in enumerate(groups)
         ]
         return {
-            name: run.result() for names, run in zip(shares, runs, strict=True) for name in names
+            name: run.result() for names, run in zip(groups, runs, strict=True) for name in names
         }
 
 
 def _run(folder: Path, scenarios: Sequence[Scenario]) -> str:
-    """Run promtool on *scenarios* in one Prometheus, and return what it says is wrong."""
+    """Run promtool on *scenarios*, all in one Prometheus; return its output, or SUCCESS."""
     folder.mkdir()
     file = folder / "test.yaml"
     thresholds = folder / THRESHOLDS.name
@@ -164,24 +164,22 @@ def _expectations(of: Scenario, job: str) -> Iterator[dict[str, Any]]:
     jobs = f',job=~"{job}|{JOB}|"' if job != JOB else ""
     firing = f'ALERTS{{alertstate="firing"{jobs}}}'
     for at, names in of.firing.items():
-        samples = []
+        expected = []
         for name in dict.fromkeys(names):
             pairs = zip(labels, name.split(), strict=True)
             text = ",".join(f"{label}={json.dumps(value)}" for label, value in pairs)
-            samples.append({"labels": f"{{{text}}}", "value": 1.0})
+            expected.append({"labels": f"{{{text}}}", "value": 1.0})
         yield {
             "expr": f"count by ({', '.join(labels)}) ({firing})",
             "eval_time": f"{at}s",
-            "exp_samples": samples,
+            "exp_samples": expected,
         }
 
 
 def _notation(value: Value, end: int, step: int) -> str:
     """Return a sample every *step* up to *end*, in promtool's notation for series."""
-    samples: list[float | None] = []
-    for seconds, current in [(end + STEP, value)] if isinstance(value, int | float) else value:
-        samples += [current] * max(1, seconds // STEP)
     return " ".join(
         "_" if current is None else f"{current:.10g}"
-        for current in samples[: end // STEP + 1 : step // STEP]
+        for at, current in samples(value, end + STEP)
+        if at <= end and at % step == 0
     )

@@ -58,10 +58,10 @@ class Scenario:
     @property
     def can_share(self) -> bool:
         """
-        Whether a Prometheus with other jobs comes to the same alerts for this scenario's job.
+        Whether the scenario can be evaluated in one Prometheus with others, under another job name.
 
         Not if there is a series without a job, or an exporter that is not always up:
-        AwsIamExporterDown works for one job only.
+        AwsIamExporterDown watches a fixed job.
         """
         return all(
             f'job="{JOB}"' in name and (value == 1 or not name.startswith("up{"))
@@ -69,7 +69,7 @@ class Scenario:
         )
 
 
-def _samples(value: Value, end: int) -> Iterator[tuple[int, float | None]]:
+def samples(value: Value, end: int) -> Iterator[tuple[int, float | None]]:
     """Yield (time, value) every STEP; up to *end* for a constant."""
     at = 0
     for seconds, current in value if isinstance(value, Sequence) else [(end, value)]:
@@ -176,7 +176,7 @@ def with_gap(exported: Series, start: int, seconds: int, end: int = 60 * DAY) ->
     return {
         name: [
             (STEP, None if start <= at < start + seconds else current)
-            for at, current in _samples(value, end)
+            for at, current in samples(value, end)
         ]
         for name, value in exported.items()
     }
