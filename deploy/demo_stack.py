@@ -1,10 +1,10 @@
 """
-The exporter's demo, Prometheus and Alertmanager on this machine, with the shipped rules and routes.
+Run the exporter's demo, Prometheus and Alertmanager on this machine, as they are shipped.
 
-Prints what people would be told. About three minutes after the start a key wakes up that has been
-dormant for most of a year, and a minute later the alert is there. Ctrl-C ends everything.
+Prints the notifications that Alertmanager sends. About three minutes after the start, a key is used
+that has been dormant for most of a year; its alert arrives a minute later. Ctrl-C stops everything.
 
-Only the addresses and the intervals of scrapes and evaluations are the demo's own.
+Only addresses, and the intervals of scrapes and rule evaluations, differ from the shipped files.
 """
 
 import json
@@ -30,15 +30,15 @@ ROOT = Path(__file__).resolve().parent.parent
 SHIPPED = ROOT / "deploy" / "prometheus"
 
 PACKAGES = {"prometheus": "prometheus", "alertmanager": "prometheus-alertmanager"}
-"""The programs, and what Debian calls them: the package, and for one also the program."""
+"""Debian's package of each program. Debian also names the program Alertmanager like its package."""
 
 WELCOME = """
   exporter      http://{exporter}/
   Prometheus    http://{prometheus}/alerts
   Alertmanager  http://{alertmanager}/
 
-What the demo's company would be told follows, first what is wrong with its keys already. In about
-three minutes the key of backup-2019 in pipelines wakes up. Ctrl-C ends everything.
+Notifications follow, starting with the existing findings. In about three minutes, the dormant key
+of user backup-2019 in account pipelines is used. Press Ctrl-C to stop.
 """
 
 PROMETHEUS = """
@@ -52,38 +52,38 @@ scrape_configs:
 
 
 class Missing(Exception):
-    """Something that has to be there is not; the text says what to do."""
+    """A program is missing or does not run; the message says what to do."""
 
 
 def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with ExitStack() as ends:
-            run(ends)
+        with ExitStack() as stack:
+            run(stack)
     except Missing as error:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("ended")
+        print("stopped")
     return 0
 
 
-def run(ends: ExitStack) -> None:
+def run(stack: ExitStack) -> None:
     """
-    Start everything, and go on until something ends.
+    Start everything, and run until one of the programs exits.
 
     Raises:
-        Missing: A program is not installed, or ended by itself.
+        Missing: A program is not installed, or exited.
     """
     programs = {name: find(name) for name in PACKAGES}
-    folder = Path(ends.enter_context(tempfile.TemporaryDirectory(prefix="demo-stack-")))
-    people = ends.enter_context(receiver())
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="demo-stack-")))
+    webhook = stack.enter_context(receiver())
     addresses = {name: free_address() for name in PACKAGES}
 
     routes = (SHIPPED / "alertmanager.yml").read_text(encoding="utf-8")
-    (folder / "alertmanager.yml").write_text(routes.replace("127.0.0.1:9095", people), "utf-8")
+    (folder / "alertmanager.yml").write_text(routes.replace("127.0.0.1:9095", webhook), "utf-8")
     exporter = [sys.executable, "-m", "exporter", "--demo", "--web.listen-address=127.0.0.1:0"]
-    running = {"the exporter": ends.enter_context(process(exporter, folder / "exporter.log"))}
+    running = {"the exporter": stack.enter_context(process(exporter, folder / "exporter.log"))}
     addresses["exporter"] = listening(running["the exporter"], folder / "exporter.log")
     configuration = PROMETHEUS.format(rules=SHIPPED / "rules", **addresses)
     (folder / "prometheus.yml").write_text(configuration, encoding="utf-8")
@@ -98,13 +98,13 @@ def run(ends: ExitStack) -> None:
             "--log.level=warn",
             *options,
         ]
-        running[name] = ends.enter_context(process(command, folder / f"{name}.log"))
+        running[name] = stack.enter_context(process(command, folder / f"{name}.log"))
         wait(partial(ready, addresses[name]), running[name], folder / f"{name}.log")
     print(WELCOME.format(**addresses), flush=True)
     while all(child.poll() is None for child in running.values()):
         time.sleep(0.5)
-    ended = next(name for name, child in running.items() if child.poll() is not None)
-    raise Missing(f"{ended} ended by itself")
+    exited = next(name for name, child in running.items() if child.poll() is not None)
+    raise Missing(f"{exited} exited unexpectedly")
 
 
 def find(name: str) -> str:
@@ -125,7 +125,7 @@ def free_address() -> str:
 
 @contextmanager
 def process(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Run *command* with everything that it says in *log*, and end it."""
+    """Run *command* with its output in *log*, and terminate it on exit."""
     with (
         log.open("wb") as output,
         subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output) as child,
@@ -136,23 +136,23 @@ def process(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
             child.terminate()
 
 
-def wait(holds: Callable[[], bool], child: subprocess.Popen[bytes], log: Path) -> None:
+def wait(condition: Callable[[], bool], child: subprocess.Popen[bytes], log: Path) -> None:
     """
-    Wait until *holds*.
+    Wait until *condition* holds.
 
     Raises:
-        Missing: It did not within a minute, or *child* ended; with what it said.
+        Missing: It did not within a minute, or *child* exited; the message has its output.
     """
     end = time.monotonic() + 60
-    while not holds():
+    while not condition():
         if child.poll() is not None or time.monotonic() > end:
-            said = log.read_text(encoding="utf-8", errors="replace")
-            raise Missing(f"{Path(str(child.args[0])).name} does not start:\n{said}")  # type: ignore[index]
+            output = log.read_text(encoding="utf-8", errors="replace")
+            raise Missing(f"{Path(str(child.args[0])).name} does not start:\n{output}")  # type: ignore[index]
         time.sleep(0.1)
 
 
 def listening(child: subprocess.Popen[bytes], log: Path) -> str:
-    """Give the address that the exporter says it listens at."""
+    """Return the address that the exporter logs that it listens on."""
     pattern = re.compile(r'msg=listening .*?address="?([\w.:]+)')
     wait(lambda: bool(pattern.search(log.read_text(encoding="utf-8"))), child, log)
     found = pattern.search(log.read_text(encoding="utf-8"))
@@ -162,19 +162,19 @@ def listening(child: subprocess.Popen[bytes], log: Path) -> str:
 
 def ready(address: str) -> bool:
     try:
-        with urllib.request.urlopen(f"http://{address}/-/ready", timeout=1) as answer:
-            return bool(answer.status == 200)
+        with urllib.request.urlopen(f"http://{address}/-/ready", timeout=1) as response:
+            return bool(response.status == 200)
     except OSError:
         return False
 
 
-# -- the people --------------------------------------------------------------------------------
+# -- notifications -----------------------------------------------------------------------------
 
 
 @contextmanager
 def receiver() -> Iterator[str]:
-    """Print what Alertmanager sends to the address that this gives."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _People)
+    """Print the notifications that Alertmanager sends to the address that this yields."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Receiver)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield f"127.0.0.1:{server.server_port}"
@@ -183,19 +183,19 @@ def receiver() -> Iterator[str]:
         server.server_close()
 
 
-class _People(BaseHTTPRequestHandler):
+class _Receiver(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        print(message(json.loads(body)), flush=True)
+        print(format_notification(json.loads(body)), flush=True)
         self.send_response(200)
         self.end_headers()
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing of the requests themselves."""
+        """Do not log requests."""
 
 
-def message(notification: dict[str, Any]) -> str:
-    """Put a notification of Alertmanager's into words."""
+def format_notification(notification: dict[str, Any]) -> str:
+    """Return a notification of Alertmanager as text."""
     lines = [f"{time.strftime('%H:%M:%S')}  to {notification['receiver']}"]
     for alert in notification["alerts"]:
         labels = alert["labels"]

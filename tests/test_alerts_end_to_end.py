@@ -1,8 +1,8 @@
 """
-The whole way of an alert: AWS, the exporter, Prometheus, Alertmanager, and who is told.
+The whole path of an alert: AWS, the exporter, Prometheus, Alertmanager, and a webhook.
 
-All programs are the real ones but AWS, and the rules and routes are the shipped ones but for
-durations: `for:`, `group_wait` and `group_interval` are seconds here. Limits are as shipped.
+All programs except AWS are real. Rules and routes are the shipped ones, except that `for:`,
+`group_wait` and `group_interval` are a few seconds. Thresholds are as shipped.
 """
 
 import json
@@ -20,9 +20,11 @@ from typing import Any
 import pytest
 
 from tests.fake_aws import FakeAws
+from tests.rules.files import PROMETHEUS, RULES
 from tests.servers import exporter, find, free_port, get, prometheus, wait_until
 
-SHIPPED = Path("deploy/prometheus")
+# Starts real servers, and waits until nothing more can arrive.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 MONITORING, PROD, LAB = "999999999999", "111111111111", "222222222222"
 ROLE = "aws-iam-key-exporter"
 
@@ -33,7 +35,7 @@ accounts:
   - {{name: lab, role_arn: "arn:aws:iam::{LAB}:role/{ROLE}"}}
 """
 
-PROMETHEUS = """
+CONFIGURATION = """
 global: {{scrape_interval: 1s, evaluation_interval: 1s}}
 rule_files: ["{rules}/*.yaml"]
 alerting: {{alertmanagers: [{{static_configs: [{{targets: ["{alertmanager}"]}}]}}]}}
@@ -46,13 +48,13 @@ Notification = dict[str, Any]
 
 
 @contextmanager
-def people() -> Iterator[tuple[str, list[Notification]]]:
-    """Receive webhooks; give the address, and what was received."""
-    told: list[Notification] = []
+def webhook() -> Iterator[tuple[str, list[Notification]]]:
+    """Receive notifications; yield the address, and a list of those received."""
+    received: list[Notification] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
             self.send_response(200)
             self.end_headers()
 
@@ -61,14 +63,15 @@ def people() -> Iterator[tuple[str, list[Notification]]]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        yield f"127.0.0.1:{server.server_port}", told
+        yield f"127.0.0.1:{server.server_port}", received
         server.shutdown()
         thread.join()
 
 
 @contextmanager
 def alertmanager(folder: Path, receiver: str) -> Iterator[str]:
-    text = (SHIPPED / "alertmanager.yml").read_text(encoding="utf-8")
+    """Run Alertmanager with the shipped routes to *receiver*, and yield its address."""
+    text = (PROMETHEUS / "alertmanager.yml").read_text(encoding="utf-8")
     text = re.sub(r"(group_wait|group_interval): \w+", r"\1: 1s", text)
     file = folder / "alertmanager.yml"
     file.write_text(text.replace("127.0.0.1:9095", receiver), encoding="utf-8")
@@ -90,33 +93,32 @@ def alertmanager(folder: Path, receiver: str) -> Iterator[str]:
 
 
 def shortened_rules(folder: Path) -> Path:
-    """Copy the shipped rules; alerts wait for seconds only."""
+    """Copy the shipped rules, with a `for:` of seconds."""
     copies = folder / "rules"
     copies.mkdir()
-    for file in (SHIPPED / "rules").glob("*.yaml"):
+    for file in RULES.glob("*.yaml"):
         text = re.sub(r"^( +for): \w+$", r"\1: 4s", file.read_text(encoding="utf-8"), flags=re.M)
         (copies / file.name).write_text(text, encoding="utf-8")
     return copies
 
 
-def said(told: list[Notification]) -> Counter[tuple[str, str, str, str]]:
-    """Count what was told: to whom, how it stands, which alert, which account."""
+def summary(received: list[Notification]) -> Counter[tuple[str, str, str, str]]:
+    """Count notifications by receiver, status, alert and account."""
     return Counter(
         (of["receiver"], alert["status"], alert["labels"]["alertname"], alert["labels"]["account"])
-        for of in told
+        for of in received
         for alert in of["alerts"]
     )
 
 
-@pytest.mark.timeout(300)
-def test_people_are_told_once_of_what_happened_and_of_nothing_else(tmp_path: Path) -> None:
+def test_each_event_is_notified_once_and_nothing_else(tmp_path: Path) -> None:
     """
-    The use of a dormant key and a broken role are a notification each, in the right words.
+    The use of a dormant key and a broken role cause one notification each, with the right text.
 
-    Besides, nothing is told but that the dormant key was unused, and then is not any more, but old.
+    The only others are that the dormant key was unused, then no longer is, and is not rotated.
     """
     now = datetime.now(UTC)
-    with FakeAws() as aws, people() as (receiver, told):
+    with FakeAws() as aws, webhook() as (receiver, received):
         prod, lab = aws.account(PROD), aws.account(LAB)
         prod.role(ROLE)
         lab.role(ROLE)
@@ -132,12 +134,12 @@ def test_people_are_told_once_of_what_happened_and_of_nothing_else(tmp_path: Pat
             alertmanager(tmp_path, receiver) as routes,
         ):
             running.wait_until_ready()
-            configuration = PROMETHEUS.format(
+            configuration = CONFIGURATION.format(
                 rules=shortened_rules(tmp_path), alertmanager=routes, exporter=running.address
             )
             with prometheus(tmp_path, configuration):
                 unused = ("platform", "firing", "AwsIamAccessKeyUnused", "prod")
-                wait_until(lambda: said(told)[unused], "the dormant key is told of", 60)
+                wait_until(lambda: summary(received)[unused], "the dormant key is unused", 60)
 
                 dormant.use("iam", "us-east-1")
                 del lab.roles[ROLE]
@@ -151,20 +153,20 @@ def test_people_are_told_once_of_what_happened_and_of_nothing_else(tmp_path: Pat
                         ("platform", "firing", "AwsIamExporterAccountDown", "lab"),
                     ]
                 )
-                wait_until(lambda: expected <= said(told), "all is told", 90)
-                # What is not to come gets the time to come.
+                wait_until(lambda: expected <= summary(received), "all notifications", 90)
+                # Leave time for notifications that should not arrive.
                 threading.Event().wait(8)
 
-    assert said(told) == expected
-    (awakened,) = (of for of in told if of["receiver"] == "on-call")
+    assert summary(received) == expected
+    (awakened,) = (of for of in received if of["receiver"] == "on-call")
     (alert,) = awakened["alerts"]
     assert alert["annotations"]["description"] == (
-        f"Key {dormant.id} of user backup in account prod ({PROD}) was used after 200 days of"
-        " silence. Ask its owner; if it was not them, deactivate the key and read in CloudTrail"
-        " what it did."
+        f"Access key {dormant.id} of user backup in account prod ({PROD}) was used after 200 days"
+        " of inactivity. Ask the owner. If they did not use it, deactivate the key and check in"
+        " CloudTrail what it did."
     )
-    (down,) = (of for of in told if of["alerts"][0]["labels"]["account"] == "lab")
+    (down,) = (of for of in received if of["alerts"][0]["labels"]["account"] == "lab")
     (alert,) = down["alerts"]
     assert alert["annotations"]["description"].startswith(
-        f"The latest readings of account lab ({LAB}) did not succeed whole."
+        f"The last refreshes of account lab ({LAB}) failed or were incomplete."
     )

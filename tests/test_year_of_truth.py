@@ -1,8 +1,8 @@
-"""How right the alerts are over a year whose truth is known."""
+"""Precision and recall of the alerts over a simulated year."""
 
 import pytest
 
-from tests.year_of_truth import Score, judge, table
+from tests.year_of_truth import Score, evaluate, table
 
 EXACT = [
     "AwsIamAccessKeyUnused",
@@ -15,27 +15,27 @@ EXACT = [
     "AwsIamRootUsed",
 ]
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 
 @pytest.fixture(scope="module")
 def scores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Score]:
-    scores = judge(tmp_path_factory.mktemp("year"))
+    scores = evaluate(tmp_path_factory.mktemp("year"))
     print("\n" + table(scores))
     return scores
 
 
 @pytest.mark.parametrize("name", EXACT)
-def test_alert_tells_all_that_happened_and_nothing_else(
+def test_alert_fires_for_all_that_happened_and_nothing_else(
     scores: dict[str, Score], name: str
 ) -> None:
-    """What AWS keeps on record is told of every key it is true of, and of no other."""
+    """If AWS keeps a record of it, the alert fires for every key concerned, and for no other."""
     assert scores[name].true >= 10
     assert (scores[name].precision, scores[name].recall) == (1, 1)
 
 
 @pytest.mark.parametrize("name", ["AwsIamAccessKeyNewRegion", "AwsIamAccessKeyNewService"])
-def test_alert_tells_most_of_what_was_new(scores: dict[str, Score], name: str) -> None:
-    """A use is missed if another followed before the next reading: AWS tells the latest only."""
+def test_alert_fires_for_most_of_what_was_new(scores: dict[str, Score], name: str) -> None:
+    """A use is missed if another follows before the next refresh: AWS reports only the last."""
     assert scores[name].precision >= 0.9
     assert scores[name].recall >= 0.85

@@ -1,11 +1,10 @@
 """
-A year of a company's access keys, and what the alert rules make of it against what truly happened.
+Precision and recall of the alerts over a simulated year of a company's access keys.
 
-The company's life is invented, with a fixed seed: ordinary use, leave, rotation, forgotten keys,
-leaks, exemptions; and what goes wrong in watching it: roles that break for days, outages of the
-exporter, keys whose last use is not known. What the exporter would have told becomes Prometheus's
-blocks, a real Prometheus evaluates the shipped expressions over them, and each alert is held
-against the truth, which knows everything.
+The company is generated with a fixed seed: regular use, absences, rotation, forgotten keys, leaks,
+exemptions; and what disturbs monitoring: roles that break for days, outages of the exporter, keys
+whose last use is unknown. What the exporter would have exported is loaded into Prometheus, which
+evaluates the shipped expressions over it. Each alert is then compared with the ground truth.
 
     python -m tests.year_of_truth
 """
@@ -26,32 +25,33 @@ from typing import Any
 
 import yaml
 
-from tests.rules import DAY, FILES, HOUR
+from tests.rules.files import FILES
+from tests.rules.scenarios import DAY, HOUR
 from tests.servers import find, free_port, get, wait_until
 
 STEP = 6 * HOUR
-"""Between samples. The exporter is scraped far more often; a year of that would not fit."""
+"""Seconds between samples. Real scrapes are far more frequent; a year of those would not fit."""
 
 BEGIN = 1_700_006_400
 END = BEGIN + 365 * DAY
 TIMES = range(BEGIN, END, STEP)
 
 Subject = tuple[str, str]
-"""What an alert is about: an account, and in it a key or a root's credential."""
+"""What an alert is about: (account, key or root credential), with the region or service if new."""
 
 
-# -- what truly happens ------------------------------------------------------------------------
+# -- ground truth ------------------------------------------------------------------------------
 
 
 @dataclass(slots=True)
 class Key:
     """
-    A key's life.
+    The history of a key. Times are in seconds since 1970.
 
     Attributes:
-        uses: When, for which service, in which region; in order of time.
-        off: When it was deactivated. None: never.
-        unknown_until: Until then AWS could not be asked about it.
+        uses: (time, service, region), in order of time.
+        deactivated: None: never.
+        unknown_until: Until then its last use could not be read.
     """
 
     account: str
@@ -59,7 +59,7 @@ class Key:
     id: str
     created: int
     uses: list[tuple[int, str, str]] = field(default_factory=list)
-    off: int | None = None
+    deactivated: int | None = None
     deleted: int = END + DAY
     exempt_until: int | None = None
     unknown_until: int = 0
@@ -68,7 +68,7 @@ class Key:
         return self.created <= at < self.deleted
 
     def active(self, at: int) -> bool:
-        return self.exists(at) and (self.off is None or at < self.off)
+        return self.exists(at) and (self.deactivated is None or at < self.deactivated)
 
     def exempt(self, at: int) -> bool:
         return self.exempt_until is not None and at < self.exempt_until
@@ -81,35 +81,37 @@ class Key:
 @dataclass(slots=True)
 class Company:
     """
+    The keys of a company, and when they could not be monitored.
+
     Attributes:
-        blind: By account, from when until when its role is broken.
-        outages: From when until when nothing is scraped.
-        roots: By account, when its root user signed in.
+        failures: (start, end) during which an account's role is broken, by account.
+        outages: (start, end) during which nothing is scraped.
+        root_uses: When the root user signed in, by account.
     """
 
     keys: list[Key]
-    blind: dict[str, list[tuple[int, int]]]
+    failures: dict[str, list[tuple[int, int]]]
     outages: list[tuple[int, int]]
-    roots: dict[str, list[int]]
+    root_uses: dict[str, list[int]]
 
     def is_scraped(self, at: int) -> bool:
         return not any(start <= at < end for start, end in self.outages)
 
-    def is_read(self, account: str, at: int) -> bool:
-        """Tell whether a whole reading of *account* is seen *at* this time."""
-        return self.is_scraped(at) and not any(a <= at < b for a, b in self.blind[account])
+    def is_refreshed(self, account: str, at: int) -> bool:
+        """Return whether a successful refresh of *account* is scraped *at* this time."""
+        return self.is_scraped(at) and not any(a <= at < b for a, b in self.failures[account])
 
-    def next_reading(self, account: str, at: int) -> int:
-        """Give when *account* is read first from *at* on; after the end if it never is."""
+    def next_refresh(self, account: str, at: int) -> int:
+        """Return the time of the first successful refresh from *at* on; END if there is none."""
         later = TIMES[bisect_left(TIMES, at) :]
-        return next((time for time in later if self.is_read(account, time)), END)
+        return next((time for time in later if self.is_refreshed(account, time)), END)
 
 
 def company(keys: int = 120, accounts: int = 5) -> Company:
-    """Invent a company with about so many *keys* at any time."""
-    chance = random.Random(20260401)
+    """Generate a company with about this many *keys* at any time."""
+    rng = random.Random(20260401)
     names = [f"{number:012}" for number in range(1, accounts + 1)]
-    made: list[Key] = []
+    generated: list[Key] = []
     lives = [
         *[_machine] * 6,
         *[_person] * 5,
@@ -118,42 +120,42 @@ def company(keys: int = 120, accounts: int = 5) -> Company:
         *[_leaked] * 2,
         *[_rare] * 2,
         *[_unused] * 2,
-        _kept,
+        _not_deleted,
         _exempt,
     ]
     for number in range(keys):
         life = lives[number % len(lives)]
         account = names[number % accounts]
-        for key in life(chance, f"{life.__name__[1:]}-{number}"):
-            key.account, key.id = account, f"AKIA{len(made):04}"
+        for key in life(rng, f"{life.__name__[1:]}-{number}"):
+            key.account, key.id = account, f"AKIA{len(generated):04}"
             key.uses = sorted(use for use in key.uses if key.active(use[0]) and use[0] < END)
-            made.append(key)
-    blind = {name: _spans(chance, 3, 6 * DAY) for name in names}
-    roots = {name: sorted(_moments(chance, 2)) for name in names}
-    return Company(made, blind, _spans(chance, 4, 2 * DAY), roots)
+            generated.append(key)
+    failures = {name: _spans(rng, 3, 6 * DAY) for name in names}
+    roots = {name: sorted(_moments(rng, 2)) for name in names}
+    return Company(generated, failures, _spans(rng, 4, 2 * DAY), roots)
 
 
-def _moments(chance: random.Random, count: int) -> list[int]:
-    return [BEGIN + chance.randrange(10 * DAY, 350 * DAY) for _ in range(count)]
+def _moments(rng: random.Random, count: int) -> list[int]:
+    return [BEGIN + rng.randrange(10 * DAY, 350 * DAY) for _ in range(count)]
 
 
-def _spans(chance: random.Random, count: int, longest: int) -> list[tuple[int, int]]:
-    return [(at, at + chance.randrange(STEP, longest)) for at in _moments(chance, count)]
+def _spans(rng: random.Random, count: int, longest: int) -> list[tuple[int, int]]:
+    return [(at, at + rng.randrange(STEP, longest)) for at in _moments(rng, count)]
 
 
 def _life(
-    chance: random.Random,
+    rng: random.Random,
     start: int,
     end: int,
     every: float,
     places: Iterable[tuple[str, str]] = (("s3", "eu-west-1"),),
 ) -> list[tuple[int, str, str]]:
-    """Use a key from *start* to *end*, about *every* so many seconds."""
+    """Return random uses from *start* to *end*, *every* so many seconds on average."""
     choice = list(places)
     uses, at = [], float(start)
     while at < end:
-        uses.append((int(at), *chance.choice(choice)))
-        at += chance.expovariate(1 / every) + 15 * 60
+        uses.append((int(at), *rng.choice(choice)))
+        at += rng.expovariate(1 / every) + 15 * 60
     return uses
 
 
@@ -161,39 +163,39 @@ def _key(user: str, created: int, **facts: Any) -> Key:
     return Key("", user, "", created, **facts)
 
 
-def _before(chance: random.Random, least: int, most: int) -> int:
-    return BEGIN - chance.randrange(least, most)
+def _before_begin(rng: random.Random, least: int, most: int) -> int:
+    return BEGIN - rng.randrange(least, most)
 
 
-def _machine(chance: random.Random, user: str) -> Iterator[Key]:
-    """A machine goes on and on; some are given something new to do."""
-    created = _before(chance, 10 * DAY, 900 * DAY)
-    uses = _life(chance, created, END, 5 * HOUR, [("s3", "eu-west-1"), ("sqs", "eu-west-1")])
-    if chance.random() < 0.4:
-        new = BEGIN + chance.randrange(40 * DAY, 300 * DAY)
-        uses += _life(chance, new, END, 5 * HOUR, [("dynamodb", "eu-west-1")])
+def _machine(rng: random.Random, user: str) -> Iterator[Key]:
+    """A key is in constant use; some start to be used for another service."""
+    created = _before_begin(rng, 10 * DAY, 900 * DAY)
+    uses = _life(rng, created, END, 5 * HOUR, [("s3", "eu-west-1"), ("sqs", "eu-west-1")])
+    if rng.random() < 0.4:
+        new = BEGIN + rng.randrange(40 * DAY, 300 * DAY)
+        uses += _life(rng, new, END, 5 * HOUR, [("dynamodb", "eu-west-1")])
     yield _key(user, created, uses=uses[-3000:])
 
 
-def _person(chance: random.Random, user: str) -> Iterator[Key]:
-    """A person works for some weeks, and is away for up to two months."""
-    created = at = _before(chance, 10 * DAY, 300 * DAY)
+def _person(rng: random.Random, user: str) -> Iterator[Key]:
+    """A person works for some weeks, then is away for up to two months, and so on."""
+    created = at = _before_begin(rng, 10 * DAY, 300 * DAY)
     uses = []
     while at < END:
-        end = at + chance.randrange(20 * DAY, 90 * DAY)
-        uses += _life(chance, at, end, DAY, [("ec2", "us-east-1")])
-        at = end + chance.randrange(5 * DAY, 60 * DAY)
+        end = at + rng.randrange(20 * DAY, 90 * DAY)
+        uses += _life(rng, at, end, DAY, [("ec2", "us-east-1")])
+        at = end + rng.randrange(5 * DAY, 60 * DAY)
     yield _key(user, created, uses=uses)
 
 
-def _rotated(chance: random.Random, user: str) -> Iterator[Key]:
-    """A key is replaced every two or three months; now and then the old one is forgotten."""
-    at = _before(chance, DAY, 80 * DAY)
+def _rotated(rng: random.Random, user: str) -> Iterator[Key]:
+    """A key is rotated every two or three months; sometimes the old one is forgotten."""
+    at = _before_begin(rng, DAY, 80 * DAY)
     while at < END:
-        end = at + chance.randrange(60 * DAY, 85 * DAY)
-        key = _key(user, at, uses=_life(chance, at + HOUR, end + DAY, 8 * HOUR))
-        if chance.random() < 0.75:
-            key.off = end + 7 * DAY
+        end = at + rng.randrange(60 * DAY, 85 * DAY)
+        key = _key(user, at, uses=_life(rng, at + HOUR, end + DAY, 8 * HOUR))
+        if rng.random() < 0.75:
+            key.deactivated = end + 7 * DAY
             key.deleted = end + 20 * DAY
         else:
             key.deleted = end + 150 * DAY
@@ -201,115 +203,115 @@ def _rotated(chance: random.Random, user: str) -> Iterator[Key]:
         at = end
 
 
-def _forgotten(chance: random.Random, user: str) -> Iterator[Key]:
-    """A key is used no more from some day on; half of them are found and removed."""
-    created = _before(chance, 100 * DAY, 900 * DAY)
-    end = BEGIN + chance.randrange(-80 * DAY, 200 * DAY)
-    key = _key(user, created, uses=_life(chance, max(created, end - 200 * DAY), end, DAY))
-    if chance.random() < 0.5:
-        key.off = end + chance.randrange(95 * DAY, 140 * DAY)
-        key.deleted = key.off + chance.randrange(15 * DAY, 200 * DAY)
+def _forgotten(rng: random.Random, user: str) -> Iterator[Key]:
+    """A key is no longer used from some day on; half of them are noticed and removed."""
+    created = _before_begin(rng, 100 * DAY, 900 * DAY)
+    end = BEGIN + rng.randrange(-80 * DAY, 200 * DAY)
+    key = _key(user, created, uses=_life(rng, max(created, end - 200 * DAY), end, DAY))
+    if rng.random() < 0.5:
+        key.deactivated = end + rng.randrange(95 * DAY, 140 * DAY)
+        key.deleted = key.deactivated + rng.randrange(15 * DAY, 200 * DAY)
     yield key
 
 
-def _leaked(chance: random.Random, user: str) -> Iterator[Key]:
-    """A dormant key, or one in use, is found by a thief, who tries what it is good for."""
-    created = _before(chance, 150 * DAY, 900 * DAY)
-    theft = BEGIN + chance.randrange(20 * DAY, 340 * DAY)
-    end = theft - chance.randrange(95 * DAY, 300 * DAY) if chance.random() < 0.7 else END
-    uses = _life(chance, max(created, end - 200 * DAY), max(end, created + DAY), 12 * HOUR)
+def _leaked(rng: random.Random, user: str) -> Iterator[Key]:
+    """A key, dormant or in use, is stolen, and the thief tries out what it is good for."""
+    created = _before_begin(rng, 150 * DAY, 900 * DAY)
+    theft = BEGIN + rng.randrange(20 * DAY, 340 * DAY)
+    end = theft - rng.randrange(95 * DAY, 300 * DAY) if rng.random() < 0.7 else END
+    uses = _life(rng, max(created, end - 200 * DAY), max(end, created + DAY), 12 * HOUR)
     stolen = [("iam", "us-east-1"), ("ec2", "ap-east-1"), ("s3", "ap-east-1")]
-    uses += _life(chance, theft, theft + chance.randrange(HOUR, 5 * DAY), 4 * HOUR, stolen)
+    uses += _life(rng, theft, theft + rng.randrange(HOUR, 5 * DAY), 4 * HOUR, stolen)
     yield _key(user, created, uses=uses)
 
 
-def _rare(chance: random.Random, user: str) -> Iterator[Key]:
-    """A job runs every quarter, a little less or a little more than 90 days apart."""
-    at = created = _before(chance, 100 * DAY, 300 * DAY)
+def _rare(rng: random.Random, user: str) -> Iterator[Key]:
+    """A job runs about once a quarter, at intervals slightly below or above 90 days."""
+    at = created = _before_begin(rng, 100 * DAY, 300 * DAY)
     uses = []
     while at < END:
         uses.append((at, "s3", "eu-west-1"))
-        at += chance.choice([80, 89, 92, 120]) * DAY + chance.randrange(DAY)
+        at += rng.choice([80, 89, 92, 120]) * DAY + rng.randrange(DAY)
     yield _key(user, created, uses=uses)
 
 
-def _unused(chance: random.Random, user: str) -> Iterator[Key]:
-    """A key is made for later, and some are used in the end."""
-    created = BEGIN + chance.randrange(-20 * DAY, 200 * DAY)
+def _unused(rng: random.Random, user: str) -> Iterator[Key]:
+    """A key is created for later; some are eventually used."""
+    created = BEGIN + rng.randrange(-20 * DAY, 200 * DAY)
     key = _key(user, created)
-    if chance.random() < 0.7:
-        first = created + chance.randrange(2 * DAY, 120 * DAY)
-        key.uses = _life(chance, first, END, 2 * DAY)
-    if chance.random() < 0.3:
+    if rng.random() < 0.7:
+        first = created + rng.randrange(2 * DAY, 120 * DAY)
+        key.uses = _life(rng, first, END, 2 * DAY)
+    if rng.random() < 0.3:
         key.unknown_until = created + 50 * DAY
         key.uses = [use for use in key.uses if use[0] < created + 20 * DAY]
     yield key
 
 
-def _kept(chance: random.Random, user: str) -> Iterator[Key]:
-    """A key was deactivated, and nobody deletes it."""
-    created = _before(chance, 100 * DAY, 300 * DAY)
-    end = BEGIN + chance.randrange(-60 * DAY, 200 * DAY)
-    yield _key(user, created, uses=_life(chance, created, end, DAY), off=end + DAY)
+def _not_deleted(rng: random.Random, user: str) -> Iterator[Key]:
+    """A key is deactivated and never deleted."""
+    created = _before_begin(rng, 100 * DAY, 300 * DAY)
+    end = BEGIN + rng.randrange(-60 * DAY, 200 * DAY)
+    yield _key(user, created, uses=_life(rng, created, end, DAY), deactivated=end + DAY)
 
 
-def _exempt(chance: random.Random, user: str) -> Iterator[Key]:
-    """A key lies in a safe, is exempt until a date, and is used before it once."""
-    created = _before(chance, 200 * DAY, 300 * DAY)
-    until = BEGIN + chance.randrange(50 * DAY, 300 * DAY)
+def _exempt(rng: random.Random, user: str) -> Iterator[Key]:
+    """A key for emergencies is exempt until a date, and is used once before it."""
+    created = _before_begin(rng, 200 * DAY, 300 * DAY)
+    until = BEGIN + rng.randrange(50 * DAY, 300 * DAY)
     uses = [(created + DAY, "iam", "N/A"), (until - 20 * DAY, "iam", "N/A")]
     yield _key(user, created, uses=uses, exempt_until=until)
 
 
-# -- what is told of it ------------------------------------------------------------------------
+# -- what is exported --------------------------------------------------------------------------
 
 
 def exposition(company: Company) -> Iterator[str]:
-    """Give what Prometheus would have scraped in the year, as OpenMetrics, family by family."""
+    """Yield what Prometheus would have scraped in the year, as OpenMetrics, family by family."""
     series: dict[str, dict[str, list[str]]] = {}
 
-    def tell(name: str, labels: str, at: int, value: float) -> None:
+    def export(name: str, labels: str, at: int, value: float) -> None:
         of_name = series.setdefault(name, {})
         of_name.setdefault(f'{{job="j",instance="a",{labels}}}', []).append(
             f"{value:g} {at}\n" if abs(value) < 1e5 else f"{value:.0f} {at}\n"
         )
 
-    known_at = dict.fromkeys(company.blind, BEGIN)
+    refreshed_at = dict.fromkeys(company.failures, BEGIN)
     for at in TIMES:
         if not company.is_scraped(at):
             continue
-        for account in company.blind:
+        for account in company.failures:
             of = f'account_id="{account}",account="{account}"'
-            up = company.is_read(account, at)
+            up = company.is_refreshed(account, at)
             if up:
-                known_at[account] = at
-            tell("aws_iam_exporter_account_up", of, at, up)
-            success = known_at[account]
-            tell("aws_iam_exporter_account_last_success_timestamp_seconds", of, at, success)
-            signed = [time for time in company.roots[account] if time <= success]
+                refreshed_at[account] = at
+            export("aws_iam_exporter_account_up", of, at, up)
+            success = refreshed_at[account]
+            export("aws_iam_exporter_account_last_success_timestamp_seconds", of, at, success)
+            signed = [time for time in company.root_uses[account] if time <= success]
             if signed:
                 name = "aws_iam_account_root_last_used_timestamp_seconds"
-                tell(name, f'{of},credential="password"', at, signed[-1])
+                export(name, f'{of},credential="password"', at, signed[-1])
         for key in company.keys:
-            known = known_at[key.account]
+            known = refreshed_at[key.account]
             if not key.exists(known):
                 continue
             of = f'account_id="{key.account}",account="{key.account}"'
             of += f',user="{key.user}",access_key_id="{key.id}"'
-            tell("aws_iam_access_key_created_timestamp_seconds", of, at, key.created)
-            tell("aws_iam_access_key_active", of, at, key.active(known))
+            export("aws_iam_access_key_created_timestamp_seconds", of, at, key.created)
+            export("aws_iam_access_key_active", of, at, key.active(known))
             if key.exempt_until is not None:
                 name = "aws_iam_access_key_exempt_until_timestamp_seconds"
-                tell(name, of, at, key.exempt_until)
+                export(name, of, at, key.exempt_until)
             if known < key.unknown_until:
                 continue
             use = key.last_use(known)
-            tell("aws_iam_access_key_never_used", of, at, use is None)
+            export("aws_iam_access_key_never_used", of, at, use is None)
             if use is not None:
                 last, service, region = use
-                tell("aws_iam_access_key_last_used_timestamp_seconds", of, at, last)
+                export("aws_iam_access_key_last_used_timestamp_seconds", of, at, last)
                 where = f'{of},service="{service}",region="{region}"'
-                tell("aws_iam_access_key_last_used_age_seconds", where, at, at - last)
+                export("aws_iam_access_key_last_used_age_seconds", where, at, at - last)
     for name, by_labels in series.items():
         yield f"# TYPE {name} gauge\n"
         for labels, samples in by_labels.items():
@@ -320,7 +322,7 @@ def exposition(company: Company) -> Iterator[str]:
 
 KEY = "job, account_id, account, user, access_key_id"
 
-AT_ONCE = {
+OVER_THE_YEAR = {
     "aws_iam_access_key:last_active_timestamp_seconds:hourly": f"""
         (
             last_over_time(((aws_iam_access_key:active:max == 1) * time())[365d:{STEP}s])
@@ -340,19 +342,19 @@ AT_ONCE = {
           aws_iam_access_key:created_timestamp_seconds:max
     """,
 }
-"""What the rules that look back on themselves come to, in one expression over the year."""
+"""Recording rules that refer to their own previous value, as one expression over the year."""
 
 
 def expressions() -> dict[str, str]:
     """
-    Give each alert's expression, made of the exporter's own metrics alone.
+    Return each alert's expression, in terms of the exporter's own metrics only.
 
-    What a rule records is put in its place; where a rule looks back on what was recorded, a
-    subquery does. Limits are absent, so that the alerts go by those that they hold themselves.
+    A recorded metric is replaced by the expression that records it, and a range of one by a
+    subquery. Thresholds are not recorded, so the alerts use their defaults.
     """
     groups = [g for f in FILES for g in yaml.safe_load(f.read_text(encoding="utf-8"))["groups"]]
     rules = [rule for group in groups for rule in group["rules"]]
-    recorded = {rule["record"]: rule["expr"] for rule in rules if "record" in rule} | AT_ONCE
+    recorded = {rule["record"]: rule["expr"] for rule in rules if "record" in rule} | OVER_THE_YEAR
 
     def expand(expression: str, matchers: str = "") -> str:
         def one(found: re.Match[str]) -> str:
@@ -371,17 +373,25 @@ def expressions() -> dict[str, str]:
     return {rule["alert"]: expand(rule["expr"]) for rule in rules if "alert" in rule}
 
 
-# -- what is right -----------------------------------------------------------------------------
+# -- comparison --------------------------------------------------------------------------------
 
 Span = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """How many of what truly happened were told, and how many of what was told truly happened."""
+    """
+    Counts of spans.
+
+    Attributes:
+        true: Spans in which the alert should fire.
+        fired: Spans in which it fired.
+        found: True spans in which it fired.
+        right: Fired spans that match a true one.
+    """
 
     true: int
-    told: int
+    fired: int
     found: int
     right: int
 
@@ -391,11 +401,11 @@ class Score:
 
     @property
     def precision(self) -> float:
-        return self.right / self.told if self.told else 1.0
+        return self.right / self.fired if self.fired else 1.0
 
 
 def spans(times: Iterable[int], breaks: Callable[[int], bool] = lambda at: True) -> list[Span]:
-    """Join *times* into spans from first to last; steps between that do not break are bridged."""
+    """Join consecutive *times* into spans; a gap is bridged unless one of its steps *breaks* it."""
     joined: list[Span] = []
     for at in times:
         if joined and not any(map(breaks, range(joined[-1][1] + STEP, at, STEP))):
@@ -405,21 +415,21 @@ def spans(times: Iterable[int], breaks: Callable[[int], bool] = lambda at: True)
     return joined
 
 
-def score(true: dict[Subject, list[Span]], told: dict[Subject, list[Span]]) -> Score:
-    """Hold spans against spans: they agree where they overlap, each with one other."""
+def score(true: dict[Subject, list[Span]], fired: dict[Subject, list[Span]]) -> Score:
+    """Compare spans by subject: two match if they overlap, and each matches at most one other."""
     found = right = 0
     for subject, expected in true.items():
         found += sum(
-            any(_overlap(span, other) for other in told.get(subject, [])) for span in expected
+            any(_overlap(span, other) for other in fired.get(subject, [])) for span in expected
         )
-    for subject, alerts in told.items():
+    for subject, alerts in fired.items():
         rest = list(true.get(subject, []))
         for span in alerts:
             match = next((other for other in rest if _overlap(span, other)), None)
             if match is not None:
                 rest.remove(match)
                 right += 1
-    return Score(sum(map(len, true.values())), sum(map(len, told.values())), found, right)
+    return Score(sum(map(len, true.values())), sum(map(len, fired.values())), found, right)
 
 
 def _overlap(one: Span, other: Span) -> bool:
@@ -438,7 +448,7 @@ def _unused_since(days: int) -> State:
 
 
 def states(company: Company) -> dict[str, dict[Subject, list[Span]]]:
-    """Give for each alert of hygiene when it truly held, where there was a reading to see it."""
+    """Return when each hygiene alert should fire, by alert: where a refresh could notice it."""
     by_user: dict[tuple[str, str], list[Key]] = {}
     for key in company.keys:
         by_user.setdefault((key.account, key.user), []).append(key)
@@ -450,12 +460,12 @@ def states(company: Company) -> dict[str, dict[Subject, list[Span]]]:
         uses = [use[0] for use in (other.last_use(at) for other in active) if use is not None]
         return max(uses, default=since) - since > 30 * DAY
 
-    def is_kept(key: Key, at: int) -> bool:
-        assert key.off is not None
+    def is_not_deleted(key: Key, at: int) -> bool:
+        assert key.deactivated is not None
         use = key.last_use(at)
         idle_since = use[0] if use else key.created
-        seen = company.next_reading(key.account, key.off)
-        return at - (idle_since if key.off < BEGIN else seen) > 90 * DAY
+        seen = company.next_refresh(key.account, key.deactivated)
+        return at - (idle_since if key.deactivated < BEGIN else seen) > 90 * DAY
 
     active: dict[str, State] = {
         "AwsIamAccessKeyUnused": _unused_since(90),
@@ -477,13 +487,13 @@ def states(company: Company) -> dict[str, dict[Subject, list[Span]]]:
                 for name, holds in active.items():
                     if holds(key, at):
                         held[name].append(at)
-            elif is_kept(key, at):
+            elif is_not_deleted(key, at):
                 held["AwsIamAccessKeyInactiveNotDeleted"].append(at)
         for name, times in held.items():
             seen = [
-                (start, company.next_reading(key.account, end + 1))
+                (start, company.next_refresh(key.account, end + 1))
                 for start, end in spans(times)
-                if company.next_reading(key.account, start) <= end
+                if company.next_refresh(key.account, start) <= end
             ]
             if seen:
                 truth[name][key.account, key.id] = seen
@@ -491,7 +501,7 @@ def states(company: Company) -> dict[str, dict[Subject, list[Span]]]:
 
 
 def events(company: Company) -> dict[str, dict[Subject, list[Span]]]:
-    """Give for each alert of security what truly happened, until the day after it was seen."""
+    """Return events by security alert: from when they happened to a day after they were noticed."""
     truth: dict[str, dict[Subject, list[Span]]] = {
         f"AwsIam{name}": {}
         for name in (
@@ -501,14 +511,14 @@ def events(company: Company) -> dict[str, dict[Subject, list[Span]]]:
     }
 
     def add(name: str, account: str, subject: str, at: int) -> None:
-        seen = company.next_reading(account, at)
+        seen = company.next_refresh(account, at)
         if seen < END:
             span = at, seen + DAY
             truth[f"AwsIam{name}"].setdefault((account, subject), []).append(span)
 
     for key in company.keys:
         for number, (at, *place) in enumerate(key.uses):
-            if at < BEGIN + STEP or not key.exists(company.next_reading(key.account, at)):
+            if at < BEGIN + STEP or not key.exists(company.next_refresh(key.account, at)):
                 continue
             if number == 0:
                 if at - key.created > 30 * DAY and at >= key.unknown_until:
@@ -523,55 +533,55 @@ def events(company: Company) -> dict[str, dict[Subject, list[Span]]]:
             for name, which in (("AccessKeyNewService", 1), ("AccessKeyNewRegion", 2)):
                 if key.uses[number][which] not in {use[which] for use in before}:
                     add(name, key.account, f"{key.id} {place[which - 1]}", at)
-    # A root user's very first use is not told of if it is learned late.
-    for account, times in company.roots.items():
+    # A root user's very first use does not fire if it is noticed late.
+    for account, times in company.root_uses.items():
         for at in times:
-            seen = company.next_reading(account, at)
+            seen = company.next_refresh(account, at)
             if seen < at + DAY - STEP or at != times[0]:
                 add("RootUsed", account, "password", at)
     return truth
 
 
-# -- the judgment ------------------------------------------------------------------------------
+# -- evaluation --------------------------------------------------------------------------------
 
 
-def fired(address: str, expression: str, company: Company) -> dict[Subject, list[Span]]:
-    """Ask Prometheus when *expression* held for whom in the year."""
-    query = {"query": expression, "start": BEGIN, "end": END - STEP, "step": STEP}
-    url = f"http://{address}/api/v1/query_range?{urllib.parse.urlencode(query)}"
-    told: dict[Subject, list[Span]] = {}
+def query(address: str, expression: str, company: Company) -> dict[Subject, list[Span]]:
+    """Return when *expression* held in the year, by subject."""
+    parameters = {"query": expression, "start": BEGIN, "end": END - STEP, "step": STEP}
+    url = f"http://{address}/api/v1/query_range?{urllib.parse.urlencode(parameters)}"
+    held: dict[Subject, list[Span]] = {}
     for sample in json.loads(get(url, timeout=120))["data"]["result"]:
         labels = sample["metric"]
         rest = ("access_key_id", "credential", "service", "region")
         what = " ".join(labels[name] for name in rest if name in labels)
         times = [int(at) for at, _ in sample["values"]]
-        told[labels["account_id"], what] = spans(times, company.is_scraped)
-    return told
+        held[labels["account_id"], what] = spans(times, company.is_scraped)
+    return held
 
 
-def judge(folder: Path) -> dict[str, Score]:
-    """Live through the year in *folder*, and give how right each alert was."""
-    found = company()
+def evaluate(folder: Path) -> dict[str, Score]:
+    """Generate the year in *folder*, evaluate the alerts over it, and return a score for each."""
+    generated = company()
     page = folder / "year.om"
     with page.open("w", encoding="utf-8") as file:
-        file.writelines(exposition(found))
+        file.writelines(exposition(generated))
     command = [find("promtool"), "tsdb", "create-blocks-from", "openmetrics"]
     blocks = folder / "data"
     subprocess.run(
         [*command, "--max-block-duration=768h", page, blocks], check=True, capture_output=True
     )
     page.unlink()
-    asked = expressions()
+    by_alert = expressions()
     with _prometheus(folder) as address:
-        truth = states(found) | events(found)
+        truth = states(generated) | events(generated)
         with ThreadPoolExecutor(2) as pool:
-            told = pool.map(lambda name: fired(address, asked[name], found), truth)
-            return {name: score(truth[name], of) for name, of in zip(truth, told, strict=True)}
+            fired = pool.map(lambda name: query(address, by_alert[name], generated), truth)
+            return {name: score(truth[name], of) for name, of in zip(truth, fired, strict=True)}
 
 
 @contextmanager
 def _prometheus(folder: Path) -> Iterator[str]:
-    """Run a Prometheus that keeps the year, and bridges its steps."""
+    """Run a Prometheus that keeps the year, with a lookback of one step; yield its address."""
     (folder / "prometheus.yml").touch()
     address = f"127.0.0.1:{free_port()}"
     command = [
@@ -592,13 +602,13 @@ def _prometheus(folder: Path) -> Iterator[str]:
 
 
 def table(scores: dict[str, Score]) -> str:
-    rows = ["| alert | truly | told | precision | recall |", "|---|---|---|---|---|"]
+    rows = ["| alert | true | fired | precision | recall |", "|---|---|---|---|---|"]
     for name, of in scores.items():
         ratios = f"{of.precision:.3f} | {of.recall:.3f}"
-        rows.append(f"| `{name}` | {of.true} | {of.told} | {ratios} |")
+        rows.append(f"| `{name}` | {of.true} | {of.fired} | {ratios} |")
     return "\n".join(rows)
 
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as temporary:
-        print(table(judge(Path(temporary))))
+        print(table(evaluate(Path(temporary))))

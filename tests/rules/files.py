@@ -1,0 +1,29 @@
+"""The shipped rule files."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+PROMETHEUS = ROOT / "deploy" / "prometheus"
+RUNBOOKS = PROMETHEUS / "runbooks"
+RULES = PROMETHEUS / "rules"
+THRESHOLDS = RULES / "thresholds.yaml"
+FILES = (
+    THRESHOLDS,
+    *(RULES / f"{name}.yaml" for name in ("recording", "hygiene", "security", "exporter")),
+)
+"""In the order in which their rules depend on each other; without the dashboards' rules."""
+
+
+def rules(kind: str) -> Iterator[dict[str, Any]]:
+    """Yield every rule of FILES of this *kind*, "alert" or "record", as it is parsed from YAML."""
+    for file in FILES:
+        for group in yaml.safe_load(file.read_text(encoding="utf-8"))["groups"]:
+            yield from (rule for rule in group["rules"] if kind in rule)
+
+
+ALERTS = {str(rule["alert"]): rule for rule in rules("alert")}
+"""Alerting rules by name."""
