@@ -169,7 +169,7 @@ def _method(operation: Operation) -> str:
 
 
 def _parse_timestamp(value: Any) -> Any:
-    """Parse a time, or return it as it is: one bad time must not cost a page of a thousand users."""
+    """Parse a time, or return it as it is: one bad time must not cost a page of 1000 users."""
     try:
         return parse_timestamp(value)
     except (ValueError, OverflowError, RuntimeError):
