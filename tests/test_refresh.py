@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -93,17 +93,22 @@ def scheduling(
         scheduler.stop()
 
 
-def pass_intervals(clock: FakeClock, refresher: FakeRefresher, count: int, *on: Account) -> None:
+def pass_intervals(
+    scheduler: Scheduler, refresher: FakeRefresher, clock: FakeClock, count: int, *on: Account
+) -> None:
     """Make all accounts due, *count* times, each time until those *on* time were refreshed."""
-    for number in range(1, count + 1):
+    wait_until(partial(are_waiting, scheduler, on), "all wait for their next slot")
+    for _ in range(count):
+        before = refresher.started.copy()
         # The first slot that is half an interval away is less than two intervals away.
         clock.advance(seconds=2 * INTERVAL)
-        started = partial(have_started, refresher, number, on)
-        wait_until(started, f"refresh {number}")
+        wait_until(partial(are_waiting, scheduler, on), "all are refreshed")
+        assert all(refresher.started.count(each) == before.count(each) + 1 for each in on)
 
 
-def have_started(refresher: FakeRefresher, count: int, accounts: Iterable[Account]) -> bool:
-    return all(refresher.started.count(account) == count for account in accounts)
+def are_waiting(scheduler: Scheduler, accounts: Collection[Account]) -> bool:
+    """Whether none of *accounts* is due or being refreshed."""
+    return all(due for snapshot, due in scheduler.snapshots() if snapshot.account in accounts)
 
 
 def crashes(caplog: pytest.LogCaptureFixture) -> int:
@@ -114,8 +119,8 @@ def crashes(caplog: pytest.LogCaptureFixture) -> int:
 
 def test_accounts_are_refreshed_every_interval(refresher: FakeRefresher, clock: FakeClock) -> None:
     """Every account is refreshed again and again."""
-    with scheduling(refresher, clock, PROD, TEST):
-        pass_intervals(clock, refresher, 3, PROD, TEST)
+    with scheduling(refresher, clock, PROD, TEST) as scheduler:
+        pass_intervals(scheduler, refresher, clock, 3, PROD, TEST)
 
 
 def test_accounts_are_published_before_their_first_refresh(
@@ -138,9 +143,10 @@ def test_an_account_never_overlaps_itself(refresher: FakeRefresher, clock: FakeC
     """While an account is being refreshed its slots are skipped, even if threads are idle."""
     refresher.held = {PROD}
 
-    with scheduling(refresher, clock, PROD, TEST, workers=8):
-        pass_intervals(clock, refresher, 1, PROD, TEST)
-        pass_intervals(clock, refresher, 5, TEST)
+    with scheduling(refresher, clock, PROD, TEST, workers=8) as scheduler:
+        pass_intervals(scheduler, refresher, clock, 1, TEST)
+        wait_until(lambda: refresher.running == [PROD], "the other account hangs")
+        pass_intervals(scheduler, refresher, clock, 5, TEST)
 
     assert (refresher.started.count(PROD), refresher.overlapped) == (1, False)
 
@@ -154,8 +160,8 @@ def test_a_slow_account_delays_no_other(refresher: FakeRefresher, clock: FakeClo
         if snapshot.up:
             published.append(account)
 
-    with scheduling(refresher, clock, PROD, TEST, publish=publish):
-        pass_intervals(clock, refresher, 4, TEST)
+    with scheduling(refresher, clock, PROD, TEST, publish=publish) as scheduler:
+        pass_intervals(scheduler, refresher, clock, 4, TEST)
         wait_until(lambda: published == [TEST] * 4, "the other account is published")
 
 
@@ -185,7 +191,7 @@ def test_a_bug_costs_one_account_one_refresh(
 
     refresher.outcome = outcome
     with caplog.at_level(logging.ERROR), scheduling(refresher, clock, PROD, TEST) as scheduler:
-        pass_intervals(clock, refresher, 3, PROD, TEST)
+        pass_intervals(scheduler, refresher, clock, 3, PROD, TEST)
         (prod, _), (test, _) = scheduler.snapshots()
 
     assert (prod.failure, test.up) == (Reason.UNEXPECTED, True)
@@ -200,7 +206,8 @@ def test_ready_after_every_account_was_refreshed_once(
     refresher.outcome = lambda _, before: before.failed(ReadError(Reason.ASSUME_ROLE, "no"))
 
     with scheduling(refresher, clock, PROD, TEST) as scheduler:
-        pass_intervals(clock, refresher, 1, PROD, TEST)
+        clock.advance(seconds=2 * INTERVAL)
+        wait_until(lambda: len(refresher.running) == 2, "both are being refreshed")
         before = scheduler.is_ready()
         refresher.release()
         wait_until(scheduler.is_ready, "ready")
@@ -211,7 +218,7 @@ def test_ready_after_every_account_was_refreshed_once(
 def test_stale_data_is_dropped(refresher: FakeRefresher, clock: FakeClock) -> None:
     """An account that fails for longer than stale_after loses its data, not its last success."""
     with scheduling(refresher, clock, PROD) as scheduler:
-        pass_intervals(clock, refresher, 1, PROD)
+        pass_intervals(scheduler, refresher, clock, 1, PROD)
         wait_until(scheduler.is_ready, "refreshed once")
         refresher.outcome = lambda _, before: before.failed(ReadError(Reason.THROTTLED, "no"))
         clock.advance(days=8)
@@ -232,9 +239,9 @@ def test_a_snapshot_that_cannot_be_published(
             raise ValueError("no exposition")
         published.append(snapshot)
 
-    with scheduling(refresher, clock, PROD, publish=publish):
-        pass_intervals(clock, refresher, 3, PROD)
-        wait_until(lambda: len(published) == 1 + 3, "goes on")
+    with scheduling(refresher, clock, PROD, publish=publish) as scheduler:  # due at once
+        pass_intervals(scheduler, refresher, clock, 3, PROD)
+        wait_until(lambda: len(published) == 1 + 4, "goes on")
 
     assert "no exposition" in caplog.text
     assert {(snapshot.up, snapshot.failure) for snapshot in published[1:]} == {
@@ -253,8 +260,8 @@ def test_a_crash_costs_one_account_one_refresh(
             raise ValueError("no exposition" if snapshot.keys else "not even of the failure")
         published.append(snapshot)
 
-    with scheduling(refresher, clock, PROD, TEST, publish=publish):
-        pass_intervals(clock, refresher, 3, PROD, TEST)
+    with scheduling(refresher, clock, PROD, TEST, publish=publish) as scheduler:
+        pass_intervals(scheduler, refresher, clock, 3, PROD, TEST)
         wait_until(lambda: len(published) == 2 + 3, "the other account is published")
         wait_until(lambda: crashes(caplog) == 3, "three crashes are logged")
 
