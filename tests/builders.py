@@ -43,6 +43,8 @@ NOON: Final = datetime(2026, 11, 23, 12, tzinfo=UTC)
 PROD: Final = "111111111111"
 TEST: Final = "222222222222"
 
+Refresh = Callable[[Account, AccountSnapshot], AccountSnapshot]
+
 UNLIMITED: Final = 1e6
 """A rate limit that nothing in a test reaches."""
 
@@ -272,6 +274,11 @@ def a_refresher(
     )
 
 
+def refresh_of(sessions: Sessions, clock: FakeClock, **options: Any) -> Refresh:
+    """The function that refreshes accounts, for a scheduler."""
+    return a_refresher(clock, sessions, **options).read
+
+
 class FixedRandom(random.Random):
     """A random number generator that always gives the same number."""
 
@@ -337,7 +344,7 @@ class MonitoredAccount:
 
 def a_scheduler(
     accounts: Iterable[Account],
-    refresh: Callable[[Account, AccountSnapshot], AccountSnapshot],
+    refresh: Refresh,
     publish: Callable[[Account, AccountSnapshot], None],
     clock: FakeClock,
     **options: Any,

@@ -10,6 +10,9 @@ from tests.builders import MonitoredAccount
 Monitor = Callable[..., MonitoredAccount]
 """Takes an account, by default PROD, and options of its refresher."""
 
+SHORT_TIMEOUT = 0.1
+"""The read timeout of tests with slow responses, in seconds."""
+
 ALL_MODES = pytest.mark.parametrize("report_mode", list(ReportMode))
 WITH_REPORTS = pytest.mark.parametrize("report_mode", [ReportMode.GUIDE, ReportMode.VALUES])
 EXACT_MODES = pytest.mark.parametrize("report_mode", [ReportMode.GUIDE, ReportMode.OFF])

@@ -7,7 +7,7 @@ import pytest
 
 from exporter.model import Account
 from tests import fake_aws
-from tests.aws import Monitor
+from tests.aws import SHORT_TIMEOUT, Monitor
 from tests.builders import PROD, FakeClock, MonitoredAccount, environment
 from tests.fake_aws import FakeAws
 
@@ -31,3 +31,14 @@ def monitor(aws: FakeAws, clock: FakeClock) -> Monitor:
         return MonitoredAccount(aws, clock, account, **options)
 
     return monitor
+
+
+@pytest.fixture
+def outage(request: pytest.FixtureRequest) -> str:
+    """The outage that the test is about, if it is parametrized with one."""
+    return str(getattr(request, "param", ""))
+
+
+@pytest.fixture
+def read_timeout(outage: str) -> float:
+    return SHORT_TIMEOUT if outage == "slow responses" else 30.0
