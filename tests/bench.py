@@ -36,8 +36,8 @@ USERS, KEYS = 5000, 6000
 USERS_WITH_KEYS = 4000
 FLEET, FLEET_KEYS = 50, 100
 WORKERS = 32
-PACE = 5.0
-"""AccountApi a second that AWS allows one account."""
+RATE = 5.0
+"""Calls per second that AWS allows one account."""
 
 CPU_LIMIT = 1.0
 """Milliseconds of CPU time that a call may take."""
@@ -219,7 +219,7 @@ def main() -> None:
             cost for way in WAYS for cost in _measured(way, monitoring if way == "fleet" else large)
         ]
     naive = costs[0]
-    print(f"\none account of {USERS} users and {KEYS} keys, one in ten inactive\n")
+    print(f"\none account of {USERS} users and {KEYS} keys, one key in ten inactive\n")
     print(f"{'':32}   calls  of plain  at {RATE:g}/s     wall  CPU/call  of plain  memory")
     for cost in costs:
         print(_row(cost, naive))
