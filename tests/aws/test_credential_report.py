@@ -39,6 +39,17 @@ def test_any_fields(fields: list[str]) -> None:
         assert error.reason is Reason.MALFORMED  # noqa: PT017
 
 
+def test_a_row_that_is_not_a_user() -> None:
+    """A report with a row of something else than a user is malformed."""
+    row = ["alice", "arn:aws:iam::1:group/alice", "2026-01-01T00:00:00Z", *["N/A"] * 19]
+    content = "\n".join(",".join(line) for line in (fake_aws.report.COLUMNS, row))
+
+    with pytest.raises(ReadError) as raised:
+        parse(content.encode(), NOON)
+
+    assert raised.value.reason is Reason.MALFORMED
+
+
 @pytest.mark.parametrize("quoted", [True, False])
 @WITH_REPORTS
 def test_names_with_commas(

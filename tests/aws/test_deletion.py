@@ -21,41 +21,41 @@ def test_a_key_deleted_after_it_was_listed(
 ) -> None:
     """A key deleted between listing it and reading its last use is gone, without a failure."""
     # The last uses of keys of the same second have to be read in every mode.
-    gone, stays = add_key(prod), add_key(prod)
+    deleted, kept = add_key(prod), add_key(prod)
     account = monitor(report_mode=report_mode)
-    with before_answer(aws, "GetAccessKeyLastUsed", gone.delete, AccessKeyId=gone.id):
+    with before_answer(aws, "GetAccessKeyLastUsed", deleted.delete, AccessKeyId=deleted.id):
         account.refresh()
 
     assert account.latest.up
-    assert account.last_uses == {stays.id: last_use_of(stays)}
+    assert account.last_uses == {kept.id: last_use_of(kept)}
 
 
 def test_a_deleted_key_does_not_affect_other_users(
     aws: FakeAws, prod: fake_aws.Account, monitor: Monitor
 ) -> None:
     """A key that is deleted during a refresh does not keep other users' keys from being read."""
-    gone, stays = add_key(prod, "alice"), add_key(prod, "bob")
+    deleted, kept = add_key(prod, "alice"), add_key(prod, "bob")
     account = monitor(report_mode=ReportMode.OFF)
-    with before_answer(aws, "GetAccessKeyLastUsed", gone.delete, AccessKeyId=gone.id):
+    with before_answer(aws, "GetAccessKeyLastUsed", deleted.delete, AccessKeyId=deleted.id):
         account.refresh()
 
     assert account.latest.up
-    assert account.last_uses == {stays.id: last_use_of(stays)}
+    assert account.last_uses == {kept.id: last_use_of(kept)}
 
 
 def test_a_key_deleted_between_refreshes(
     prod: fake_aws.Account, clock: FakeClock, monitor: Monitor
 ) -> None:
     """A known key for which AWS denies access is listed once more, and dropped."""
-    gone, stays = add_key(prod), add_key(prod)
+    deleted, kept = add_key(prod), add_key(prod)
     account = monitor()
     account.refresh()
-    gone.delete()
+    deleted.delete()
     clock.advance(minutes=15)
     account.refresh()
 
     assert account.latest.up
-    assert account.last_uses == {stays.id: last_use_of(stays)}
+    assert account.last_uses == {kept.id: last_use_of(kept)}
     assert account.calls["ListAccessKeys"] == 1
 
 
