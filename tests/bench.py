@@ -1,11 +1,11 @@
 """
-What reading costs: calls, time, CPU and memory, beside a plain loop over the same account.
+The cost of a refresh, in calls, time, CPU and memory, compared with a plain boto3 loop.
 
     python -m tests.bench
 
-AWS is the fake one, in a process of its own, and each way to read in one, too. The pace is set so
-high that nobody waits: what counts is the number of calls, which decides how long a reading takes
-at a pace that AWS allows, and the CPU of one call. Nothing here fails a test.
+The simulated AWS and each way to read an account run in separate processes. The rate is not
+limited: what counts is the number of calls, which determines how long a refresh takes at a rate
+that AWS allows, and the CPU time per call. Nothing is asserted about the results.
 """
 
 import json
@@ -36,22 +36,22 @@ USERS, KEYS = 5000, 6000
 USERS_WITH_KEYS = 4000
 FLEET, FLEET_KEYS = 50, 100
 WORKERS = 32
-PACE = 5.0
-"""AccountApi a second that AWS allows one account."""
+RATE = 5.0
+"""Calls per second that AWS allows one account."""
 
-BAR = 1.0
-"""Milliseconds of CPU that a call may cost."""
+CPU_LIMIT = 1.0
+"""Milliseconds of CPU time that a call may take."""
 
 
 @dataclass(frozen=True)
 class Cost:
     """
-    What one reading cost.
+    The cost of one refresh.
 
     Attributes:
-        seconds: Of the wall clock.
-        cpu: Seconds, of the whole process.
-        memory: What the process holds at the end, in MiB.
+        seconds: Wall time.
+        cpu: CPU time of the process in seconds.
+        memory: Resident memory of the process at the end, in MiB.
     """
 
     what: str
@@ -62,7 +62,7 @@ class Cost:
 
 
 class Meter:
-    """Counts the requests of a process, and what they cost it."""
+    """Measures the requests of a process, and their cost."""
 
     def __init__(self) -> None:
         self.calls = 0
@@ -72,7 +72,7 @@ class Meter:
         self.calls += 1
 
     def cost(self, what: str) -> Cost:
-        """Tell what was spent since the last time."""
+        """The cost since the last call."""
         seconds, cpu = self._now()
         cost = Cost(what, self.calls, seconds - self._began[0], cpu - self._began[1], _memory())
         self.calls, self._began = 0, self._now()
@@ -104,63 +104,63 @@ def serve() -> None:
 
 
 def _fill_large(aws: FakeAws) -> None:
-    """Fill the account: a key in ten inactive, one in ten never used, a user in five without."""
-    dice = random.Random(1)
+    """One key in ten is inactive, one in ten was never used, one user in five has no key."""
+    rng = random.Random(1)
     account = aws.account(LARGE)
     for number in range(USERS):
         user = account.add_user(f"user-{number:04}", created=account.created - timedelta(days=900))
         keys = 2 if number < KEYS - USERS_WITH_KEYS else int(number < USERS_WITH_KEYS)
         for age in range(keys):
             key = user.add_key(created=user.created + timedelta(days=age))
-            if dice.random() < 0.9:
-                ago = timedelta(minutes=dice.randrange(400 * 24 * 60))
-                key.use(*dice.choice(USES), at=account.created - ago)
-            if dice.random() < 0.1:
+            if rng.random() < 0.9:
+                ago = timedelta(minutes=rng.randrange(400 * 24 * 60))
+                key.use(*rng.choice(USES), at=account.created - ago)
+            if rng.random() < 0.1:
                 key.status = "Inactive"
 
 
-# Ways to read.
+# Ways to read an account.
 
 
 def plain(meter: Meter) -> Iterator[Cost]:
-    """The loop that everybody writes, with boto3 as it comes."""
+    """A plain loop with boto3's defaults."""
     iam: Any = boto3.client("iam")
     iam.meta.events.register("before-call.iam", lambda **_: meter.observe("", 0, ""))
-    facts = []
+    found = []
     for page in iam.get_paginator("list_users").paginate():
         for user in page["Users"]:
             for keys in iam.get_paginator("list_access_keys").paginate(UserName=user["UserName"]):
                 for key in keys["AccessKeyMetadata"]:
                     id = key["AccessKeyId"]
                     used = iam.get_access_key_last_used(AccessKeyId=id)["AccessKeyLastUsed"]
-                    facts.append((user, key, used))
-    assert len(facts) == KEYS
+                    found.append((user, key, used))
+    assert len(found) == KEYS
     yield meter.cost("plain boto3 loop, every time")
 
 
 def guided(report_mode: ReportMode) -> Callable[[Meter], Iterator[Cost]]:
     def read(meter: Meter) -> Iterator[Cost]:
-        later = timedelta()
+        elapsed = timedelta()
         sessions = _sessions(meter)
-        reader = AccountRefresher(
-            sessions, report_mode=report_mode, now=lambda: datetime.now(UTC) + later
+        refresher = AccountRefresher(
+            sessions, report_mode=report_mode, now=lambda: datetime.now(UTC) + elapsed
         )
         account = Account("", "large")
-        turns = {"first": timedelta(), "next": timedelta(minutes=15)}
+        refreshes = {"first": timedelta(), "next": timedelta(minutes=15)}
         if report_mode is not ReportMode.OFF:
-            turns["with a new report"] = timedelta(hours=5)
+            refreshes["with a new report"] = timedelta(hours=5)
         snapshot = AccountSnapshot(account)
-        for turn, later in turns.items():  # noqa: B007
-            snapshot = reader.read(account, snapshot)
+        for name, elapsed in refreshes.items():  # noqa: B007
+            snapshot = refresher.read(account, snapshot)
             assert snapshot.up, snapshot.error
             assert (len(snapshot.users), len(snapshot.keys)) == (USERS, KEYS)
-            yield meter.cost(f"{report_mode}, {turn}")
+            yield meter.cost(f"{report_mode}, {name}")
 
     return read
 
 
 def fleet(meter: Meter) -> Iterator[Cost]:
-    """All accounts of a fleet at once, by the threads of the exporter."""
+    """Many accounts, refreshed by the exporter's threads."""
     names = [f"{100_000_000_000 + number}" for number in range(1, FLEET + 1)]
     accounts = [
         Account(id, id, role_arn=RoleArn.parse(f"arn:aws:iam::{id}:role/{ROLE}")) for id in names
@@ -173,7 +173,7 @@ def fleet(meter: Meter) -> Iterator[Cost]:
         if not left:
             finished.set()
 
-    refresher = Scheduler(
+    scheduler = Scheduler(
         accounts,
         AccountRefresher(_sessions(meter)).read,
         publish,
@@ -183,9 +183,9 @@ def fleet(meter: Meter) -> Iterator[Cost]:
         stop=stop,
         now=lambda: datetime.now(UTC),
     )
-    refresher.start()
-    assert finished.wait(120), "not all accounts were read"
-    refresher.stop()
+    scheduler.start()
+    assert finished.wait(120), "not all accounts were refreshed"
+    scheduler.stop()
     yield meter.cost(f"{FLEET} accounts, {WORKERS} threads")
 
 
@@ -210,7 +210,7 @@ WAYS: dict[str, Callable[[Meter], Iterator[Cost]]] = {
 }
 
 
-# The table.
+# The results.
 
 
 def main() -> None:
@@ -219,22 +219,22 @@ def main() -> None:
             cost for way in WAYS for cost in _measured(way, monitoring if way == "fleet" else large)
         ]
     naive = costs[0]
-    print(f"\none account of {USERS} users and {KEYS} keys, one in ten inactive\n")
-    print(f"{'':32}   calls  of plain  at {PACE:g}/s     wall  CPU/call  of plain  memory")
+    print(f"\none account of {USERS} users and {KEYS} keys, one key in ten inactive\n")
+    print(f"{'':32}   calls  of plain  at {RATE:g}/s     wall  CPU/call  of plain  memory")
     for cost in costs:
         print(_row(cost, naive))
     worst = max((cost for cost in costs[1:] if cost.calls > 1000), key=_per_call)
-    verdict = "met" if _per_call(worst) <= BAR else "MISSED"
+    verdict = "met" if _per_call(worst) <= CPU_LIMIT else "MISSED"
     print(
-        f"\nbar: at most {BAR} ms of CPU for a call: {verdict}, {_per_call(worst):.2f} ms at worst"
+        f"\nlimit of {CPU_LIMIT} ms of CPU per call: {verdict}, at most {_per_call(worst):.2f} ms"
     )
 
 
 def _row(cost: Cost, naive: Cost) -> str:
     alike = cost.what.startswith(tuple(map(str, ReportMode))) or cost is naive
     share = f"{cost.calls / naive.calls:8.1%}" if alike else ""
-    minutes = f"{cost.calls / PACE / 60:5.1f} min" if alike else ""
-    if cost.calls < 1000:  # too few to tell
+    minutes = f"{cost.calls / RATE / 60:5.1f} min" if alike else ""
+    if cost.calls < 1000:  # too few to be precise
         each = ratio = ""
     else:
         each = f"{_per_call(cost):5.2f} ms"
@@ -251,7 +251,7 @@ def _per_call(cost: Cost) -> float:
 
 @contextmanager
 def _aws() -> Iterator[list[dict[str, str]]]:
-    """Run the fake AWS, and give the environments of its clients."""
+    """Run the simulated AWS; the environments for its clients."""
     command = [sys.executable, "-m", "tests.bench", "serve"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None

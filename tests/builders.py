@@ -1,250 +1,192 @@
-"""What the tests of reading have in common: a clock, a reader without waits, readings in a row."""
+"""
+Builders shared by all tests: values, accounts of the simulated AWS, and what refreshes them.
+
+Everything has a default, so that a test mentions only what it is about. Refreshers, sessions, APIs
+and schedulers are built here and nowhere else in the tests.
+"""
 
 import csv
 import io
 import os
 import random
 import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 from typing import Any, Final
 from unittest.mock import patch
 
-import botocore.session
-from hypothesis import settings
-
-from exporter.aws import AccountRefresher, AccountSessions, Clients, Endpoints
+from exporter.aws import AccountRefresher, AccountSessions, Clients, Endpoints, Operation
+from exporter.aws.api import AccountApi
+from exporter.aws.base_credentials import BaseCredentials
+from exporter.aws.clients import RequestObserver
+from exporter.aws.rate_limiter import RateLimiter
 from exporter.model import (
     NEVER,
+    AccessKey,
     Account,
     AccountSnapshot,
+    Clock,
     LastUse,
     Partition,
     ReportMode,
     RoleArn,
     TagSource,
     Use,
+    User,
 )
+from exporter.refresh import Scheduler
 from tests import fake_aws
 from tests.fake_aws import FakeAws
+from tests.fake_aws.fleet import MONITORING as MONITORING
+from tests.fake_aws.fleet import ROLE as ROLE
 
+NOON: Final = datetime(2026, 11, 23, 12, tzinfo=UTC)
 PROD: Final = "111111111111"
 TEST: Final = "222222222222"
-MONITORING: Final = "999999999999"
-NOON: Final = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
-ROLE: Final = "aws-iam-key-exporter"
 
-settings.register_profile(
-    "short", derandomize=True, max_examples=40, stateful_step_count=50, deadline=None, database=None
-)
-settings.register_profile("long", max_examples=1000, stateful_step_count=80, deadline=None)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or "short")
+Refresh = Callable[[Account, AccountSnapshot], AccountSnapshot]
 
-# AccountSnapshot AWS's model of IAM takes 40 ms; once will do for a thousand tests.
-botocore.session.create_loader = lru_cache(botocore.session.create_loader)
-
-AT_ONCE: Final = 1e6
-"""A pace that never makes anybody wait."""
+UNLIMITED: Final = 1e6
+"""A rate limit that nothing in a test reaches."""
 
 
-class Clock:
-    """A clock that stands still until it is moved."""
+# -- time --------------------------------------------------------------------------------------
+
+
+class FakeClock:
+    """A clock that starts at NOON and moves only when it is advanced."""
 
     def __init__(self) -> None:
-        self.time = NOON
-
-    def __call__(self) -> datetime:
-        return self.time
+        self._seconds = 0.0
 
     def now(self) -> datetime:
-        return self.time
+        return NOON + timedelta(seconds=self._seconds)
 
     def monotonic(self) -> float:
-        return (self.time - NOON).total_seconds()
+        return self._seconds
 
     def advance(self, **by: float) -> None:
-        self.time += timedelta(**by)
+        """Advance both times by a timedelta with the arguments *by*."""
+        self._seconds += timedelta(**by).total_seconds()
 
 
-class Half(random.Random):
-    def random(self) -> float:
-        return 0.5
-
-
-class RealClock:
-    def now(self) -> datetime:
-        return datetime.now(UTC)
-
-    def monotonic(self) -> float:
-        return time.monotonic()
-
-
-class Sleepless(threading.Event):
+class FakeStop(threading.Event):
     """
-    The event that ends all waiting, which waits for nothing.
+    A stop event on which waiting takes no time.
+
+    Args:
+        clock: A clock that waiting advances. None: no clock is advanced.
 
     Attributes:
-        waits: The seconds for which it was asked to wait.
+        waits: The timeouts of all waits so far, in seconds.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: FakeClock | None = None) -> None:
         super().__init__()
+        self._clock = clock
         self.waits: list[float] = []
 
     def wait(self, timeout: float | None = None) -> bool:
         if timeout:
             self.waits.append(timeout)
+            if self._clock is not None:
+                self._clock.advance(seconds=timeout)
         return self.is_set()
 
 
-class Ticker:
-    """A clock of seconds that waiting moves."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-        self.stopped = False
-
-    def monotonic(self) -> float:
-        return self.seconds
-
-    def now(self) -> datetime:
-        return NOON + timedelta(seconds=self.seconds)
-
-    def wait(self, seconds: float) -> bool:
-        self.seconds += seconds
-        return self.stopped
+def days_ago(days: float) -> datetime:
+    return NOON - timedelta(days=days)
 
 
-class Waiting(threading.Event):
-    """The event that ends all waiting, on a clock that waiting moves."""
-
-    def __init__(self, ticker: Ticker) -> None:
-        super().__init__()
-        self._ticker = ticker
-
-    def wait(self, timeout: float | None = None) -> bool:
-        return self._ticker.wait(timeout or 0.0)
+# -- values of the model -----------------------------------------------------------------------
 
 
-def an_account(id: str = PROD, **facts: Any) -> Account:
-    return Account(**{"id": id, "name": "prod", **facts})
+def an_account(id_: str = PROD, name: str = "prod", **fields: Any) -> Account:
+    return Account(id_, name, **fields)
 
 
-def a_role_account(id: str = PROD, role: str = ROLE, **facts: Any) -> Account:
-    """An account that is entered by a role."""
-    partition = facts.get("partition", "aws")
-    return an_account(id, role_arn=RoleArn(Partition(partition), id, role), **facts)
+def a_role_account(id_: str = PROD, role: str = ROLE, **fields: Any) -> Account:
+    """An account that is entered by assuming a role."""
+    partition = Partition(fields.get("partition", Partition.AWS))
+    return an_account(id_, role_arn=RoleArn(partition, id_, role), **fields)
 
 
-def some_sessions(
-    url: str,
-    *,
-    read_timeout: float = 30.0,
-    workers: int = 4,
-    observe: Any = lambda *_: None,
-    clock: Any = None,
-    **options: Any,
-) -> AccountSessions:
-    """Sessions that find AWS at *url*, pace nothing and never wait."""
-    chosen: dict[str, Any] = {
-        "requests_per_second": AT_ONCE,
-        "burst": int(AT_ONCE),
-        "stop": Sleepless(),
-        "clock": clock or RealClock(),
-        **options,
+def a_user(name: str = "alice", **fields: Any) -> User:
+    return User(**{"name": name, "path": "/", "created": days_ago(500), "keys_at": NOON, **fields})
+
+
+def a_use(days: float = 1, service: str = "s3", region: str = "eu-west-1") -> LastUse:
+    return LastUse(days_ago(days), service, region)
+
+
+def a_key(id_: str = "AKIAALICEALICEALICE1", user: str = "alice", **fields: Any) -> AccessKey:
+    defaults = {
+        "status": "Active",
+        "created": days_ago(100),
+        "last_use": a_use(),
+        "as_of": NOON,
     }
-    endpoints = Endpoints(
-        region="us-east-1", urls={"iam": url, "sts": url}, read_timeout=read_timeout
-    )
-    clients = Clients(endpoints, workers=workers, observe=observe, clock=chosen["clock"])
-    return AccountSessions(clients, **chosen)
+    return AccessKey(id_, user, **{**defaults, **fields})
 
 
-def a_reader(aws: FakeAws, clock: Callable[[], datetime], **options: Any) -> AccountRefresher:
-    """
-    A reader of *aws*, which rolls no dice.
-
-    Args:
-        options: Attributes of the reader; by default new sessions are made.
-    """
-    chosen: dict[str, Any] = {
-        "sessions": options.get("sessions") or some_sessions(aws.url, clock=clock),
-        "report_mode": ReportMode.GUIDE,
-        "deadline": 3600.0,
-        "include_user": lambda name: True,
-        "tag_source": TagSource.OFF,
-        "keep_tag": lambda name: True,
-        "tags_interval": timedelta(hours=1),
-        "clock": clock,
-        "rng": Half(),
-        **options,
+def a_snapshot(*keys: AccessKey, account: Account | None = None, **fields: Any) -> AccountSnapshot:
+    """The snapshot of a successful refresh: *keys* and the users they belong to."""
+    users = tuple(a_user(name) for name in dict.fromkeys(key.user for key in keys))
+    defaults = {
+        "users": users,
+        "keys": keys,
+        "listed_at": NOON,
+        "read_at": NOON,
+        "finished_at": NOON,
+        "seconds": 1.5,
     }
-    return AccountRefresher(**chosen)
+    return replace(AccountSnapshot(account or an_account()), **{**defaults, **fields})
 
 
-class Refreshes:
-    """
-    The readings of one account, each going by the one before.
-
-    Attributes:
-        latest: What is known.
-        asked: The calls of the latest reading that concern this account, by operation.
-    """
-
-    def __init__(self, aws: FakeAws, reader: AccountRefresher, account: Account) -> None:
-        self._aws = aws
-        self._account = account
-        self.reader = reader
-        self.latest = AccountSnapshot(account)
-        self.asked: Counter[str] = Counter()
-
-    def __call__(self) -> AccountSnapshot:
-        """Read once more."""
-        before = self._calls()
-        self.latest = self.reader.refresh(self._account, self.latest)
-        self.asked = self._calls() - before
-        for operation in ("AssumeRole", "GetCallerIdentity"):
-            del self.asked[operation]
-        return self.latest
-
-    def _calls(self) -> Counter[str]:
-        return Counter(
-            {
-                operation: calls
-                for (account_id, operation), calls in self._aws.calls.items()
-                if account_id == self._account.id
-            }
-        )
-
-    @property
-    def uses(self) -> dict[str, Use]:
-        """What is known of the keys' last use, by id."""
-        return {key.id: key.last_use for key in self.latest.keys}
+# -- users and keys of the simulated AWS -------------------------------------------------------
 
 
-def told(key: fake_aws.AccessKey) -> Use:
-    """What AWS tells of the last use of *key*."""
+def add_key(
+    account: fake_aws.Account, user: str = "alice", *, used: datetime | None = NOON, **fields: Any
+) -> fake_aws.AccessKey:
+    """Create a key, by default a day ago, and its user if there is none. *used* None: never."""
+    owner = account.find_user(user) or account.add_user(user)
+    key = owner.add_key(**{"created": days_ago(1), **fields})
+    if used is not None:
+        key.use("s3", "eu-west-1", at=used)
+    return key
+
+
+def add_users(account: fake_aws.Account, count: int, *, keys: int = 0) -> None:
+    """Create user-0000 and so on, the first *keys* of them with a used key each."""
+    for number in range(count):
+        user = account.add_user(f"user-{number:04}")
+        if number < keys:
+            user.add_key().use("ec2", "us-east-1", at=days_ago(number))
+
+
+def last_use_of(key: fake_aws.AccessKey) -> Use:
+    """The last use that AWS reports for *key*."""
     return LastUse(*key.last_use) if key.last_use else NEVER
 
 
-def truth(account: fake_aws.Account) -> dict[str, Use]:
-    """What AWS tells of the last use of every key of *account*, by id."""
-    return {key.id: told(key) for key in account.keys}
+def last_uses_of(account: fake_aws.Account) -> dict[str, Use]:
+    """The last use that AWS reports for every key of *account*, by id."""
+    return {key.id: last_use_of(key) for key in account.keys}
 
 
 def with_swapped_slots(report: bytes) -> bytes:
-    """A credential report with what is in the first slot in the second, and the other way."""
+    """A credential report in which every user's first and second key have changed places."""
     lines = list(csv.reader(io.StringIO(report.decode())))
     first, second = (
         [place for place, name in enumerate(lines[0]) if name.startswith(f"access_key_{slot}_")]
         for slot in (1, 2)
     )
     for line in lines[1:]:
-        if len(line) == len(lines[0]):  # else a comma was not quoted
+        if len(line) == len(lines[0]):  # else it has an unquoted comma
             for one, other in zip(first, second, strict=True):
                 line[one], line[other] = line[other], line[one]
     text = io.StringIO()
@@ -254,7 +196,7 @@ def with_swapped_slots(report: bytes) -> bytes:
 
 @contextmanager
 def environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Let these be all the variables that tell of AWS."""
+    """Set the environment variables *variables*, and no others of AWS."""
     others = {name: text for name, text in os.environ.items() if not name.startswith("AWS_")}
     nowhere = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
     with patch.dict(os.environ, {**others, **nowhere, **variables}, clear=True):
@@ -262,19 +204,184 @@ def environment(variables: Mapping[str, str]) -> Iterator[None]:
 
 
 @contextmanager
-def meanwhile(
-    aws: FakeAws, operation: str, happens: Callable[[], object], **parameters: str
+def before_answer(
+    aws: FakeAws, operation: str, action: Callable[[], object], **parameters: str
 ) -> Iterator[None]:
-    """Let something happen once, right before the first answer to *operation* with *parameters*."""
-    pending = [happens]
+    """Run *action* once, right before AWS answers the first *operation* with *parameters*."""
+    pending = [action]
 
-    def callback(asked: str, account_id: str, given: Mapping[str, Any]) -> None:
-        if asked == operation and parameters.items() <= given.items() and pending:
+    def callback(called: str, _: str, given: Mapping[str, Any]) -> None:
+        if called == operation and parameters.items() <= given.items() and pending:
             pending.pop()()
 
     remove = aws.on_call(callback)
     try:
         yield
-        assert not pending, f"{operation} was not asked"
+        assert not pending, f"{operation} was not called"
     finally:
         remove()
+
+
+# -- what refreshes accounts -------------------------------------------------------------------
+
+
+def some_sessions(
+    url: str,
+    clock: Clock,
+    *,
+    read_timeout: float = 30.0,
+    workers: int = 4,
+    observe: RequestObserver = lambda *_: None,
+    count_error: Callable[[str, str], None] = lambda *_: None,
+    **options: Any,
+) -> AccountSessions:
+    """Sessions that find AWS at *url*, do not limit the rate, and whose waits take no time."""
+    endpoints = Endpoints(
+        region="us-east-1", urls={"iam": url, "sts": url}, read_timeout=read_timeout
+    )
+    clients = Clients(
+        endpoints, workers=workers, observe=observe, count_error=count_error, clock=clock
+    )
+    defaults: dict[str, Any] = {
+        "requests_per_second": UNLIMITED,
+        "burst": int(UNLIMITED),
+        "stop": FakeStop(),
+    }
+    return AccountSessions(clients, clock=clock, **{**defaults, **options})
+
+
+def an_api(
+    sessions: AccountSessions, account: Account, clock: Clock, *, deadline: float = 3600.0
+) -> AccountApi:
+    return AccountApi(
+        sessions.clients,
+        sessions.get(account),
+        seconds=deadline,
+        clock=clock,
+        rng=FixedRandom(0.5),
+    )
+
+
+def a_rate_limiter(clock: Clock, stop: threading.Event, *, rate: float, burst: int) -> RateLimiter:
+    return RateLimiter(rate, burst, wait=stop.wait, clock=clock)
+
+
+def rate_limiter_of(sessions: AccountSessions, account: Account) -> RateLimiter:
+    return sessions.get(account).rate_limiter
+
+
+def request_once(sessions: AccountSessions, clock: Clock, operation: Operation) -> None:
+    """Make a request to IAM with the base credentials of the environment, without retries."""
+    current, region = BaseCredentials(None, "us-east-1", clock).get(an_account())
+    sessions.clients.request(operation, {}, credentials=current.credentials, region=region)
+
+
+def a_refresher(
+    clock: Clock, sessions: AccountSessions, *, rng: random.Random | None = None, **options: Any
+) -> AccountRefresher:
+    """
+    A refresher whose random numbers are all 0.5 unless *rng* is given.
+
+    Args:
+        options: More arguments of the refresher.
+    """
+    defaults: dict[str, Any] = {
+        "interval": 900.0,
+        "deadline": 3600.0,
+        "report_mode": ReportMode.GUIDE,
+        "include_user": lambda name: True,
+        "tag_source": TagSource.OFF,
+        "keep_tag": lambda name: True,
+        "tags_interval": timedelta(hours=1),
+        "rng": rng or FixedRandom(0.5),
+    }
+    return AccountRefresher(sessions=sessions, clock=clock, **{**defaults, **options})
+
+
+def refresh_of(sessions: AccountSessions, clock: Clock, **options: Any) -> Refresh:
+    """The function that refreshes accounts, for a scheduler."""
+    return a_refresher(clock, sessions, **options).refresh
+
+
+class FixedRandom(random.Random):
+    """A random number generator that always gives the same number."""
+
+    def __init__(self, number: float) -> None:
+        super().__init__()
+        self._number = number
+
+    def random(self) -> float:
+        return self._number
+
+
+class MonitoredAccount:
+    """
+    An account that is refreshed again and again, each time based on the snapshot before.
+
+    Args:
+        options: Arguments of the refresher; without *sessions* there are new ones.
+
+    Attributes:
+        latest: The snapshot of the latest refresh.
+        calls: The calls of the latest refresh by operation, without those that sign in.
+    """
+
+    def __init__(
+        self, aws: FakeAws, clock: FakeClock, account: Account | None = None, **options: Any
+    ) -> None:
+        self._aws = aws
+        self._clock = clock
+        self._account = account or an_account()
+        self._options = {"sessions": None, **options}
+        self._options["sessions"] = options.get("sessions") or some_sessions(aws.url, clock)
+        self._refresher = a_refresher(clock, **self._options)
+        self.latest = AccountSnapshot(self._account)
+        self.calls: Counter[str] = Counter()
+
+    def reconfigure(self, **options: Any) -> None:
+        """Replace arguments of the refresher; snapshots and the other arguments stay."""
+        self._options |= options
+        self._refresher = a_refresher(self._clock, **self._options)
+
+    def refresh(self) -> AccountSnapshot:
+        before = self._calls_so_far()
+        self.latest = self._refresher.refresh(self._account, self.latest)
+        self.calls = self._calls_so_far() - before
+        for operation in ("AssumeRole", "GetCallerIdentity"):
+            del self.calls[operation]
+        return self.latest
+
+    def _calls_so_far(self) -> Counter[str]:
+        return Counter(
+            {
+                operation: calls
+                for (account_id, operation), calls in self._aws.calls.items()
+                if account_id == self._account.id
+            }
+        )
+
+    @property
+    def last_uses(self) -> dict[str, Use]:
+        """The last use of every key in the latest snapshot, by id."""
+        return {key.id: key.last_use for key in self.latest.keys}
+
+
+def a_scheduler(
+    accounts: Iterable[Account],
+    refresh: Refresh,
+    publish: Callable[[Account, AccountSnapshot], None],
+    clock: FakeClock,
+    **options: Any,
+) -> Scheduler:
+    defaults: dict[str, Any] = {
+        "workers": 4,
+        "stale_after": timedelta(days=7),
+        "stop": threading.Event(),
+    }
+    return Scheduler(
+        accounts,
+        refresh,
+        publish,
+        clock=clock,
+        **{**defaults, **options},
+    )

@@ -1,16 +1,43 @@
-"""What every test has around it."""
+"""The environment of every test, and the simulated AWS."""
 
 import os
+from collections.abc import Iterator
+from functools import lru_cache
 
+import botocore.session
 import pytest
+from hypothesis import settings
+
+from tests.builders import FakeClock
+from tests.fake_aws import FakeAws
+
+settings.register_profile(
+    "short", derandomize=True, max_examples=40, stateful_step_count=50, deadline=None, database=None
+)
+settings.register_profile("long", max_examples=1000, stateful_step_count=80, deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or "short")
+
+# Loading AWS's model of IAM takes 40 ms: once per process is enough.
+botocore.session.create_loader = lru_cache(botocore.session.create_loader)
 
 
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test sees this machine's AWS configuration, or the exporter's variables."""
+    """Hide this machine's AWS configuration and the exporter's variables from every test."""
     for name in list(os.environ):
         if name.startswith(("AWS_", "AWS_IAM_KEY_EXPORTER_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def aws(clock: FakeClock) -> Iterator[FakeAws]:
+    with FakeAws(now=clock.now) as aws:
+        yield aws

@@ -1,4 +1,4 @@
-"""The real programs that some tests run: found, or the test is skipped with what to install."""
+"""Prometheus, Alertmanager and the exporter as processes. Tests skip if one is not installed."""
 
 import os
 import shutil
@@ -21,12 +21,12 @@ PACKAGES = {
     "prometheus-alertmanager": "prometheus-alertmanager",
     "promtool": "prometheus",
 }
-"""Debian's package of each program."""
+"""The Debian package of each program."""
 
 
 def find(program: str) -> str:
     """
-    Find *program*, else skip the test; or fail it where REQUIRE_REAL_SERVERS=1 is set.
+    Find *program*; if it is not installed, skip the test, or fail it with REQUIRE_REAL_SERVERS=1.
     """
     found = shutil.which(program)
     if found is not None:
@@ -49,7 +49,7 @@ def get(url: str, timeout: float = 5.0) -> str:
 
 
 def wait_until(holds: Callable[[], object], what: str, seconds: float = 30.0) -> None:
-    """Wait until *holds* answers with something true; an OSError meanwhile counts as not yet."""
+    """Wait until *holds* returns something true; an OSError counts as false."""
     end = time.monotonic() + seconds
     while True:
         try:
@@ -58,12 +58,12 @@ def wait_until(holds: Callable[[], object], what: str, seconds: float = 30.0) ->
         except OSError:
             pass
         assert time.monotonic() < end, f"not within {seconds:g} s: {what}"
-        time.sleep(0.05)
+        time.sleep(0.02)
 
 
 @contextmanager
 def prometheus(folder: Path, configuration: str) -> Iterator[str]:
-    """Run a Prometheus with its data in *folder*, and give its address."""
+    """Run a Prometheus with its data in *folder*; its address."""
     file = folder / "prometheus.yml"
     file.write_text(configuration, encoding="utf-8")
     address = f"127.0.0.1:{free_port()}"
@@ -85,10 +85,10 @@ def prometheus(folder: Path, configuration: str) -> Iterator[str]:
 
 class Exporter:
     """
-    A running exporter, as a user starts it.
+    A running exporter, started as a user starts it.
 
     Attributes:
-        lines: What it has logged.
+        lines: Its log so far.
     """
 
     def __init__(self, *flags: str, environment: Mapping[str, str] | None = None) -> None:
@@ -117,7 +117,7 @@ class Exporter:
 
     @property
     def address(self) -> str:
-        """Where it listens; waits until it does."""
+        """The address on which it listens; waits until it does."""
         wait_until(lambda: "address=" in self.log or self.process.poll() is not None, "listening")
         return self.log.partition("address=")[2].split()[0]
 
@@ -125,10 +125,10 @@ class Exporter:
         return get(f"http://{self.address}{path}")
 
     def wait_until_ready(self) -> None:
-        wait_until(lambda: self.get("/-/ready"), "every account was tried once")
+        wait_until(lambda: self.get("/-/ready"), "every account was refreshed once")
 
     def end(self, number: int = signal.SIGTERM) -> tuple[int, float]:
-        """Send signal *number*; give the exit code, and the seconds that it took."""
+        """Send signal *number*; the exit code, and the seconds until the process ended."""
         began = time.monotonic()
         self.process.send_signal(number)
         code = self.process.wait(20)
@@ -139,7 +139,7 @@ class Exporter:
 
 @contextmanager
 def exporter(*flags: str, environment: Mapping[str, str] | None = None) -> Iterator[Exporter]:
-    """Run the exporter with *flags*, on a free port of loopback unless they say otherwise."""
+    """Run the exporter with *flags*, on a free port of 127.0.0.1 unless they set an address."""
     running = Exporter(*flags, environment=environment)
     try:
         yield running

@@ -1,6 +1,4 @@
-"""
-The fake AWS behaves as AWS does, seen through real clients.
-"""
+"""The simulated AWS behaves as AWS does, seen through real clients."""
 
 import csv
 import io
@@ -10,7 +8,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,42 +21,16 @@ from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionClosedError
 from botocore.parsers import ResponseParserError
 
+from tests.builders import MONITORING, NOON, PROD, TEST, FakeClock
 from tests.fake_aws import AccessKey, Account, FakeAws, Fault
 from tests.fake_aws.__main__ import main
 from tests.fake_aws.fleet import fill
+from tests.servers import wait_until
 
-PROD = "111111111111"
-TEST = "222222222222"
-MONITORING = "999999999999"
-NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 ROOT = Path(__file__).parents[1]
 SESSION = boto3.Session(region_name="us-east-1")
-# One attempt, and parameters sent as they are: the fake is to refuse them.
+# One attempt, and no validation of parameters: that is up to the simulated AWS.
 AS_GIVEN = Config(retries={"total_max_attempts": 1}, proxies={}, parameter_validation=False)
-
-
-class Clock:
-    """A clock that stands still until it is moved."""
-
-    def __init__(self) -> None:
-        self.now = NOON
-
-    def __call__(self) -> datetime:
-        return self.now
-
-    def advance(self, **by: float) -> None:
-        self.now += timedelta(**by)
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def aws(clock: Clock) -> Iterator[FakeAws]:
-    with FakeAws(now=clock) as aws:
-        yield aws
 
 
 @pytest.fixture
@@ -106,7 +77,7 @@ def last_use(iam: Any, key: AccessKey) -> dict[str, Any]:
 
 
 def pages_of(iam: Any, operation: str, field: str, **params: Any) -> list[list[str]]:
-    """The names on each page that a paginator gives."""
+    """The names on each page of a paginator."""
     name = {"Users": "UserName", "UserDetailList": "UserName", "Tags": "Key"}.get(field)
     pages = iam.get_paginator(operation).paginate(**params)
     return [[item[name or "AccessKeyId"] for item in page[field]] for page in pages]
@@ -119,7 +90,7 @@ def report_rows(iam: Any) -> dict[str, dict[str, str]]:
 
 
 class Refused:
-    """Expects a call to fail with one code, and keeps the message."""
+    """Expects a call to fail with an error code, and keeps the message."""
 
     def __init__(self, code: str, status: int) -> None:
         self._expected = (code, status)
@@ -149,27 +120,27 @@ class TestLastUse:
         }
 
     def test_never_used_key(self, prod: Account, iam: Any) -> None:
-        """A key that was never used has no time, and N/A for service and region."""
+        """A key that was never used has no time, and N/A as service and region."""
         key = prod.add_user("alice").add_key()
 
         assert last_use(iam, key) == {"ServiceName": "N/A", "Region": "N/A"}
 
     def test_names_the_owner(self, prod: Account, iam: Any) -> None:
-        """The answer names the owner of the key in canonical case."""
+        """The response contains the owner's name as it was created, whatever its case."""
         key = prod.add_user("Alice").add_key()
 
         assert iam.get_access_key_last_used(AccessKeyId=key.id)["UserName"] == "Alice"
 
-    @pytest.mark.parametrize("gone", ["deleted", "owner deleted", "foreign", "root", "unknown"])
-    def test_key_out_of_reach(self, aws: FakeAws, prod: Account, iam: Any, gone: str) -> None:
-        """A key that is deleted, foreign, root's or unknown gives AccessDenied without a colon."""
-        owner = (aws.account(TEST) if gone == "foreign" else prod).add_user("alice")
-        key = prod.add_root_key() if gone == "root" else owner.add_key()
-        if gone == "deleted":
+    @pytest.mark.parametrize("state", ["deleted", "owner deleted", "foreign", "root", "unknown"])
+    def test_key_out_of_reach(self, aws: FakeAws, prod: Account, iam: Any, state: str) -> None:
+        """For deleted, foreign, root's and unknown keys access is denied, without a colon."""
+        owner = (aws.account(TEST) if state == "foreign" else prod).add_user("alice")
+        key = prod.add_root_key() if state == "root" else owner.add_key()
+        if state == "deleted":
             key.delete()
-        if gone == "owner deleted":
+        if state == "owner deleted":
             owner.delete()
-        key_id = "AKIAUNKNOWN234567234" if gone == "unknown" else key.id
+        key_id = "AKIAUNKNOWN234567234" if state == "unknown" else key.id
 
         with Refused("AccessDenied", 403) as refused:
             iam.get_access_key_last_used(AccessKeyId=key_id)
@@ -180,7 +151,7 @@ class TestLastUse:
         )
 
     def test_signing_is_a_use(self, aws: FakeAws, prod: Account) -> None:
-        """A key that signs a request is used, with the service and region it signs for."""
+        """Signing a request is a use of the key, with the service and region of the request."""
         key = prod.add_user("alice").add_key()
 
         signed_by(aws, "sts", AccessKeyId=key.id).get_caller_identity()
@@ -188,9 +159,9 @@ class TestLastUse:
         assert key.last_use == (NOON, "sts", "us-east-1")
 
     def test_signing_within_a_quarter_of_an_hour(
-        self, aws: FakeAws, prod: Account, clock: Clock
+        self, aws: FakeAws, prod: Account, clock: FakeClock
     ) -> None:
-        """Of the requests within a quarter of an hour only the first moves the last use."""
+        """Of the requests within a quarter of an hour only the first updates the last use."""
         key = prod.add_user("alice").add_key()
         key.use(at=NOON)
         clock.advance(minutes=14)
@@ -216,30 +187,30 @@ class TestUsers:
             }
         ]
 
-    def test_sorted_whatever_the_case(self, prod: Account, iam: Any) -> None:
-        """Users are listed by name, whatever its case."""
+    def test_sorted_ignoring_case(self, prod: Account, iam: Any) -> None:
+        """Users are sorted by name, ignoring case."""
         for name in ("bob", "Carol", "Alice"):
             prod.add_user(name)
 
         assert pages_of(iam, "list_users", "Users") == [["Alice", "bob", "Carol"]]
 
-    def test_found_whatever_the_case(self, prod: Account, iam: Any) -> None:
-        """A user is found by its name in any case, and answered in canonical case."""
+    def test_found_ignoring_case(self, prod: Account, iam: Any) -> None:
+        """User names are case-insensitive, and returned as they were created."""
         prod.add_user("Alice").add_key()
 
         keys = iam.list_access_keys(UserName="aLICE")["AccessKeyMetadata"]
 
         assert [key["UserName"] for key in keys] == ["Alice"]
 
-    def test_unique_whatever_the_case(self, prod: Account) -> None:
-        """Two users cannot have names that differ only in case."""
+    def test_unique_ignoring_case(self, prod: Account) -> None:
+        """Two user names cannot differ only in case."""
         prod.add_user("alice")
 
-        with pytest.raises(ValueError, match="taken"):
+        with pytest.raises(ValueError, match="exists already"):
             prod.add_user("ALICE")
 
     def test_hostile_names(self, prod: Account, iam: Any) -> None:
-        """A name with every letter that AWS allows and a path with markup arrive unharmed."""
+        """All characters that AWS allows in names, and markup in paths, are preserved."""
         prod.add_user("a+=,.@-_", path="/<&>\"'/")
 
         user = iam.list_users()["Users"][0]
@@ -247,13 +218,13 @@ class TestUsers:
         assert (user["UserName"], user["Path"]) == ("a+=,.@-_", "/<&>\"'/")
         assert iam.list_access_keys(UserName="a+=,.@-_")["AccessKeyMetadata"] == []
 
-    def test_name_aws_would_refuse(self, prod: Account) -> None:
-        """A name that AWS would refuse cannot be given to a user."""
-        with pytest.raises(ValueError, match="not the name of a user"):
+    def test_invalid_name(self, prod: Account) -> None:
+        """A user cannot have a name that AWS would reject."""
+        with pytest.raises(ValueError, match="not a valid user name"):
             prod.add_user("a/b")
 
     def test_recreated_user(self, prod: Account) -> None:
-        """A user made again under the same name has another id, and no keys."""
+        """A recreated user has another id, and no keys."""
         first = prod.add_user("alice")
         first.add_key()
         first.delete()
@@ -264,7 +235,7 @@ class TestUsers:
         assert second.keys == []
 
     def test_moved_user(self, prod: Account, iam: Any) -> None:
-        """A user that moved has another ARN and the same id."""
+        """A moved user has another ARN and the same id."""
         user = prod.add_user("alice")
         before = iam.list_users()["Users"][0]
         user.move("/new/")
@@ -275,20 +246,20 @@ class TestUsers:
         assert after["UserId"] == before["UserId"]
 
     def test_path_prefix(self, prod: Account, iam: Any) -> None:
-        """Users can be listed by the beginning of their path."""
+        """Users can be listed by path prefix."""
         prod.add_user("alice", path="/ops/eu/")
         prod.add_user("bob")
 
         assert pages_of(iam, "list_users", "Users", PathPrefix="/ops/") == [["alice"]]
 
-    def test_got_user(self, prod: Account, iam: Any) -> None:
-        """GetUser, unlike ListUsers, gives tags."""
+    def test_get_user(self, prod: Account, iam: Any) -> None:
+        """GetUser returns tags, unlike ListUsers."""
         prod.add_user("alice", tags={"a": "b"})
 
         assert iam.get_user(UserName="ALICE")["User"]["Tags"] == [{"Key": "a", "Value": "b"}]
 
     def test_authorization_details_of_all(self, prod: Account, iam: Any) -> None:
-        """Without a filter GetAccountAuthorizationDetails gives roles next to users."""
+        """Without a filter GetAccountAuthorizationDetails returns roles too."""
         prod.add_user("alice")
         role = prod.role("reader")
 
@@ -297,34 +268,34 @@ class TestUsers:
         assert [user["UserName"] for user in details["UserDetailList"]] == ["alice"]
         assert [each["Arn"] for each in details["RoleDetailList"]] == [role.arn]
 
-    def test_deleted_user_gets_no_key(self, prod: Account) -> None:
-        """A key cannot be given to a user that is deleted."""
+    def test_key_of_a_deleted_user(self, prod: Account) -> None:
+        """A key cannot be created for a deleted user."""
         alice = prod.add_user("alice")
         alice.delete()
 
-        with pytest.raises(ValueError, match="deleted"):
+        with pytest.raises(ValueError, match="was deleted"):
             alice.add_key()
 
     def test_naive_time(self, prod: Account) -> None:
-        """A time without a zone is refused."""
+        """A time without a time zone is rejected."""
         with pytest.raises(ValueError, match="not an aware time"):
             prod.add_user("alice", created=NOON.replace(tzinfo=None))
 
     def test_unknown_user(self, iam: Any) -> None:
-        """The keys of a user that does not exist are NoSuchEntity."""
+        """Listing the keys of a user that does not exist fails with NoSuchEntity."""
         with Refused("NoSuchEntity", 404) as refused:
             iam.list_access_keys(UserName="nobody")
 
         assert refused.message == "The user with name nobody cannot be found."
 
-    def test_accounts_are_apart(self, aws: FakeAws, iam: Any) -> None:
-        """Users of one account do not show in another."""
+    def test_accounts_are_isolated(self, aws: FakeAws, iam: Any) -> None:
+        """Users of one account are not listed in another."""
         aws.account(TEST).add_user("alice")
 
         assert iam.list_users()["Users"] == []
 
     def test_partition_stays(self, aws: FakeAws) -> None:
-        """An account cannot be had in another partition than its own."""
+        """The partition of an account cannot change."""
         aws.account(TEST, partition="aws-cn")
 
         with pytest.raises(ValueError, match="is in partition 'aws-cn'"):
@@ -332,11 +303,11 @@ class TestUsers:
 
     def test_bad_account_id(self, aws: FakeAws) -> None:
         """An account id has twelve digits."""
-        with pytest.raises(ValueError, match="not the id of an account"):
+        with pytest.raises(ValueError, match="not a valid account id"):
             aws.account("1234")
 
     def test_partition(self, aws: FakeAws) -> None:
-        """ARNs carry the partition of their account."""
+        """ARNs contain the partition of their account."""
         aws.account(TEST, partition="aws-cn").add_user("alice")
 
         users = a_client(aws, "iam", TEST).list_users()["Users"]
@@ -344,7 +315,7 @@ class TestUsers:
         assert users[0]["Arn"] == f"arn:aws-cn:iam::{TEST}:user/alice"
 
     def test_tags(self, prod: Account, iam: Any) -> None:
-        """ListUserTags and GetAccountAuthorizationDetails give the tags of a user."""
+        """ListUserTags and GetAccountAuthorizationDetails return the tags of a user."""
         prod.add_user("alice", tags={"team": "<ops> & co"})
 
         one = iam.list_user_tags(UserName="alice")["Tags"]
@@ -354,7 +325,7 @@ class TestUsers:
         assert bulk[0]["Tags"] == one
 
     def test_summary(self, prod: Account, iam: Any) -> None:
-        """The summary counts users, and tells whether root has keys."""
+        """The summary has the number of users, and whether root has keys."""
         prod.add_user("alice")
         prod.add_root_key()
 
@@ -365,7 +336,7 @@ class TestUsers:
 
 class TestKeys:
     def test_listed_keys(self, prod: Account, iam: Any) -> None:
-        """Keys are listed in the order in which they were made, with status and creation."""
+        """Keys are listed in order of creation, with status and creation time."""
         alice = prod.add_user("alice")
         keys = [
             alice.add_key(created=NOON, status="Inactive"),
@@ -383,20 +354,20 @@ class TestKeys:
         ]
 
     def test_whole_seconds(self, prod: Account) -> None:
-        """The creation of a key is told in whole seconds."""
+        """The creation time of a key is in whole seconds."""
         key = prod.add_user("alice").add_key(created=NOON + timedelta(seconds=1.5))
 
         assert key.created == NOON + timedelta(seconds=1)
 
     def test_unknown_status(self, prod: Account) -> None:
-        """A key cannot be given a status that AWS does not know."""
+        """A key cannot have a status that AWS does not have."""
         key = prod.add_user("alice").add_key()
 
         with pytest.raises(ValueError, match="not a status"):
             key.status = "active"  # type: ignore[assignment]
 
     def test_views_are_live(self, prod: Account) -> None:
-        """A deleted key is gone from its user and its account."""
+        """A deleted key disappears from its user and its account."""
         alice = prod.add_user("alice")
         first, second = alice.add_key(), alice.add_key()
 
@@ -406,7 +377,7 @@ class TestKeys:
         assert [*prod.keys] == [second]
 
     def test_keys_of_the_signer(self, aws: FakeAws, prod: Account) -> None:
-        """Without a name a user is told its own keys."""
+        """Without a name a user's own keys are listed."""
         key = prod.add_user("alice").add_key()
 
         keys = signed_by(aws, "iam", AccessKeyId=key.id).list_access_keys()["AccessKeyMetadata"]
@@ -414,21 +385,21 @@ class TestKeys:
         assert [each["AccessKeyId"] for each in keys] == [key.id]
 
     def test_keys_of_a_session(self, aws: FakeAws, prod: Account, sts: Any) -> None:
-        """A session, which has no keys, must name a user."""
+        """A session has no keys of its own, and has to name a user."""
         prod.role("reader")
 
         with Refused("ValidationError", 400):
             signed_by(aws, "iam", **assume(sts)).list_access_keys()
 
-    def test_id_that_is_taken(self, aws: FakeAws, prod: Account) -> None:
+    def test_duplicate_id(self, aws: FakeAws, prod: Account) -> None:
         """No two keys of all accounts have the same id."""
         key = prod.add_user("alice").add_key(id="AKIA2345672345672345")
 
-        with pytest.raises(ValueError, match="taken"):
+        with pytest.raises(ValueError, match="exists already"):
             aws.account(TEST).add_user("bob").add_key(id=key.id)
 
     def test_account_of_a_key(self, prod: Account, sts: Any) -> None:
-        """STS tells the account of any key."""
+        """STS returns the account of any key."""
         key = prod.add_user("alice").add_key()
 
         assert sts.get_access_key_info(AccessKeyId=key.id)["Account"] == PROD
@@ -436,7 +407,7 @@ class TestKeys:
 
 class TestPages:
     def test_user_pages(self, prod: Account, iam: Any) -> None:
-        """A paginator finds each user once, MaxItems to a page."""
+        """A paginator finds each user once, MaxItems per page."""
         for name in "abcde":
             prod.add_user(name)
 
@@ -444,8 +415,8 @@ class TestPages:
 
         assert pages == [["a", "b"], ["c", "d"], ["e"]]
 
-    def test_capped_pages(self, aws: FakeAws, prod: Account, iam: Any) -> None:
-        """Pages are no longer than max_page, whatever MaxItems asks for."""
+    def test_largest_page(self, aws: FakeAws, prod: Account, iam: Any) -> None:
+        """Pages are no larger than max_page, whatever MaxItems is."""
         aws.max_page = 1
         alice = prod.add_user("alice", tags={"a": "1", "b": "2"})
         keys = [alice.add_key().id, alice.add_key().id]
@@ -463,7 +434,7 @@ class TestPages:
         ]
 
     def test_changes_between_pages(self, prod: Account, iam: Any) -> None:
-        """A user deleted between two pages hides no other."""
+        """No user is skipped when another one is deleted between two pages."""
         for name in "abc":
             prod.add_user(name)
         first = iam.list_users(MaxItems=2)
@@ -474,7 +445,7 @@ class TestPages:
         assert [user["UserName"] for user in second["Users"]] == ["c"]
 
     def test_default_page(self, prod: Account, iam: Any) -> None:
-        """A page holds a hundred unless MaxItems says otherwise."""
+        """A page has a hundred entries unless MaxItems is set."""
         for number in range(101):
             prod.add_user(f"user-{number}")
 
@@ -482,7 +453,7 @@ class TestPages:
 
         assert (len(page["Users"]), page["IsTruncated"]) == (100, True)
 
-    @pytest.mark.parametrize("params", [{"MaxItems": 1001}, {"Marker": "nonsense"}])
+    @pytest.mark.parametrize("params", [{"MaxItems": 1001}, {"Marker": "invalid"}])
     def test_bad_parameters(self, iam: Any, params: dict[str, Any]) -> None:
         """MaxItems above 1000 and a marker of another call are ValidationErrors."""
         with Refused("ValidationError", 400):
@@ -514,8 +485,8 @@ class TestReport:
         assert states == ["STARTED", "INPROGRESS", "COMPLETE"]
         assert iam.get_credential_report()["GeneratedTime"] == NOON
 
-    def test_cache(self, prod: Account, iam: Any, clock: Clock) -> None:
-        """For four hours the report stays as it is, whatever happens to the users."""
+    def test_cache(self, prod: Account, iam: Any, clock: FakeClock) -> None:
+        """The report does not change for four hours, even if the users do."""
         iam.generate_credential_report()
         before = iam.get_credential_report()["Content"]
         prod.add_user("alice")
@@ -524,18 +495,18 @@ class TestReport:
         assert iam.generate_credential_report()["State"] == "COMPLETE"
         assert iam.get_credential_report()["Content"] == before
 
-    def test_expiry(self, iam: Any, clock: Clock) -> None:
-        """A report is expired after four hours, until another was generated."""
+    def test_expiry(self, iam: Any, clock: FakeClock) -> None:
+        """A report expires after four hours, until another one is generated."""
         report_rows(iam)
         clock.advance(hours=4)
 
         with Refused("ReportExpired", 410):
             iam.get_credential_report()
         assert iam.generate_credential_report()["State"] == "STARTED"
-        assert iam.get_credential_report()["GeneratedTime"] == clock.now
+        assert iam.get_credential_report()["GeneratedTime"] == clock.now()
 
     def test_expired_by_hand(self, prod: Account, iam: Any) -> None:
-        """A test can let the report expire at once."""
+        """A test can make the report expire."""
         report_rows(iam)
         prod.report.expire()
 
@@ -543,7 +514,7 @@ class TestReport:
             iam.get_credential_report()
 
     def test_no_capacity(self, prod: Account, iam: Any) -> None:
-        """Generation can lack capacity for a number of times."""
+        """Generating can fail a number of times for lack of capacity."""
         prod.report.limit_exceeded = 1
 
         with Refused("LimitExceeded", 409):
@@ -558,15 +529,15 @@ class TestReport:
             with Refused("AccessDenied", 403):
                 call()
 
-    def test_content_of_the_tests_own(self, prod: Account, iam: Any) -> None:
-        """A test can have content of its own served."""
+    def test_other_content(self, prod: Account, iam: Any) -> None:
+        """A test can have other content served."""
         prod.report.instant = True
-        prod.report.content = b"nonsense"
+        prod.report.content = b"garbage"
 
         assert iam.generate_credential_report()["State"] == "COMPLETE"
-        assert iam.get_credential_report()["Content"] == b"nonsense"
+        assert iam.get_credential_report()["Content"] == b"garbage"
 
-    def test_whole_content(self, prod: Account, iam: Any) -> None:
+    def test_complete_content(self, prod: Account, iam: Any) -> None:
         """The report has AWS's 22 columns, root first, Z dates and no final newline."""
         prod.root_password_last_used = NOON
         prod.add_user("alice", password_enabled=True).add_key(created=NOON)
@@ -590,7 +561,7 @@ class TestReport:
         ]
 
     def test_inactive_key(self, prod: Account, iam: Any) -> None:
-        """An inactive key keeps its times, and stands behind an active one that is younger."""
+        """An inactive key keeps its times, and comes after a younger active one."""
         alice = prod.add_user("alice")
         old = alice.add_key(created=NOON - timedelta(days=9), status="Inactive")
         old.use("s3", "us-east-1", at=NOON - timedelta(days=8))
@@ -608,7 +579,7 @@ class TestReport:
         ]
 
     def test_third_key(self, prod: Account, iam: Any) -> None:
-        """A third key is told of in a 23rd column, which is not there otherwise."""
+        """A third key is mentioned in a 23rd column, which otherwise does not exist."""
         alice = prod.add_user("alice")
         for _ in range(3):
             alice.add_key()
@@ -625,7 +596,7 @@ class TestReport:
         assert report_rows(iam)["smith,john"]["arn"].endswith("user/smith,john")
 
     def test_unquoted(self, prod: Account, iam: Any) -> None:
-        """A test can have nothing quoted."""
+        """A test can turn quoting off."""
         prod.report.quoted = False
         prod.add_user("smith,john")
 
@@ -634,7 +605,7 @@ class TestReport:
 
 class TestSessions:
     def test_assumed_role(self, aws: FakeAws, prod: Account, sts: Any) -> None:
-        """An assumed role lives in its own account."""
+        """The caller identity of an assumed role is in the role's account."""
         prod.role("reader")
 
         caller = signed_by(aws, "sts", **assume(sts)).get_caller_identity()
@@ -647,7 +618,7 @@ class TestSessions:
         ["no account", "no role", "no id", "wrong id", "no trust", "other path", "other partition"],
     )
     def test_refused_role(self, aws: FakeAws, sts: Any, wrong: str) -> None:
-        """A role that is missing, elsewhere or has no trust in the caller gives AccessDenied."""
+        """A role that is missing, elsewhere or does not trust the caller cannot be assumed."""
         if wrong != "no account":
             partition = "aws-cn" if wrong == "other partition" else "aws"
             aws.account(PROD, partition=partition).role(
@@ -680,7 +651,7 @@ class TestSessions:
         with Refused("AccessDenied", 403):
             assume(sts)
 
-    def test_expired_session(self, aws: FakeAws, prod: Account, sts: Any, clock: Clock) -> None:
+    def test_expired_session(self, aws: FakeAws, prod: Account, sts: Any, clock: FakeClock) -> None:
         """A session ends after its duration."""
         prod.role("reader")
         credentials = assume(sts, DurationSeconds=900)
@@ -691,10 +662,10 @@ class TestSessions:
 
         with Refused("ExpiredToken", 403):
             iam.list_users()
-        assert credentials["Expiration"] == clock.now
+        assert credentials["Expiration"] == clock.now()
 
     def test_revoked_session(self, aws: FakeAws, prod: Account, sts: Any) -> None:
-        """Revoking ends the sessions there are, but not those to come."""
+        """Revoking ends existing sessions, but not later ones."""
         prod.role("reader")
         before = signed_by(aws, "iam", **assume(sts))
         aws.revoke(PROD)
@@ -714,7 +685,7 @@ class TestSessions:
 
     @pytest.mark.parametrize("seconds", [899, 43201])
     def test_out_of_range(self, prod: Account, sts: Any, seconds: int) -> None:
-        """A session lasts from a quarter of an hour to half a day."""
+        """A session lasts at least 15 minutes and at most 12 hours."""
         prod.role("reader", max_seconds=43200)
 
         with Refused("ValidationError", 400):
@@ -728,19 +699,19 @@ class TestSessions:
             assume(sts, DurationSeconds=3601)
 
     def test_unknown_signer(self, aws: FakeAws) -> None:
-        """A key id that nobody has gives InvalidClientTokenId."""
+        """An unknown key id fails with InvalidClientTokenId."""
         with Refused("InvalidClientTokenId", 403):
             signed_by(aws, "iam", AccessKeyId="AKIAUNKNOWN234567234").list_users()
 
     def test_inactive_signer(self, aws: FakeAws, prod: Account) -> None:
-        """An inactive key gives InvalidClientTokenId."""
+        """An inactive key fails with InvalidClientTokenId."""
         key = prod.add_user("alice").add_key(status="Inactive")
 
         with Refused("InvalidClientTokenId", 403):
             signed_by(aws, "iam", AccessKeyId=key.id).list_users()
 
     def test_wrong_token(self, aws: FakeAws, prod: Account, sts: Any) -> None:
-        """A session's key id without its token gives InvalidClientTokenId."""
+        """A session's key id without its token fails with InvalidClientTokenId."""
         prod.role("reader")
 
         with Refused("InvalidClientTokenId", 403):
@@ -749,7 +720,7 @@ class TestSessions:
 
 class TestPermissions:
     def test_denied_for_one_user(self, prod: Account, iam: Any) -> None:
-        """A call can be denied for one user alone, with AWS's message."""
+        """A call can be denied for one user only, with AWS's message."""
         prod.add_user("alice")
         prod.add_user("bob")
         prod.deny("iam:ListAccessKeys", user="bob")
@@ -789,7 +760,7 @@ class TestPermissions:
         )
 
     def test_identity_cannot_be_denied(self, prod: Account, aws: FakeAws) -> None:
-        """Everybody may ask who they are."""
+        """GetCallerIdentity cannot be denied."""
         prod.deny("sts:*")
 
         assert a_client(aws, "sts").get_caller_identity()["Account"] == PROD
@@ -801,8 +772,8 @@ class TestPermissions:
 
         assert iam.list_users()["Users"] == []
 
-    def test_throttling(self, prod: Account, iam: Any, clock: Clock) -> None:
-        """An account takes a burst of calls, then so many each second."""
+    def test_throttling(self, prod: Account, iam: Any, clock: FakeClock) -> None:
+        """An account accepts a burst of calls, then a number of calls per second."""
         prod.throttle(rate=2, burst=3)
         for _ in range(3):
             iam.list_users()
@@ -815,7 +786,7 @@ class TestPermissions:
         assert refused.message == "Rate exceeded"
 
     def test_throttling_is_per_account(self, aws: FakeAws, prod: Account) -> None:
-        """An account whose bucket is empty holds up no other."""
+        """Throttling one account does not affect others."""
         prod.throttle(rate=1, burst=0)
 
         assert a_client(aws, "iam", TEST).list_users()["Users"] == []
@@ -830,7 +801,7 @@ class TestPermissions:
 
 class TestFaults:
     def test_code(self, aws: FakeAws, iam: Any) -> None:
-        """A code alone comes with its usual status and message, a number of times."""
+        """A code alone has its usual status and message, and can occur a number of times."""
         fault = aws.fault(Fault(operation="ListUsers", code="Throttling", times=2))
 
         for _ in range(2):
@@ -840,7 +811,7 @@ class TestFaults:
         assert fault.fired == 2
 
     def test_after(self, aws: FakeAws, iam: Any) -> None:
-        """A fault can let a number of calls pass."""
+        """A fault can start after a number of calls."""
         aws.fault(Fault(operation="ListUsers", code="ServiceFailure", after=1))
         iam.list_users()
 
@@ -856,17 +827,17 @@ class TestFaults:
             {"key": "AKIAOTHERKEY23456723"},
         ],
     )
-    def test_others_are_spared(
+    def test_other_calls(
         self, aws: FakeAws, prod: Account, iam: Any, other: dict[str, str]
     ) -> None:
-        """A fault spares other operations, accounts, users and keys than its own."""
+        """A fault does not affect other operations, accounts, users or keys."""
         key = prod.add_user("alice").add_key()
         aws.fault(Fault(code="Throttling", **other))  # type: ignore[arg-type]
 
         assert last_use(iam, key) == {"ServiceName": "N/A", "Region": "N/A"}
 
     def test_key_and_owner(self, aws: FakeAws, prod: Account, iam: Any) -> None:
-        """A fault for a user strikes calls about that user's keys."""
+        """A fault of a user applies to calls about that user's keys."""
         key = prod.add_user("alice").add_key()
         aws.fault(Fault(user="Alice", key=key.id, code="InternalFailure"))
 
@@ -874,7 +845,7 @@ class TestFaults:
             last_use(iam, key)
 
     def test_role_of_one_account(self, aws: FakeAws, sts: Any) -> None:
-        """A fault of AssumeRole for an account strikes the roles of that account."""
+        """A fault of AssumeRole in an account applies to the roles of that account."""
         for account_id in (PROD, TEST):
             aws.account(account_id).role("reader")
         aws.fault(Fault(operation="AssumeRole", account=TEST, code="AccessDenied"))
@@ -884,14 +855,14 @@ class TestFaults:
             assume(sts, account_id=TEST)
 
     def test_reset(self, aws: FakeAws, iam: Any) -> None:
-        """A reset arrives as a connection that was closed."""
+        """A reset closes the connection."""
         aws.fault(Fault(reset=True))
 
         with pytest.raises(ConnectionClosedError):
             iam.list_users()
 
     def test_reset_is_a_reset(self, aws: FakeAws) -> None:
-        """On the wire a reset is an RST, not an orderly end."""
+        """A reset sends RST, not FIN."""
         aws.fault(Fault(reset=True))
 
         with a_connection(aws) as connection:
@@ -900,8 +871,8 @@ class TestFaults:
                 connection.recv(1)
 
     @pytest.mark.parametrize("broken", [{"truncate": True}, {"body": "<html>"}])
-    def test_broken_answer(self, aws: FakeAws, iam: Any, broken: dict[str, Any]) -> None:
-        """Half an answer and one of the test's own making are answers that cannot be parsed."""
+    def test_broken_body(self, aws: FakeAws, iam: Any, broken: dict[str, Any]) -> None:
+        """Truncated and replaced bodies cannot be parsed."""
         aws.fault(Fault(**broken))
 
         with pytest.raises(ResponseParserError):
@@ -915,14 +886,12 @@ class TestFaults:
         assert iam.list_users()["Users"] == []
         assert time.monotonic() - started >= 0.05
 
-    def test_latency_holds_up_no_other(self, aws: FakeAws, iam: Any) -> None:
-        """While one call is delayed others are answered; the end of the fake ends the delay."""
+    def test_latency_delays_no_other_call(self, aws: FakeAws, iam: Any) -> None:
+        """While one call is delayed others are answered; closing ends the delay."""
         aws.fault(Fault(operation="ListUsers", latency=60))
         with ThreadPoolExecutor() as threads:
             slow = threads.submit(iam.list_users)
-            while not aws.count("ListUsers"):
-                time.sleep(0.001)
-
+            wait_until(lambda: aws.count("ListUsers"), "the slow call has arrived")
             iam.get_account_summary()
             was_delayed = not slow.done()
             aws.close()
@@ -931,7 +900,7 @@ class TestFaults:
         assert isinstance(slow.exception(), ConnectionClosedError)
 
     def test_latency_and_code(self, aws: FakeAws, iam: Any) -> None:
-        """A fault that only delays leaves the answer to the next fault."""
+        """A fault that only delays leaves the response to the next fault."""
         delay = aws.fault(Fault(latency=0.01))
         aws.fault(Fault(code="Throttling"))
 
@@ -940,7 +909,7 @@ class TestFaults:
         assert delay.fired == 1
 
     def test_headers(self, aws: FakeAws, iam: Any) -> None:
-        """A fault can add headers to its answer."""
+        """A fault can add response headers."""
         aws.fault(Fault(code="Throttling", headers={"x-amz-retry-after": "200"}))
 
         with pytest.raises(ClientError) as caught:
@@ -950,14 +919,14 @@ class TestFaults:
         assert headers["x-amz-retry-after"] == "200"
 
     def test_removed(self, aws: FakeAws, iam: Any) -> None:
-        """One fault can be taken away."""
+        """A fault can be removed."""
         fault = aws.fault(Fault(code="Throttling"))
         aws.remove_fault(fault)
 
         assert iam.list_users()["Users"] == []
 
     def test_cleared(self, aws: FakeAws, iam: Any) -> None:
-        """Faults that were cleared strike no more."""
+        """All faults can be removed."""
         aws.fault(Fault(code="Throttling"))
         aws.clear_faults()
 
@@ -966,7 +935,7 @@ class TestFaults:
 
 class TestCounting:
     def test_counts(self, aws: FakeAws, iam: Any) -> None:
-        """AccountApi are counted by account and operation, the failed ones included."""
+        """Calls are counted by account and operation, including failed ones."""
         iam.list_users()
         aws.fault(Fault(code="Throttling"))
         with Refused("Throttling", 400):
@@ -977,52 +946,52 @@ class TestCounting:
         assert (aws.count("ListUsers"), aws.count("ListUsers", account=TEST)) == (2, 0)
 
     def test_real_time(self) -> None:
-        """Without a clock of the test's own the time is the true one."""
+        """Without a clock the time is that of the system."""
         with FakeAws() as aws:
             a_client(aws, "iam").list_users()
 
         assert abs(datetime.now(UTC) - aws.log[0].at) < timedelta(seconds=60)
 
     def test_role_counts_for_its_account(self, aws: FakeAws, prod: Account, sts: Any) -> None:
-        """AssumeRole counts for the account of the role."""
+        """AssumeRole is counted for the account of the role."""
         prod.role("reader")
         assume(sts)
 
         assert aws.calls == {(PROD, "AssumeRole"): 1}
 
     def test_reset(self, aws: FakeAws, iam: Any) -> None:
-        """Counts and log can be begun anew."""
+        """Counts and log can be reset."""
         iam.list_users()
         aws.reset_calls()
 
         assert (aws.count(), aws.log) == (0, [])
 
     def test_log(self, aws: FakeAws, prod: Account, iam: Any) -> None:
-        """The log tells time, account, operation and parameters of each call."""
+        """The log has time, account, operation and parameters of each call."""
         prod.add_user("alice")
         iam.list_access_keys(UserName="alice")
 
         assert aws.log == [(NOON, PROD, "ListAccessKeys", {"UserName": "alice"})]
 
     def test_callback_comes_before_the_answer(self, aws: FakeAws, prod: Account, iam: Any) -> None:
-        """A callback can delete a key between the question and the answer."""
+        """A callback can delete a key before the call is answered."""
         key = prod.add_user("alice").add_key()
-        aws.on_call(lambda operation, account_id, params: key.delete())
+        aws.on_call(lambda *_: key.delete())
 
         assert iam.list_access_keys(UserName="alice")["AccessKeyMetadata"] == []
 
     def test_removed_callback(self, aws: FakeAws, iam: Any) -> None:
-        """A callback that was taken away is called no more."""
-        told: list[str] = []
-        remove = aws.on_call(lambda operation, *_: told.append(operation))
+        """A removed callback is not called any more."""
+        called: list[str] = []
+        remove = aws.on_call(lambda operation, *_: called.append(operation))
         iam.list_users()
         remove()
         iam.list_users()
 
-        assert told == ["ListUsers"]
+        assert called == ["ListUsers"]
 
-    def test_blocked_callback_holds_up_no_other(self, aws: FakeAws, iam: Any) -> None:
-        """A callback that blocks holds up only its own call."""
+    def test_blocked_callback_delays_no_other_call(self, aws: FakeAws, iam: Any) -> None:
+        """A callback that blocks delays only its own call."""
         go_on = threading.Event()
         aws.on_call(lambda operation, *_: operation == "ListUsers" and go_on.wait(5))
         blocked = threading.Thread(target=iam.list_users)
@@ -1036,7 +1005,7 @@ class TestCounting:
         assert was_blocked
 
     def test_raising_callback(self) -> None:
-        """A callback that raises lets the with block fail."""
+        """A callback that raises makes the with block fail."""
         aws = FakeAws()
         aws.on_call(lambda *_: 1 / 0)
 
@@ -1051,7 +1020,7 @@ def a_connection(aws: FakeAws) -> socket.socket:
 
 class TestServer:
     def test_connection_is_kept(self, aws: FakeAws) -> None:
-        """Many requests are answered in turn on one connection, even if they come together."""
+        """Pipelined requests on one connection are all answered."""
         request = b"POST / HTTP/1.1\r\nContent-Length: 12\r\n\r\nAction=Hello"
         with a_connection(aws) as connection:
             connection.sendall(
@@ -1072,13 +1041,13 @@ class TestServer:
                 b"=Hello",
             ):
                 connection.sendall(piece)
-                time.sleep(0.01)
+                time.sleep(0.01)  # so that the pieces are not sent together
             answer = connection.recv(65536)
 
         assert b"<Code>MissingAuthenticationToken</Code>" in answer
 
     def test_calls_over_http(self, aws: FakeAws, iam: Any) -> None:
-        """GET /calls tells another process what was asked."""
+        """GET /calls returns the calls so far, for other processes."""
         iam.list_users()
         with a_connection(aws) as connection:
             connection.sendall(b"GET /calls HTTP/1.1\r\n\r\n")
@@ -1087,12 +1056,12 @@ class TestServer:
         assert answer.partition(b"\r\n\r\n")[2] == b'{"ListUsers": 1}'
 
     def test_unknown_action(self, aws: FakeAws) -> None:
-        """An operation that is not there gives InvalidAction."""
+        """An unknown operation fails with InvalidAction."""
         with Refused("InvalidAction", 400):
             a_client(aws, "iam").list_groups()
 
     def test_wrong_method(self, aws: FakeAws) -> None:
-        """What is not a POST with a length is refused, and the connection closed."""
+        """Other requests than POST with a length are rejected, and the connection is closed."""
         with a_connection(aws) as connection:
             connection.sendall(b"PUT / HTTP/1.1\r\n\r\n")
             answer = b"".join(iter(lambda: connection.recv(65536), b""))
@@ -1100,7 +1069,7 @@ class TestServer:
         assert answer.startswith(b"HTTP/1.1 400 ")
 
     def test_many_connections(self, aws: FakeAws, prod: Account) -> None:
-        """AccountApi from many threads are all answered and counted."""
+        """Calls from many threads are all answered and counted."""
         prod.add_user("alice")
         iam = a_client(aws, "iam")
 
@@ -1111,7 +1080,7 @@ class TestServer:
         assert aws.count("ListUsers") == 200
 
     def test_closed(self) -> None:
-        """After the with block nobody listens any more, and the counts are still there."""
+        """After the with block the port is closed, and the counts are still readable."""
         with FakeAws() as aws:
             a_client(aws, "iam").list_users()
 
@@ -1122,7 +1091,7 @@ class TestServer:
 
 class TestFleet:
     def test_size(self) -> None:
-        """A fleet has so many accounts of so many keys, and one to call from."""
+        """There are the requested numbers of accounts and keys, and an account to call from."""
         aws = FakeAws()
         fill(aws, accounts=3, keys=5, keys_per_user=2)
 
@@ -1132,22 +1101,20 @@ class TestFleet:
         assert len(aws.organization().members) == 4
 
     def test_same_again(self) -> None:
-        """Two fleets of the same clock, size and seed are the same."""
-        first, second = FakeAws(now=Clock()), FakeAws(now=Clock())
+        """Accounts generated with the same clock, sizes and seed are equal."""
+        first, second = FakeAws(now=FakeClock().now), FakeAws(now=FakeClock().now)
         for aws in (first, second):
             fill(aws, accounts=2, keys=20)
 
-        facts = [
+        keys = [
             [(key.id, key.last_use, key.status) for key in aws.accounts["100000000002"].keys]
             for aws in (first, second)
         ]
 
-        assert facts[0] == facts[1]
+        assert keys[0] == keys[1]
 
     def test_process(self) -> None:
-        """
-        As a process it prints the environment of a client, serves until SIGTERM, and exits with 0.
-        """
+        """The program prints an environment for clients, and exits with 0 on SIGTERM."""
         command = [sys.executable, "-m", "tests.fake_aws", "--accounts", "1", "--keys", "2"]
         with subprocess.Popen(command, cwd=ROOT, stdout=PIPE, stderr=PIPE, text=True) as process:
             assert process.stdout is not None
@@ -1161,15 +1128,15 @@ class TestFleet:
             )
             account_id = sts.get_caller_identity()["Account"]
             process.terminate()
-            _, asked = process.communicate(timeout=10)
+            _, calls = process.communicate(timeout=10)
 
         assert account_id == MONITORING
-        assert (process.returncode, asked) == (0, "GetCallerIdentity 1\n")
+        assert (process.returncode, calls) == (0, "GetCallerIdentity 1\n")
 
     def test_bench(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """It measures its own speed."""
+        """The program measures its own speed."""
         monkeypatch.setattr(sys, "argv", ["fake_aws", "--accounts=1", "--keys=2", "--bench=0.05"])
 
         main()
@@ -1186,7 +1153,7 @@ class TestOrganizations:
         return a_client(aws, "organizations", MONITORING)
 
     def test_account(self, aws: FakeAws, management: Any) -> None:
-        """A listed account has a state, the older status and its path in the tree."""
+        """A listed account has a state, the deprecated status, and its path in the tree."""
         organization = aws.organization()
         unit = organization.unit("Prod")
         organization.add_account(PROD, "prod", parent=unit, state="CLOSED")
@@ -1197,8 +1164,8 @@ class TestOrganizations:
         assert (account["State"], account["Status"]) == ("CLOSED", "SUSPENDED")
         assert account["Paths"] == [f"o-exampleorg1/r-ab12/{unit.id}/{PROD}/"]
 
-    def test_status_alone(self, aws: FakeAws, management: Any) -> None:
-        """A test can have accounts told of as before State, or after Status."""
+    def test_state_and_status(self, aws: FakeAws, management: Any) -> None:
+        """A test can turn off State, which is new, or Status, which is deprecated."""
         organization = aws.organization()
         organization.with_state = False
         old = management.list_accounts()["Accounts"][0]
@@ -1209,7 +1176,7 @@ class TestOrganizations:
         assert ("Status" in new, new["State"]) == (False, "ACTIVE")
 
     def test_tree(self, aws: FakeAws, management: Any) -> None:
-        """The tree is walked from the root, one level at a time."""
+        """The tree can be walked from the root, one level at a time."""
         organization = aws.organization()
         upper = organization.unit("Upper")
         lower = organization.unit("Lower", parent=upper)
@@ -1225,7 +1192,7 @@ class TestOrganizations:
         assert [account["Id"] for account in accounts] == [PROD]
 
     def test_pages(self, aws: FakeAws, management: Any) -> None:
-        """A page holds twenty accounts, and may be empty though more follow."""
+        """A page has twenty accounts, and may be empty even if more follow."""
         organization = aws.organization()
         organization.empty_pages = 1
         for number in range(25):
@@ -1235,8 +1202,8 @@ class TestOrganizations:
 
         assert [len(page["Accounts"]) for page in pages] == [0, 20, 6]
 
-    def test_too_long_a_page(self, management: Any) -> None:
-        """More than twenty to a page is refused."""
+    def test_too_large_a_page(self, management: Any) -> None:
+        """Pages of more than twenty are rejected."""
         with Refused("InvalidInputException", 400):
             management.list_accounts(MaxResults=21)
 
@@ -1249,21 +1216,21 @@ class TestOrganizations:
             management.describe_account(AccountId=TEST)
 
     def test_unknown_parent(self, management: Any) -> None:
-        """A parent that does not exist has no accounts, nor units."""
+        """Listing the accounts of an unknown parent fails."""
         with Refused("ParentNotFoundException", 400):
             management.list_accounts_for_parent(ParentId="ou-ab12-99999999")
 
     def test_denied(self, aws: FakeAws, management: Any) -> None:
-        """Permissions are denied as in IAM, with the code of Organizations."""
+        """Permissions can be denied as in IAM, with the code of Organizations."""
         aws.account(MONITORING).deny("organizations:ListAccounts")
 
         with Refused("AccessDeniedException", 400):
             management.list_accounts()
 
     def test_bad_token(self, management: Any) -> None:
-        """A token of another call is refused."""
+        """A token of another call is rejected."""
         with Refused("InvalidInputException", 400):
-            management.list_accounts(NextToken="nonsense")
+            management.list_accounts(NextToken="invalid")
 
     def test_tags(self, aws: FakeAws, management: Any) -> None:
         """The tags of an account are listed."""
@@ -1287,18 +1254,18 @@ class TestOrganizations:
         assert len(member.list_accounts()["Accounts"]) == 2
 
     def test_no_organization(self, aws: FakeAws) -> None:
-        """An account outside of an organization is told so."""
+        """Calls from an account outside of an organization fail."""
         with Refused("AWSOrganizationsNotInUseException", 400):
             a_client(aws, "organizations").describe_organization()
 
     def test_fault(self, aws: FakeAws, management: Any) -> None:
-        """Faults strike in the protocol of Organizations."""
+        """Faults apply to Organizations too, in its protocol."""
         aws.fault(Fault(code="TooManyRequestsException", times=1))
 
         with Refused("TooManyRequestsException", 400):
             management.list_accounts()
 
     def test_unknown_signer(self, aws: FakeAws) -> None:
-        """Organizations has its own code for a key id that nobody has."""
+        """Organizations has its own code for an unknown key id."""
         with Refused("UnrecognizedClientException", 400):
             signed_by(aws, "organizations", AccessKeyId="AKIAUNKNOWN234567234").list_accounts()

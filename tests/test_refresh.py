@@ -1,273 +1,306 @@
-"""When accounts are read, and what a failure leaves standing."""
+"""When accounts are refreshed, and what happens when a refresh fails."""
 
 import logging
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
 
 import pytest
 
 from exporter.model import Account, AccountSnapshot, Partition, ReadError, Reason, RoleArn
 from exporter.refresh import Scheduler, phase
-from tests.facts import NOON, a_key, a_snapshot, an_account
+from tests.builders import NOON, FakeClock, a_key, a_scheduler, a_snapshot, an_account
 from tests.servers import wait_until
 
 PROD = an_account("111111111111", "prod")
 TEST = an_account("222222222222", "test")
 
+INTERVAL = 0.01
+"""Seconds of the fake clock, but also how often the scheduler really looks at it: keep it short."""
 
-class FakeSource:
-    """Reads accounts from what a test says."""
+
+def succeed(account: Account, _: AccountSnapshot) -> AccountSnapshot:
+    return a_snapshot(a_key(), account=account)
+
+
+class FakeRefresher:
+    """
+    Refreshes accounts with the outcome that a test chooses.
+
+    Attributes:
+        outcome: Gives the snapshot, or raises.
+        held: Accounts whose refreshes last until `release`.
+        started: The account of every refresh so far.
+        running: The accounts that are being refreshed.
+        max_running: The most refreshes that have been running at the same time.
+        overlapped: Whether an account was refreshed while it already was being refreshed.
+    """
 
     def __init__(self) -> None:
-        self.began: list[Account] = []
-        self.under_way: list[Account] = []
+        self.outcome: Callable[[Account, AccountSnapshot], AccountSnapshot] = succeed
+        self.held: set[Account] = set()
+        self.started: list[Account] = []
+        self.running: list[Account] = []
+        self.max_running = 0
         self.overlapped = False
-        self.hold = threading.Event()
-        self.hold.set()
-        self.answer: Callable[[Account, AccountSnapshot], AccountSnapshot] = self.whole
+        self._lock = threading.Lock()
+        self._released = threading.Event()
 
-    def whole(self, account: Account, before: AccountSnapshot) -> AccountSnapshot:
-        return replace(a_snapshot(a_key(), account=account), read_at=NOON)
+    def release(self) -> None:
+        self._released.set()
 
-    def read(self, account: Account, before: AccountSnapshot) -> AccountSnapshot:
-        self.overlapped = self.overlapped or account in self.under_way
-        self.under_way.append(account)
-        self.began.append(account)
-        self.hold.wait(5)
+    def refresh(self, account: Account, before: AccountSnapshot) -> AccountSnapshot:
+        with self._lock:
+            self.overlapped = self.overlapped or account in self.running
+            self.running.append(account)
+            self.max_running = max(self.max_running, len(self.running))
+            self.started.append(account)
         try:
-            return self.answer(account, before)
+            if account in self.held:
+                self._released.wait(10)
+            return self.outcome(account, before)
         finally:
-            self.under_way.remove(account)
+            with self._lock:
+                self.running.remove(account)
+
+
+@pytest.fixture
+def refresher() -> Iterator[FakeRefresher]:
+    refresher = FakeRefresher()
+    yield refresher
+    refresher.release()
 
 
 @contextmanager
-def refreshing(
-    source: FakeSource,
+def scheduling(
+    refresher: FakeRefresher,
+    clock: FakeClock,
     *accounts: Account,
-    interval: float = 0.02,
-    workers: int = 4,
-    stale_after: timedelta = timedelta(days=7),
-    now: Callable[[], datetime] = lambda: NOON,
-) -> Iterator[tuple[Scheduler, list[AccountSnapshot]]]:
-    published: list[AccountSnapshot] = []
-    refresher = Scheduler(
-        accounts,
-        source.read,
-        lambda account, snapshot: published.append(snapshot),
-        interval=interval,
-        workers=workers,
-        stale_after=stale_after,
-        stop=threading.Event(),
-        now=now,
-    )
-    refresher.start()
+    publish: Callable[[Account, AccountSnapshot], None] = lambda *_: None,
+    **options: Any,
+) -> Iterator[Scheduler]:
+    """Run a scheduler of *accounts*."""
+    options = {"interval": INTERVAL, **options}
+    scheduler = a_scheduler(accounts, refresher.refresh, publish, clock, **options)
+    scheduler.start()
     try:
-        yield refresher, published
+        yield scheduler
     finally:
-        source.hold.set()
-        refresher.stop()
+        refresher.release()
+        scheduler.stop()
 
 
-def test_each_account_is_read_again_and_again() -> None:
-    """The loop goes round: every account is read many times."""
-    source = FakeSource()
-
-    with refreshing(source, PROD, TEST):
-        wait_until(
-            lambda: min(source.began.count(PROD), source.began.count(TEST)) >= 3, "three rounds"
-        )
-
-
-def test_an_account_is_on_the_page_before_it_is_read() -> None:
-    """Every account is published at once, not up, before the first reading."""
-    source = FakeSource()
-    source.hold.clear()
-
-    with refreshing(source, PROD, TEST) as (_, published):
-        first = published[:2]
-
-    assert [(snapshot.account, snapshot.up) for snapshot in first] == [(PROD, False), (TEST, False)]
+def pass_intervals(
+    scheduler: Scheduler, refresher: FakeRefresher, clock: FakeClock, count: int, *on: Account
+) -> None:
+    """Make all accounts due, *count* times, each time until those *on* time were refreshed."""
+    wait_until(partial(are_waiting, scheduler, on), "all wait for their next slot")
+    for _ in range(count):
+        before = refresher.started.copy()
+        # The first slot that is half an interval away is less than two intervals away.
+        clock.advance(seconds=2 * INTERVAL)
+        wait_until(partial(are_waiting, scheduler, on), "all are refreshed")
+        assert all(refresher.started.count(each) == before.count(each) + 1 for each in on)
 
 
-def test_an_account_never_overlaps_itself() -> None:
-    """While an account is being read its turns pass, although there are threads to take them."""
-    source = FakeSource()
-    source.hold.clear()
-    held = source.read
-
-    def read(account: Account, before: AccountSnapshot) -> AccountSnapshot:
-        return held(account, before) if account is PROD else source.whole(account, before)
-
-    source.read = read  # type: ignore[method-assign]
-    with refreshing(source, PROD, TEST, interval=0.01, workers=8):
-        time.sleep(0.2)
-        begun = source.began.count(PROD)
-
-    assert (begun, source.overlapped) == (1, False)
+def are_waiting(scheduler: Scheduler, accounts: Collection[Account]) -> bool:
+    """Whether none of *accounts* is due or being refreshed."""
+    return all(due for snapshot, due in scheduler.snapshots() if snapshot.account in accounts)
 
 
-def test_a_slow_account_delays_nobody() -> None:
-    """While one account hangs the others are read and published."""
-    source = FakeSource()
-    source.hold.clear()
-    slow = source.read
-
-    def read(account: Account, before: AccountSnapshot) -> AccountSnapshot:
-        return slow(account, before) if account is PROD else source.whole(account, before)
-
-    source.read = read  # type: ignore[method-assign]
-    with refreshing(source, PROD, TEST) as (_, published):
-        wait_until(
-            lambda: sum(snapshot.account == TEST for snapshot in published) > 3, "the other goes on"
-        )
+def crashes(caplog: pytest.LogCaptureFixture) -> int:
+    """Count the log records with the traceback of a failure that could not be published."""
+    infos = [record.exc_info for record in caplog.records if record.exc_info]
+    return sum("not even of the failure" in str(info[1]) for info in infos)
 
 
-def test_workers_bound_how_many_are_read_at_once() -> None:
-    """No more accounts are read at the same time than there are workers."""
-    source = FakeSource()
-    source.hold.clear()
+def test_accounts_are_refreshed_every_interval(refresher: FakeRefresher, clock: FakeClock) -> None:
+    """Every account is refreshed again and again."""
+    with scheduling(refresher, clock, PROD, TEST) as scheduler:
+        pass_intervals(scheduler, refresher, clock, 3, PROD, TEST)
+
+
+def test_accounts_are_published_before_their_first_refresh(
+    refresher: FakeRefresher, clock: FakeClock
+) -> None:
+    """Every account is published at the start, not up, before it is refreshed."""
+    published: list[tuple[Account, bool]] = []
+
+    def publish(account: Account, snapshot: AccountSnapshot) -> None:
+        published.append((account, snapshot.up))
+
+    with scheduling(refresher, clock, PROD, TEST, publish=publish):
+        at_start = published.copy()
+
+    assert at_start == [(PROD, False), (TEST, False)]
+    assert refresher.started == []
+
+
+def test_an_account_never_overlaps_itself(refresher: FakeRefresher, clock: FakeClock) -> None:
+    """While an account is being refreshed its slots are skipped, even if threads are idle."""
+    refresher.held = {PROD}
+
+    with scheduling(refresher, clock, PROD, TEST, workers=8) as scheduler:
+        pass_intervals(scheduler, refresher, clock, 1, TEST)
+        wait_until(lambda: refresher.running == [PROD], "the other account hangs")
+        pass_intervals(scheduler, refresher, clock, 5, TEST)
+
+    assert (refresher.started.count(PROD), refresher.overlapped) == (1, False)
+
+
+def test_a_slow_account_delays_no_other(refresher: FakeRefresher, clock: FakeClock) -> None:
+    """While one account hangs the others are refreshed and published."""
+    refresher.held = {PROD}
+    published: list[Account] = []
+
+    def publish(account: Account, snapshot: AccountSnapshot) -> None:
+        if snapshot.up:
+            published.append(account)
+
+    with scheduling(refresher, clock, PROD, TEST, publish=publish) as scheduler:
+        pass_intervals(scheduler, refresher, clock, 4, TEST)
+        wait_until(lambda: published == [TEST] * 4, "the other account is published")
+
+
+def test_workers_limit_concurrent_refreshes(refresher: FakeRefresher, clock: FakeClock) -> None:
+    """No more accounts are refreshed at the same time than there are workers."""
     accounts = [an_account(f"{number:012}", f"a{number}") for number in range(10)]
+    refresher.held = set(accounts)
 
-    with refreshing(source, *accounts, workers=3):
-        wait_until(lambda: len(source.began) == 3, "three begin")
-        time.sleep(0.1)
-        begun = len(source.began)
+    with scheduling(refresher, clock, *accounts, workers=3):
+        clock.advance(seconds=2 * INTERVAL)
+        wait_until(lambda: len(refresher.running) == 3, "three refreshes are running")
+        refresher.release()
+        wait_until(lambda: len(refresher.started) == 10, "all accounts are refreshed")
 
-    assert begun == 3
+    assert refresher.max_running == 3
 
 
-def test_a_bug_costs_one_account_its_reading(caplog: pytest.LogCaptureFixture) -> None:
-    """An unexpected error is a failed reading with a traceback, and the loop goes on."""
-    source = FakeSource()
+def test_a_bug_costs_one_account_one_refresh(
+    refresher: FakeRefresher, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An unexpected error is a failed refresh, logged with a traceback, and the loop goes on."""
 
-    def answer(account: Account, before: AccountSnapshot) -> AccountSnapshot:
+    def outcome(account: Account, before: AccountSnapshot) -> AccountSnapshot:
         if account == PROD:
             raise ZeroDivisionError("oops")
-        return source.whole(account, before)
+        return succeed(account, before)
 
-    source.answer = answer
-    with caplog.at_level(logging.ERROR), refreshing(source, PROD, TEST) as (refresher, _):
-        wait_until(lambda: source.began.count(PROD) > 2, "goes on")
-        (prod, _), (test, _) = refresher.snapshots()
+    refresher.outcome = outcome
+    with caplog.at_level(logging.ERROR), scheduling(refresher, clock, PROD, TEST) as scheduler:
+        pass_intervals(scheduler, refresher, clock, 3, PROD, TEST)
+        (prod, _), (test, _) = scheduler.snapshots()
 
     assert (prod.failure, test.up) == (Reason.UNEXPECTED, True)
     assert "ZeroDivisionError" in caplog.text
 
 
-def test_ready_once_every_account_was_tried() -> None:
-    """A failed first attempt counts as tried."""
-    source = FakeSource()
-    source.hold.clear()
-    source.answer = lambda account, before: before.failed(ReadError(Reason.ASSUME_ROLE, "no"))
+def test_ready_after_every_account_was_refreshed_once(
+    refresher: FakeRefresher, clock: FakeClock
+) -> None:
+    """A first refresh that fails counts."""
+    refresher.held = {PROD, TEST}
+    refresher.outcome = lambda _, before: before.failed(ReadError(Reason.ASSUME_ROLE, "no"))
 
-    with refreshing(source, PROD, TEST) as (refresher, _):
-        before = refresher.is_ready()
-        source.hold.set()
-        wait_until(refresher.is_ready, "ready")
+    with scheduling(refresher, clock, PROD, TEST) as scheduler:
+        clock.advance(seconds=2 * INTERVAL)
+        wait_until(lambda: len(refresher.running) == 2, "both are being refreshed")
+        before = scheduler.is_ready()
+        refresher.release()
+        wait_until(scheduler.is_ready, "ready")
 
     assert before is False
 
 
-def test_facts_that_are_too_old_are_dropped() -> None:
-    """An account that fails for longer than stale_after loses its facts, not its last success."""
-    source = FakeSource()
-    clock = [NOON]
-    failing = threading.Event()
-
-    def answer(account: Account, before: AccountSnapshot) -> AccountSnapshot:
-        if failing.is_set():
-            return before.failed(ReadError(Reason.THROTTLED, "no"))
-        return source.whole(account, before)
-
-    source.answer = answer
-    with refreshing(source, PROD, now=lambda: clock[0]) as (refresher, _):
-        wait_until(refresher.is_ready, "read once")
-        failing.set()
-        clock[0] = NOON + timedelta(days=8)
-        wait_until(lambda: not refresher.snapshots()[0][0].keys, "dropped")
-        snapshot = refresher.snapshots()[0][0]
+def test_stale_data_is_dropped(refresher: FakeRefresher, clock: FakeClock) -> None:
+    """An account that fails for longer than stale_after loses its data, not its last success."""
+    with scheduling(refresher, clock, PROD) as scheduler:
+        pass_intervals(scheduler, refresher, clock, 1, PROD)
+        wait_until(scheduler.is_ready, "refreshed once")
+        refresher.outcome = lambda _, before: before.failed(ReadError(Reason.THROTTLED, "no"))
+        clock.advance(days=8)
+        wait_until(lambda: not scheduler.snapshots()[0][0].keys, "dropped")
+        snapshot = scheduler.snapshots()[0][0]
 
     assert (snapshot.read_at, snapshot.listed_at) == (NOON, None)
 
 
-def test_a_reading_that_cannot_be_published_is_a_failed_one(
-    caplog: pytest.LogCaptureFixture,
+def test_a_snapshot_that_cannot_be_published(
+    refresher: FakeRefresher, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What cannot be shown leaves no older page that says all is well, and the loop goes on."""
-    source = FakeSource()
-    told: list[AccountSnapshot] = []
+    """A snapshot that cannot be published becomes a failure, and the loop goes on."""
+    published: list[AccountSnapshot] = []
 
-    def publish(account: Account, snapshot: AccountSnapshot) -> None:
+    def publish(_: Account, snapshot: AccountSnapshot) -> None:
         if snapshot.keys:
-            raise ValueError("no page")
-        told.append(snapshot)
+            raise ValueError("no exposition")
+        published.append(snapshot)
 
-    refresher = Scheduler(
-        [PROD],
-        source.read,
-        publish,
-        interval=0.01,
-        workers=1,
-        stale_after=timedelta(days=7),
-        stop=threading.Event(),
-        now=lambda: NOON,
-    )
-    refresher.start()
-    wait_until(lambda: len(told) > 3, "goes on")
-    refresher.stop()
+    with scheduling(refresher, clock, PROD, publish=publish) as scheduler:  # due at once
+        pass_intervals(scheduler, refresher, clock, 3, PROD)
+        wait_until(lambda: len(published) == 1 + 4, "goes on")
 
-    assert "no page" in caplog.text
-    assert {(snapshot.up, snapshot.failure) for snapshot in told[1:]} == {
+    assert "no exposition" in caplog.text
+    assert {(snapshot.up, snapshot.failure) for snapshot in published[1:]} == {
         (False, Reason.UNEXPECTED)
     }
 
 
-def test_accounts_spread_evenly() -> None:
-    """Over many accounts each quarter of the interval gets about a quarter of them."""
-    shares = [phase(an_account(f"{number:012}")) for number in range(1000)]
+def test_a_crash_costs_one_account_one_refresh(
+    refresher: FakeRefresher, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """If not even the failure can be published, that is logged, and the loop goes on."""
+    published: list[AccountSnapshot] = []
 
-    quarters = [sum(int(s * 4) == quarter for s in shares) for quarter in range(4)]
+    def publish(account: Account, snapshot: AccountSnapshot) -> None:
+        if account == PROD and snapshot.finished_at:
+            raise ValueError("no exposition" if snapshot.keys else "not even of the failure")
+        published.append(snapshot)
+
+    with scheduling(refresher, clock, PROD, TEST, publish=publish) as scheduler:
+        pass_intervals(scheduler, refresher, clock, 3, PROD, TEST)
+        wait_until(lambda: len(published) == 2 + 3, "the other account is published")
+        wait_until(lambda: crashes(caplog) == 3, "three crashes are logged")
+
+
+def test_accounts_are_spread_evenly() -> None:
+    """Of many accounts about a quarter is refreshed in each quarter of the interval."""
+    phases = [phase(an_account(f"{number:012}")) for number in range(1000)]
+
+    quarters = [sum(int(p * 4) == quarter for p in phases) for quarter in range(4)]
 
     assert all(200 < count < 300 for count in quarters)
 
 
-def test_the_first_readings_do_not_begin_all_at_once() -> None:
+def test_first_refreshes_do_not_start_all_at_once(
+    refresher: FakeRefresher, clock: FakeClock
+) -> None:
     """At the start a hundred accounts are due within ten seconds, not within one."""
     accounts = [an_account(f"{number:012}", f"a{number}") for number in range(100)]
-    refresher = Scheduler(
-        accounts,
-        FakeSource().read,
-        lambda *_: None,
-        interval=900,
-        workers=4,
-        stale_after=timedelta(days=7),
-        stop=threading.Event(),
-        now=lambda: NOON,
-        clock=lambda: 0.0,
-    )
 
-    due = [seconds or 0.0 for _, seconds in refresher.snapshots()]
+    with scheduling(refresher, clock, *accounts, interval=900) as scheduler:
+        due = [seconds or 0.0 for _, seconds in scheduler.snapshots()]
 
     assert all(sum(int(at) == second for at in due) < 25 for second in range(10))
-    assert max(due) < 10
+    assert 9 < max(due) < 10
 
 
-def test_an_account_keeps_its_turn() -> None:
-    """The share of an account depends on its id alone."""
-    assert phase(PROD) == phase(
-        replace(PROD, name="renamed", role_arn=RoleArn(Partition.AWS, PROD.id, "role"))
-    )
+def test_an_account_keeps_its_phase() -> None:
+    """The phase of an account depends on its id alone."""
+    role_arn = RoleArn(Partition.AWS, PROD.id, "role")
+
+    assert phase(PROD) == phase(replace(PROD, name="renamed", role_arn=role_arn))
 
 
-def test_stopping_wakes_all_threads() -> None:
-    """Threads that wait for a turn end when they are told to."""
-    source = FakeSource()
-    before = threading.active_count()
-    with refreshing(source, PROD, interval=3600) as (refresher, _):
-        wait_until(refresher.is_ready, "read once")
+def test_stopping_ends_all_threads(refresher: FakeRefresher, clock: FakeClock) -> None:
+    """Threads that wait for an account to become due end when the scheduler stops."""
+    before = set(threading.enumerate())
+    with scheduling(refresher, clock, PROD, interval=3600) as scheduler:
+        wait_until(scheduler.is_ready, "refreshed once")
+        threads = set(threading.enumerate()) - before
 
-    wait_until(lambda: threading.active_count() <= before, "the threads are gone", 2)
+    assert threads
+    wait_until(lambda: not any(thread.is_alive() for thread in threads), "threads ended", 2)

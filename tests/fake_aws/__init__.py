@@ -1,10 +1,10 @@
 """
-A fake AWS for tests: IAM, STS and Organizations over HTTP, with the semantics of the real one.
+A simulated AWS for tests: IAM, STS and Organizations over HTTP, behaving like the real ones.
 
-Real where it matters to a reader of access keys: pagination, isolation of accounts, AccessDenied
-for a deleted key, the credential report's states, cache and root row, throttling, expiring
-sessions. Every call is counted, and faults can be scripted. Signatures are not checked, and
-policies are not evaluated: what is denied is said with `Account.deny`.
+Faithful in what matters to an exporter of access keys: pagination, isolation of accounts,
+AccessDenied for a deleted key, the states, cache and root row of the credential report, throttling,
+expiring sessions. Every call is counted, and faults can be injected. Signatures are not checked and
+policies not evaluated: `Account.deny` takes permissions away.
 
     with FakeAws() as aws:
         account = aws.account("111111111111")
@@ -14,7 +14,7 @@ policies are not evaluated: what is denied is said with `Account.deny`.
         ... point a client at aws.url, with aws.credentials("111111111111") ...
         assert aws.count("ListUsers") == 4
 
-`python -m tests.fake_aws` serves a generated fleet to load tests in other processes.
+`python -m tests.fake_aws` serves generated accounts to load tests in other processes.
 """
 
 from .accounts import Account, Role

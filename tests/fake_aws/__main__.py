@@ -1,7 +1,7 @@
 """
-Serve a generated fleet until interrupted, or measure how fast it is served.
+Serve generated accounts until interrupted, or measure how fast they are served.
 
-While it serves, GET /calls gives the number of calls by operation, as JSON.
+Meanwhile GET /calls returns the number of calls by operation, as JSON.
 """
 
 import argparse
@@ -29,16 +29,16 @@ def main() -> None:
     parser.add_argument("--accounts", type=int, default=10)
     parser.add_argument("--keys", type=int, default=100, help="of each account")
     parser.add_argument("--keys-per-user", type=int, default=1)
-    parser.add_argument("--external-id", help="that the roles ask for")
-    parser.add_argument("--port", type=int, default=0, help="0: any that is free")
+    parser.add_argument("--external-id", help="required by the roles")
+    parser.add_argument("--port", type=int, default=0, help="0: any free port")
     parser.add_argument("--latency", type=float, default=0.0, help="of each call, in seconds")
     parser.add_argument("--rate", type=float, help="of each account's IAM calls, per second")
     parser.add_argument("--burst", type=float, default=10)
-    parser.add_argument("--bench", type=float, metavar="SECONDS", help="measure, then end")
+    parser.add_argument("--bench", type=float, metavar="SECONDS", help="measure, then exit")
     options = parser.parse_args()
 
     if not options.bench:
-        # Blocked before the first thread starts: one that does not block them would be killed.
+        # Before the first thread starts: signals have to be blocked in all threads for sigwait.
         signal.pthread_sigmask(signal.SIG_BLOCK, ENDS)
     with FakeAws(port=options.port) as aws:
         fill(
@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def serve(aws: FakeAws) -> None:
-    """Print the environment a client needs, wait for SIGTERM or SIGINT, print what was asked."""
+    """Print the environment for clients, wait for SIGTERM or SIGINT, print the calls."""
     for name, value in aws.environment(MONITORING).items():
         print(f"{name}={value}", flush=True)
     signal.sigwait(ENDS)
@@ -71,10 +71,11 @@ def serve(aws: FakeAws) -> None:
 
 def bench(aws: FakeAws, *, seconds: float) -> int:
     """
-    Ask for key after key over one connection, from this process.
+    Call GetAccessKeyLastUsed over one connection, from this process.
 
     Returns:
-        How many answers came; client and server share one interpreter, so alone it is faster.
+        The number of responses. Client and server share one interpreter: alone the server is
+        faster.
     """
     account = next(account for account in aws.accounts.values() if account.users)
     key_id, _ = aws.credentials(account.id)

@@ -1,7 +1,7 @@
 """
-AWS accounts with their users, roles and limits, and the world that holds them.
+AWS accounts with their users, roles and limits, and the world that contains them.
 
-Names of users are unique, and found, whatever their case.
+User names are case-insensitive.
 """
 
 import random
@@ -20,7 +20,8 @@ from .report import CredentialReport
 from .throttle import TokenBucket
 from .users import ROOT_NAME, USER_NAME, AccessKey, Root, Status, User, whole_second
 
-Clock = Callable[[], datetime]
+Now = Callable[[], datetime]
+"""Returns the current time; aware."""
 
 ID_LETTERS: Final = ascii_uppercase + "234567"
 
@@ -35,7 +36,7 @@ class Role:
     A role that can be assumed.
 
     Attributes:
-        external_id: None: asked for none, any is accepted.
+        external_id: None: none is required, any is accepted.
         trusts: Ids of the accounts that may assume it. None: all.
         max_seconds: The longest session it allows.
     """
@@ -52,14 +53,14 @@ class Role:
     def arn(self) -> str:
         return f"arn:{self.account.partition}:iam::{self.account.id}:role{self.path}{self.name}"
 
-    def admits(self, account_id: str, external_id: str | None) -> bool:
+    def trusts_caller(self, account_id: str, external_id: str | None) -> bool:
         trusted = self.trusts is None or account_id in self.trusts
         return trusted and self.external_id in (None, external_id)
 
 
 @dataclass(frozen=True)
 class Denial:
-    """A permission that is missing: an action, which may hold ``*``, for all users or one."""
+    """A missing permission: an action, which may contain ``*``, for all users or one."""
 
     action: str
     user: str | None
@@ -76,10 +77,10 @@ class Account:
     One account.
 
     Attributes:
-        created: When the account was made: the creation time of its root user.
-        users: By name, in canonical case. Change it by `add_user` and `User.delete` only.
+        created: When the account, and so its root user, was created.
+        users: By name as created. Changed by `add_user`, `User.rename` and `User.delete` only.
         report: The credential report.
-        bucket: What throttles its IAM calls. None: nothing does.
+        bucket: Throttles its IAM calls. None: they are not throttled.
     """
 
     def __init__(self, world: "World", id: str, *, partition: str) -> None:
@@ -113,15 +114,16 @@ class Account:
         password_last_used: datetime | None = None,
     ) -> User:
         if not USER_NAME.fullmatch(name):
-            msg = f"not the name of a user: {name!r}"
+            msg = f"not a valid user name: {name!r}"
             raise ValueError(msg)
         with self.world.lock:
             lower = name.lower()
             if lower in self._by_lower:
-                msg = f"the name is taken, whatever its case: {name}"
+                msg = f"a user of that name exists already: {name}"
                 raise ValueError(msg)
-            made = self.world.now() if created is None else whole_second(created)
-            user = User(self, name, id=self.world.new_id("AIDA"), created=made)
+            if created is None:
+                created = self.world.now()
+            user = User(self, name, id=self.world.new_id("AIDA"), created=whole_second(created))
             user.move(path)
             user.tags = dict(tags or {})
             user.password_enabled = password_enabled or password_last_used is not None
@@ -137,7 +139,7 @@ class Account:
     def rename(self, user: User, name: str) -> None:
         with self.world.lock:
             if name.lower() in self._by_lower:
-                msg = f"the name is taken, whatever its case: {name}"
+                msg = f"a user of that name exists already: {name}"
                 raise ValueError(msg)
             lower = user.name.lower()
             del self.users[user.name], self._by_lower[lower]
@@ -159,12 +161,12 @@ class Account:
 
     @property
     def sorted_names(self) -> list[str]:
-        """The names of all users in lower case, in the order in which AWS lists them."""
+        """All user names in lower case, in the order in which AWS lists them."""
         return self._sorted_names
 
     @property
     def keys(self) -> Iterator[AccessKey]:
-        """All keys of all users, those of root apart."""
+        """All keys of all users, without those of root."""
         return (key for user in self.users.values() for key in user.keys)
 
     # -- root ----------------------------------------------------------------------------------
@@ -186,7 +188,7 @@ class Account:
     def root_password_last_used(self, moment: datetime | None) -> None:
         self.root.password_last_used = None if moment is None else whole_second(moment)
 
-    # -- who may do what, and how often --------------------------------------------------------
+    # -- roles, permissions and limits ---------------------------------------------------------
 
     def role(
         self,
@@ -197,7 +199,7 @@ class Account:
         trusts: Collection[str] | None = None,
         max_seconds: int = 3600,
     ) -> Role:
-        """Make a role that can be assumed; one of the same name is replaced."""
+        """Create a role that can be assumed; one of the same name is replaced."""
         role = Role(
             account=self,
             name=name,
@@ -211,7 +213,7 @@ class Account:
         return role
 
     def remove_role(self, name: str) -> None:
-        """Remove a role; its sessions go on until they expire."""
+        """Delete a role; its sessions stay valid until they expire."""
         del self.roles[name]
 
     def deny(
@@ -236,11 +238,11 @@ class Account:
         seconds: Callable[[], float] | None = None,
     ) -> TokenBucket | None:
         """
-        Throttle all IAM calls to this account together; *rate* None ends that.
+        Throttle all IAM calls to this account together. *rate* None: stop throttling them.
 
         Args:
-            seconds: The clock of the bucket. By default that of the fake AWS, so that a bucket
-                under a clock that stands still is never refilled; `time.monotonic` is another.
+            seconds: The clock of the bucket. By default that of this simulated AWS: while that
+                clock does not advance, the bucket is not refilled.
         """
         if seconds is None:
             seconds = self.world.seconds
@@ -250,21 +252,21 @@ class Account:
 
 class World:
     """
-    Everything there is: the clock, the accounts, and all access keys by id.
+    The clock, all accounts, and all access keys by id.
 
     Attributes:
-        lock: Held while something changes and while an answer is computed.
-        clock: As it was given, with its fractions of a second.
-        real_time: True where no clock was given.
+        lock: Held while something changes and while a response is computed.
+        clock: The clock that was passed, with fractions of a second.
+        real_time: Whether no clock was passed.
     """
 
-    def __init__(self, now: Clock | None) -> None:
+    def __init__(self, now: Now | None) -> None:
         self.clock = now or system_time
         self.real_time = now is None
         self.lock = RLock()
         self.accounts: dict[str, Account] = {}
         self.keys: dict[str, AccessKey] = {}
-        # Seeded, so that a run that failed can be repeated with the same ids.
+        # Seeded, so that a failed run can be repeated with the same ids.
         self._random = random.Random(20150422)
         self._serials = count(1)
 
@@ -272,7 +274,7 @@ class World:
         return whole_second(self.clock())
 
     def seconds(self) -> float:
-        """The clock as seconds, finer than AWS's times are."""
+        """Seconds, with fractions that AWS's times do not have."""
         return time.monotonic() if self.real_time else self.clock().timestamp()
 
     def new_id(self, prefix: str) -> str:
@@ -282,12 +284,12 @@ class World:
         return next(self._serials)
 
     def account(self, id: str, *, partition: str | None = None) -> Account:
-        """Find or make an account; *partition* None: that which it has, or "aws"."""
+        """Find or create an account; *partition* None: the one it has, or "aws"."""
         with self.lock:
             account = self.accounts.get(id)
             if account is None:
                 if not (len(id) == 12 and id.isascii() and id.isdigit()):
-                    msg = f"not the id of an account: {id!r}"
+                    msg = f"not a valid account id: {id!r}"
                     raise ValueError(msg)
                 account = self.accounts[id] = Account(self, id, partition=partition or "aws")
             elif partition not in (None, account.partition):

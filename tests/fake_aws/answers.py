@@ -1,5 +1,5 @@
 """
-From a request to its answer: who asks, is it counted, does a fault strike, may they, what is said.
+From a request to its response: caller, counting, faults, permissions, operation.
 
 Knows HTTP headers and bodies, but no connections.
 """
@@ -19,7 +19,7 @@ from .identity import Caller, Credentials
 from .ledger import Ledger, LoggedCall
 from .organizations import Organization
 from .refusal import Refusal
-from .wire import JSON, XML, Params, Reply, envelope, error, json_reply, parse_form
+from .wire import JSON, XML, Params, Reply, error_reply, json_reply, parse_form, xml_reply
 
 Callback = Callable[[str, str, Params], object]
 
@@ -31,18 +31,18 @@ JSON_CODE_OF: Final = {
     "InvalidClientTokenId": "UnrecognizedClientException",
     "MissingAuthenticationToken": "MissingAuthenticationTokenException",
 }
-"""Organizations has other codes for the same refusals, and sends them with 400."""
+"""Organizations has other codes for the same errors, and sends them with status 400."""
 
 
 @dataclass(slots=True)
 class Request:
     """
-    A request that was read and counted, but not yet answered.
+    A request that was parsed and counted, but not yet answered.
 
     Attributes:
-        account_id: The account it counts for: the caller's, for AssumeRole that of the role. Empty:
-            signed by nobody known.
-        refusal: Why it cannot be answered, if that is known already.
+        account_id: The account it is counted for: the caller's, for AssumeRole that of the role.
+            Empty: the caller is unknown.
+        refusal: The error to answer with, if that is known already.
     """
 
     service: str
@@ -55,11 +55,11 @@ class Request:
 
 class Answers:
     """
-    Everything that happens to a request.
+    Answers requests.
 
     Attributes:
-        at_most: The longest page IAM serves.
-        bugs: Tracebacks of what should not have happened, in the fake or in a callback.
+        at_most: The largest page IAM serves.
+        bugs: Tracebacks of unexpected exceptions, in this package or in a callback.
     """
 
     def __init__(self, world: World, *, log_size: int) -> None:
@@ -74,12 +74,12 @@ class Answers:
         self._request_ids = count(1)
 
     def receive(self, headers: Mapping[str, str], body: bytes) -> Request:
-        """Read a request, and count it."""
+        """Parse a request, and count it."""
         request = _read(headers, body)
         try:
             caller = request.caller = self._caller(headers, request.service)
             request.account_id = caller.account.id
-            if self.credentials.is_over(caller):
+            if self.credentials.has_ended(caller):
                 request.refusal = Refusal("ExpiredToken")
         except Refusal as refusal:
             request.refusal = refusal
@@ -91,36 +91,36 @@ class Answers:
         return request
 
     def counts(self) -> Reply:
-        """Tell a load test in another process what was asked so far."""
+        """The calls so far, for a load test in another process."""
         return json_reply(self.ledger.calls_by_operation)
 
     def call_back(self, request: Request) -> None:
-        """Tell all callbacks of a request."""
+        """Call all callbacks with a request."""
         try:
             for callback in self.callbacks:
                 callback(request.operation, request.account_id, request.params)
         except Exception:
             self.bugs.append(traceback.format_exc())
 
-    def strike(self, request: Request) -> tuple[float, Fault | None]:
-        """Let the faults hit a request; seconds to wait, and the fault that decides the answer."""
+    def apply_faults(self, request: Request) -> tuple[float, Fault | None]:
+        """Apply faults: the seconds to wait, and the fault that replaces the response."""
         key_id = request.params.get("AccessKeyId")
-        return self.faults.strike(
+        return self.faults.apply(
             request.operation, request.account_id, self._user_name(request), key_id
         )
 
     def reply(self, request: Request, fault: Fault | None) -> Reply | None:
-        """Answer a request; None: reset the connection."""
+        """Answer a request. None: reset the connection."""
         if fault is not None and fault.reset:
             self.ledger.enter_error(request.account_id, request.operation, "reset")
             return None
         try:
             if fault is not None and fault.code is not None:
                 raise Refusal(fault.code, fault.message, status=fault.status)
-            reply = self._scripted(fault, request) or self._true_reply(request)
+            reply = self._replacement(fault, request) or self._regular_reply(request)
         except Refusal as refusal:
             self.ledger.enter_error(request.account_id, request.operation, refusal.code)
-            reply = error(request.service, refusal, self._next_request_id())
+            reply = error_reply(request.service, refusal, self._next_request_id())
         except Exception:
             self.bugs.append(traceback.format_exc())
             reply = Reply(500, "text/plain", self.bugs[-1].encode())
@@ -129,17 +129,17 @@ class Answers:
         body = reply.body[: len(reply.body) // 2] if fault.truncate else reply.body
         return reply._replace(body=body, headers=fault.headers)
 
-    def _scripted(self, fault: Fault | None, request: Request) -> Reply | None:
+    def _replacement(self, fault: Fault | None, request: Request) -> Reply | None:
         if fault is None or fault.body is None:
             return None
         body = fault.body.encode() if isinstance(fault.body, str) else fault.body
         content_type = JSON if request.service == "organizations" else XML
         return Reply(fault.status or 200, content_type, body)
 
-    def _true_reply(self, request: Request) -> Reply:
+    def _regular_reply(self, request: Request) -> Reply:
         caller = request.caller
         if request.refusal is not None:
-            raise _in_the_words_of(request.service, request.refusal)
+            raise _as_sent_by(request.service, request.refusal)
         assert caller is not None
         with self.world.lock:
             match request.service:
@@ -149,7 +149,7 @@ class Answers:
                     result = self._sts(request, caller)
                 case _:
                     return json_reply(self._organizations(request, caller))
-        return envelope(request.service, request.operation, result, self._next_request_id())
+        return xml_reply(request.service, request.operation, result, self._next_request_id())
 
     def _iam(self, request: Request, caller: Caller) -> str:
         account = caller.account
@@ -167,7 +167,7 @@ class Answers:
 
     def _sts(self, request: Request, caller: Caller) -> str:
         params = request.params
-        if request.operation == "GetCallerIdentity":  # needs no permission, nor can it be denied
+        if request.operation == "GetCallerIdentity":  # needs no permission and cannot be denied
             return sts.get_caller_identity(caller)
         self._check(caller.account, request, caller, params.get("RoleArn", "*"))
         if request.operation == "AssumeRole":
@@ -181,7 +181,7 @@ class Answers:
         try:
             self._check(caller.account, request, caller, "*")
         except Refusal as refusal:
-            raise _in_the_words_of("organizations", refusal) from None
+            raise _as_sent_by("organizations", refusal) from None
         if self.organization is None or account_id not in self.organization.members:
             raise Refusal(
                 "AWSOrganizationsNotInUseException",
@@ -209,7 +209,7 @@ class Answers:
         return self.credentials.caller(key_id, token, service=service, region=region)
 
     def _user_name(self, request: Request) -> str | None:
-        """The user a request is about, named or as owner of the key."""
+        """The user that a request names, or the owner of the key that it names."""
         if name := request.params.get("UserName"):
             return str(name)
         key = self.world.keys.get(request.params.get("AccessKeyId", ""))
@@ -257,7 +257,7 @@ def _denial(
     )
 
 
-def _in_the_words_of(service: str, refusal: Refusal) -> Refusal:
+def _as_sent_by(service: str, refusal: Refusal) -> Refusal:
     if service != "organizations":
         return refusal
     return Refusal(JSON_CODE_OF.get(refusal.code, refusal.code), refusal.message, status=400)

@@ -1,5 +1,5 @@
 """
-The instrument that tests hold: one fake AWS, with its state, its faults and its counts.
+What tests use: one simulated AWS, with its state, its faults and its counts.
 """
 
 from collections import Counter
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from .accounts import Account, Clock, World
+from .accounts import Account, Now, World
 from .answers import Answers, Callback
 from .faults import Fault
 from .ledger import LoggedCall
@@ -17,17 +17,17 @@ from .server import Server
 
 class FakeAws:
     """
-    IAM, STS and Organizations at one endpoint, serving inside a `with` block.
+    IAM, STS and Organizations at one endpoint, served inside a `with` block.
 
-    State may be changed at any time from any thread, before and while it serves.
+    State may be changed at any time, from any thread.
 
     Args:
-        now: The clock of AWS: an aware time. By default the system's.
-        port: 0: any that is free.
-        log_size: How many of the latest calls `log` keeps.
+        now: Returns AWS's current time, aware. By default the system's.
+        port: 0: any free port.
+        log_size: The number of latest calls that `log` keeps.
     """
 
-    def __init__(self, now: Clock | None = None, *, port: int = 0, log_size: int = 10_000) -> None:
+    def __init__(self, now: Now | None = None, *, port: int = 0, log_size: int = 10_000) -> None:
         self._world = World(now)
         self._answers = Answers(self._world, log_size=log_size)
         self._port = port
@@ -45,31 +45,29 @@ class FakeAws:
     ) -> None:
         self.close()
         if self.bugs and error is None:
-            msg = (
-                f"{len(self.bugs)} bugs in the fake AWS or in callbacks; the first:\n{self.bugs[0]}"
-            )
+            msg = f"{len(self.bugs)} bugs here or in callbacks; the first:\n{self.bugs[0]}"
             raise AssertionError(msg)
 
     def close(self) -> None:
-        """End the service; the state and the counts stay readable."""
+        """Stop serving; state and counts stay readable."""
         if self._server is not None:
             self._server.close()
 
     @property
     def url(self) -> str:
         if self._server is None:
-            raise RuntimeError("the fake AWS serves only inside its with block")
+            raise RuntimeError("it serves only inside its with block")
         return self._server.url
 
     @property
     def bugs(self) -> list[str]:
-        """Tracebacks of what should not have happened; the end of the `with` block raises them."""
+        """Tracebacks of unexpected exceptions; the end of the `with` block raises them."""
         return self._answers.bugs
 
-    # -- what exists -----------------------------------------------------------------------------
+    # -- state -----------------------------------------------------------------------------------
 
     def account(self, id: str, partition: str | None = None) -> Account:
-        """Find or make an account, in partition "aws" by default."""
+        """Find or create an account, in partition "aws" by default."""
         return self._world.account(id, partition=partition)
 
     @property
@@ -78,7 +76,7 @@ class FakeAws:
 
     def credentials(self, account_id: str) -> tuple[str, str]:
         """
-        Give static credentials of a principal that lives in an account, always the same.
+        Static credentials of a principal in an account, always the same.
 
         Returns:
             The access key id and the secret.
@@ -87,7 +85,7 @@ class FakeAws:
         return caller.key_id, caller.secret
 
     def environment(self, account_id: str) -> dict[str, str]:
-        """Give the environment variables that make an AWS client call from an account."""
+        """Environment variables with which an AWS client calls from an account."""
         key_id, secret = self.credentials(account_id)
         return {
             "AWS_ACCESS_KEY_ID": key_id,
@@ -99,11 +97,11 @@ class FakeAws:
         }
 
     def revoke(self, account_id: str) -> None:
-        """End all sessions in an account: their calls give ExpiredToken from now on."""
+        """End all sessions in an account: from now on their calls fail with ExpiredToken."""
         self._answers.credentials.revoke(account_id)
 
     def organization(self, management: str | None = None) -> Organization:
-        """Find the organization, or make it with a management account."""
+        """Find the organization, or create it with a management account."""
         organization = self._answers.organization
         if organization is None:
             if management is None:
@@ -117,10 +115,10 @@ class FakeAws:
             raise ValueError(msg)
         return organization
 
-    # -- what goes wrong -------------------------------------------------------------------------
+    # -- faults ----------------------------------------------------------------------------------
 
     def fault(self, fault: Fault) -> Fault:
-        """Put a fault in force."""
+        """Add a fault."""
         self._answers.faults.add(fault)
         return fault
 
@@ -132,27 +130,27 @@ class FakeAws:
 
     @property
     def max_page(self) -> int:
-        """The longest page that IAM serves, even if MaxItems allows more."""
+        """The largest page that IAM serves, even if MaxItems allows more."""
         return self._answers.at_most
 
     @max_page.setter
     def max_page(self, size: int) -> None:
         if size < 1:
-            msg = f"a page must hold at least 1: {size}"
+            msg = f"the largest page must be at least 1: {size}"
             raise ValueError(msg)
         self._answers.at_most = size
 
-    # -- what was asked --------------------------------------------------------------------------
+    # -- calls -----------------------------------------------------------------------------------
 
     def on_call(self, callback: Callback) -> Callable[[], None]:
         """
-        Call *callback* with operation, account id and parameters before each answer is computed.
+        Call *callback* with operation, account id and parameters before each call is answered.
 
-        Callbacks run in several threads at once and may block: only the call they are told of
-        waits. One that raises shows in `bugs`.
+        Callbacks run in several threads at once. One that blocks delays only the call that it was
+        called for. Exceptions are added to `bugs`.
 
         Returns:
-            A function that takes the callback away again.
+            A function that removes the callback.
         """
         self._answers.callbacks = (*self._answers.callbacks, callback)
 
@@ -166,32 +164,32 @@ class FakeAws:
     @property
     def calls(self) -> Counter[tuple[str, str]]:
         """
-        Copy the number of calls by account id and operation, those that failed included.
+        The number of calls by account id and operation, including failed ones; a copy.
 
-        AssumeRole counts for the account of the role, all else for the caller's; calls that nobody
-        known has signed count for "".
+        AssumeRole is counted for the account of the role, everything else for the caller's; calls
+        of unknown callers are counted for "".
         """
         return self._answers.ledger.calls
 
     @property
     def calls_by_operation(self) -> Counter[str]:
-        """Count the calls of all accounts together by operation."""
+        """The number of calls of all accounts, by operation."""
         return self._answers.ledger.calls_by_operation
 
     @property
     def errors(self) -> Counter[tuple[str, str, str]]:
-        """Copy the number of errors answered, by account id, operation and code; "reset" is one."""
+        """The number of errors by account id, operation and code, or "reset"; a copy."""
         return self._answers.ledger.errors
 
     @property
     def log(self) -> list[LoggedCall]:
-        """Copy the latest calls, oldest first."""
+        """The latest calls, oldest first; a copy."""
         return self._answers.ledger.log
 
     def count(self, operation: str | None = None, account: str | None = None) -> int:
-        """Count the calls of an operation, of an account, of both or all."""
+        """Count calls: all, or those of an operation or an account, or both."""
         return self._answers.ledger.count(operation, account)
 
     def reset_calls(self) -> None:
-        """Forget all calls and errors so far."""
+        """Reset counts and log."""
         self._answers.ledger.clear()

@@ -1,5 +1,5 @@
 """
-Scripted faults: what goes wrong, for whom, and how often.
+Injected faults: what fails, for which calls, and how often.
 """
 
 from dataclasses import dataclass, field
@@ -9,29 +9,29 @@ from threading import Lock
 @dataclass(kw_only=True, eq=False)
 class Fault:
     """
-    One thing that goes wrong with every call that it matches.
+    A fault of every call that it matches.
 
-    A fault with none of *code*, *reset*, *truncate* and *body* only delays: the call is answered as
-    usual. Delays of several faults add up; of the others the first that was added and still fires
-    decides.
+    A fault without *code*, *reset*, *truncate* and *body* only delays: the call is answered as
+    usual. The latencies of several faults add up; of the others the first that was added and is not
+    spent applies.
 
     Attributes:
-        operation: Such as "ListUsers". None: all.
+        operation: Such as "ListUsers". None: any.
         account: The id of the account the call concerns: the caller's, for AssumeRole that of the
-            role. None: all.
-        user: The name of the user the call is about, who is named or owns the key. None: all.
-        key: The access key id the call is about. None: all.
-        code: Answer with this error code.
-        status: HTTP status. None: the one that belongs to *code*, or 200 with *body*.
-        message: None: what AWS says with *code*.
-        times: How many calls are hit. None: for ever.
-        after: How many matching calls pass before the first is hit.
-        latency: Seconds until the answer; other calls are not held up.
-        reset: Reset the TCP connection in place of an answer.
-        truncate: Send only half of the proper answer's body, with a Content-Length to match.
-        body: Send this text in place of the proper answer.
-        headers: Sent with the answer, such as {"x-amz-retry-after": "200"}.
-        fired: How many calls were hit so far.
+            role. None: any.
+        user: The name of the user that the call names, or that owns the key. None: any.
+        key: The access key id that the call names. None: any.
+        code: Respond with this error code.
+        status: HTTP status. None: the usual one of *code*, or 200 with *body*.
+        message: None: AWS's message for *code*.
+        times: How many calls fail. None: all.
+        after: How many matching calls succeed before the first one fails.
+        latency: Seconds until the response; other calls are not delayed.
+        reset: Reset the TCP connection instead of responding.
+        truncate: Send only half of the regular body, with a matching Content-Length.
+        body: Send this body instead of the regular one.
+        headers: More response headers, such as {"x-amz-retry-after": "200"}.
+        fired: How many calls failed or were delayed so far.
     """
 
     operation: str | None = None
@@ -62,7 +62,7 @@ class Fault:
     def matches(
         self, operation: str, account: str, user: str | None = None, key: str | None = None
     ) -> bool:
-        """Tell whether a call is of the kind this fault is for, spent or not."""
+        """Whether this fault is for such a call, even if it is spent."""
         return (
             self.operation in (None, operation)
             and self.account in (None, account)
@@ -72,7 +72,7 @@ class Fault:
 
 
 class Faults:
-    """The faults in force, oldest first."""
+    """The current faults, oldest first."""
 
     def __init__(self) -> None:
         self._faults: tuple[Fault, ...] = ()
@@ -93,14 +93,14 @@ class Faults:
         with self._lock:
             self._faults = ()
 
-    def strike(
+    def apply(
         self, operation: str, account: str, user: str | None, key: str | None
     ) -> tuple[float, Fault | None]:
         """
-        Let the faults hit a call, and count it.
+        Apply faults to a call, and count how often they fired.
 
         Returns:
-            The seconds to wait, and the fault that decides the answer, if one does.
+            The seconds to wait, and the fault that replaces the response, if there is one.
         """
         latency = 0.0
         with self._lock:

@@ -1,5 +1,5 @@
 """
-A generated fleet of accounts, for load tests.
+Generated accounts, for load tests.
 """
 
 import random
@@ -23,13 +23,13 @@ def fill(
     seed: int = 1,
 ) -> None:
     """
-    Make *accounts* accounts of *keys* keys each, all of them in an organization.
+    Create *accounts* accounts with *keys* keys each, all of them in an organization.
 
     One key in ten is inactive, one in ten was never used, the others were used within the last 400
-    days. The management account, 999999999999, is the one to call from; it has the role, too, but
-    no users.
+    days. The management account, 999999999999, is the one to call from; it has the role too, but no
+    users.
     """
-    dice = random.Random(seed)
+    rng = random.Random(seed)
     organization = aws.organization(MONITORING)
     aws.account(MONITORING).role(ROLE, external_id)
     for number in range(1, accounts + 1):
@@ -39,11 +39,11 @@ def fill(
         now = account.created
         for index in range(keys):
             if index % keys_per_user == 0:
-                made = now - timedelta(days=dice.randrange(401, 2000))
-                user = account.add_user(f"user-{index // keys_per_user:04}", created=made)
+                created = now - timedelta(days=rng.randrange(401, 2000))
+                user = account.add_user(f"user-{index // keys_per_user:04}", created=created)
             key = user.add_key(created=user.created + timedelta(minutes=index % keys_per_user))
-            if dice.random() < 0.1:
+            if rng.random() < 0.1:
                 key.status = "Inactive"
-            if dice.random() < 0.9:
-                used = now - timedelta(minutes=dice.randrange(400 * 24 * 60))
-                key.use(*dice.choice(USES), at=used)
+            if rng.random() < 0.9:
+                used = now - timedelta(minutes=rng.randrange(400 * 24 * 60))
+                key.use(*rng.choice(USES), at=used)

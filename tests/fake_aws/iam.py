@@ -1,5 +1,5 @@
 """
-IAM's operations: parameters in, the inside of the XML result out.
+IAM's operations, from parameters to the content of the XML result.
 """
 
 import re
@@ -18,10 +18,10 @@ from .wire import Page, Params, constraint, element, more, page
 @dataclass(frozen=True, slots=True)
 class Call:
     """
-    One call of IAM that may be answered.
+    A call of IAM.
 
     Attributes:
-        at_most: The longest page that is served, whatever MaxItems asks for.
+        at_most: The largest page that is served, whatever MaxItems is.
     """
 
     world: World
@@ -61,22 +61,22 @@ def get_access_key_last_used(call: Call) -> str:
     if key is None or key.user.account is not call.account or key.user is call.account.root:
         if not re.fullmatch(r"\w{16,128}", key_id, re.ASCII):
             raise constraint(key_id, "accessKeyId", r"satisfy regular expression pattern: [\w]+")
-        # AWS does not tell a deleted key from a foreign one, and leaves out the colon here only.
+        # AWS answers the same for deleted and foreign keys, and leaves out the colon only here.
         raise Refusal(
             "AccessDenied",
             f"User: {call.caller.arn} is not authorized to perform iam:GetAccessKeyLastUsed "
             f"on resource: access key {key_id}",
         )
     if key.last_use is None:
-        facts = "<ServiceName>N/A</ServiceName><Region>N/A</Region>"
+        content = "<ServiceName>N/A</ServiceName><Region>N/A</Region>"
     else:
         at, service, region = key.last_use
-        facts = (
+        content = (
             element("LastUsedDate", at)
             + element("ServiceName", service)
             + element("Region", region)
         )
-    return f"<UserName>{key.user.name}</UserName><AccessKeyLastUsed>{facts}</AccessKeyLastUsed>"
+    return f"<UserName>{key.user.name}</UserName><AccessKeyLastUsed>{content}</AccessKeyLastUsed>"
 
 
 def list_users(call: Call) -> str:
@@ -87,7 +87,7 @@ def list_users(call: Call) -> str:
         names = [name for name in names if _user(account, name).path.startswith(prefix)]
     part = call.page(names, prefix)
     users = [_user(account, name) for name in names[part.start : part.end]]
-    # Tags are not part of this answer, whatever the shape of a user in the API's model says.
+    # The API's model has tags in this response, but AWS does not return them.
     members = "".join(
         f"<member>{_identity(user)}{element('PasswordLastUsed', user.password_last_used)}</member>"
         for user in users
@@ -153,8 +153,8 @@ def get_account_authorization_details(call: Call) -> str:
             )
         else:
             role = account.roles[rest]
-            facts = {"Path": role.path, "RoleName": role.name, "RoleId": role.id, "Arn": role.arn}
-            written = "".join(element(name, value) for name, value in facts.items())
+            fields = {"Path": role.path, "RoleName": role.name, "RoleId": role.id, "Arn": role.arn}
+            written = "".join(element(name, value) for name, value in fields.items())
             roles += f"<member>{written}{element('CreateDate', account.created)}</member>"
     return (
         f"<UserDetailList>{users}</UserDetailList><GroupDetailList/>"
@@ -164,7 +164,7 @@ def get_account_authorization_details(call: Call) -> str:
 
 def get_account_summary(call: Call) -> str:
     account = call.account
-    facts = {
+    fields = {
         "Users": len(account.users),
         "UsersQuota": 5000,
         "Roles": len(account.roles),
@@ -174,7 +174,7 @@ def get_account_summary(call: Call) -> str:
         "AccountPasswordPresent": int(account.root.password_enabled),
     }
     entries = "".join(
-        f"<entry><key>{name}</key><value>{value}</value></entry>" for name, value in facts.items()
+        f"<entry><key>{name}</key><value>{value}</value></entry>" for name, value in fields.items()
     )
     return f"<SummaryMap>{entries}</SummaryMap>"
 
@@ -228,7 +228,7 @@ REPORT_OPERATIONS: Final = frozenset({"GenerateCredentialReport", "GetCredential
 
 
 def resource(call: Call) -> str:
-    """Name what a call is about as IAM's denials do."""
+    """The resource of a call, as IAM names it in denials."""
     if user := call.params.get("UserName"):
         return f"user {user}"
     key = call.world.keys.get(call.params.get("AccessKeyId", ""))

@@ -1,7 +1,7 @@
 """
-Whose credentials sign a call: access key id to caller.
+Whose credentials sign a call: from access key id to caller.
 
-Signatures are not checked; that the session token belongs to the key id is.
+Signatures are not checked, but session tokens have to belong to the key id.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class Caller:
     Who makes a call.
 
     Attributes:
-        account: Where the caller lives, and so the account that its IAM calls are about.
+        account: The caller's account, which its IAM calls are about.
         role: The assumed role. None: a user.
         token: The session token. None for a user's own credentials.
         expires: None: never.
@@ -35,7 +35,7 @@ class Caller:
 
 
 class Credentials:
-    """All credentials that were handed out."""
+    """All credentials that were issued."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -45,9 +45,9 @@ class Credentials:
 
     def base(self, account: Account) -> Caller:
         """
-        Find or make the static credentials of the principal that lives in *account*.
+        Find or create the static credentials of a principal in *account*.
 
-        It is a user, yet not among the users of the account: these are what the test made.
+        It is a user, but not among the users of the account: those belong to the test.
         """
         with self._world.lock:
             caller = self._bases.get(account.id)
@@ -63,7 +63,7 @@ class Credentials:
             return caller
 
     def session(self, role: Role, name: str, *, seconds: int) -> Caller:
-        """Make credentials of a session of *role*."""
+        """Create a session of *role*."""
         account = role.account
         caller = Caller(
             key_id=self._world.new_id("ASIA"),
@@ -90,12 +90,12 @@ class Credentials:
 
     def caller(self, key_id: str, token: str | None, *, service: str, region: str) -> Caller:
         """
-        Tell who signs with *key_id*, whether or not the session is over.
+        Find who signs with *key_id*, even if the session has ended.
 
-        A key of a user that the test made signs too, and is thereby used.
+        Keys that a test created can sign too, which counts as a use.
 
         Raises:
-            Refusal: Nobody does.
+            Refusal: The key id is unknown or inactive, or the token does not belong to it.
         """
         caller = self._callers.get(key_id)
         if caller is not None:
@@ -110,8 +110,8 @@ class Credentials:
         user_id = user.account.id if isinstance(user, Root) else user.id
         return Caller(key_id, "", user.account, user.arn, user_id)
 
-    def is_over(self, caller: Caller) -> bool:
-        """Tell whether a session has expired or was revoked."""
+    def has_ended(self, caller: Caller) -> bool:
+        """Whether a session has expired or was revoked."""
         if caller.expires is None:
             return False
         return caller.key_id in self._revoked or self._world.now() >= caller.expires

@@ -1,5 +1,5 @@
 """
-What was asked, how often, and with which outcome.
+Which calls were made, how often, and with which errors.
 """
 
 from collections import Counter, deque
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 
 class LoggedCall(NamedTuple):
-    """One call as it came in; *at* has fractions of a second if the clock has."""
+    """A call as it was received; *at* has fractions of a second if the clock has."""
 
     at: datetime
     account_id: str
@@ -19,7 +19,7 @@ class LoggedCall(NamedTuple):
 
 
 class Ledger:
-    """Counts every call and every error, and keeps the latest calls themselves."""
+    """Counts all calls and errors, and keeps the latest calls."""
 
     def __init__(self, *, size: int) -> None:
         self._lock = Lock()

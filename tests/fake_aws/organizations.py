@@ -1,5 +1,5 @@
 """
-AWS Organizations: a tree of units and accounts, and the calls that read it.
+AWS Organizations: a tree of organizational units and accounts, and the calls that read it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from .refusal import Refusal
-from .wire import Params, seal, unseal
+from .wire import Params, from_marker, to_marker
 
 LARGEST_PAGE: Final = 20
 ORGANIZATION_ID: Final = "o-exampleorg1"
@@ -19,12 +19,12 @@ STATUS_OF_STATE: Final = {
     "CLOSED": "SUSPENDED",
     "PENDING_CLOSURE": "PENDING_CLOSURE",
 }
-"""State is finer than the Status that it replaces; an account pending activation has no Status."""
+"""Status, which State replaces, by State; an account pending activation has no Status."""
 
 
 @dataclass(eq=False)
 class Unit:
-    """The root of an organization or an organizational unit; *parent* None: the root."""
+    """An organizational unit, or the root: then *parent* is None."""
 
     id: str
     name: str
@@ -38,7 +38,7 @@ class Unit:
 @dataclass(eq=False)
 class Member:
     """
-    An account of the organization; change its facts at will.
+    An account of the organization. Its attributes may be changed.
 
     Attributes:
         state: PENDING_ACTIVATION, ACTIVE, SUSPENDED, PENDING_CLOSURE or CLOSED.
@@ -57,10 +57,10 @@ class Organization:
 
     Attributes:
         members: By account id, in the order in which they joined.
-        delegates: Ids of the accounts that may read the organization as the management account may.
-        with_status: Give the retired Status next to State.
-        with_state: Give State, which replaces Status, and Paths.
-        empty_pages: Begin each list with this many empty pages that have a NextToken.
+        delegates: Ids of the delegated administrators, which may read the organization.
+        with_status: Return the deprecated Status.
+        with_state: Return State, which replaces Status, and Paths.
+        empty_pages: Begin each list with so many empty pages that have a NextToken.
     """
 
     def __init__(self, management: str, *, partition: str, joined: datetime) -> None:
@@ -77,7 +77,7 @@ class Organization:
         self.add_account(management, name="management")
 
     def unit(self, name: str, parent: Unit | None = None) -> Unit:
-        """Make an organizational unit, below the root by default."""
+        """Create an organizational unit, below the root by default."""
         id = f"ou-{ROOT_ID[2:]}-{len(self.units):08}"
         unit = self.units[id] = Unit(id, name, parent or self.root)
         return unit
@@ -90,13 +90,13 @@ class Organization:
         state: str = "ACTIVE",
         tags: Mapping[str, str] | None = None,
     ) -> Member:
-        """Let an account join, in the root by default."""
+        """Add an account, below the root by default."""
         member = Member(id, name or f"account {id}", parent or self.root, state, dict(tags or {}))
         self.members[id] = member
         return member
 
     def answer(self, operation: str, params: Params, caller: str) -> dict[str, Any]:
-        """Answer *operation* to an account of the organization."""
+        """The result of *operation*, called from an account of the organization."""
         if operation != "DescribeOrganization" and caller not in {self.management, *self.delegates}:
             raise Refusal(
                 "AccessDeniedException", "You don't have permissions to access this resource."
@@ -196,7 +196,7 @@ class Organization:
         start = -self.empty_pages
         if token := params.get("NextToken"):
             try:
-                start = int(unseal(token, scope))
+                start = int(from_marker(token, scope))
             except Refusal:
                 raise Refusal(
                     "InvalidInputException", "You provided a NextToken that is not valid."
@@ -204,5 +204,5 @@ class Organization:
         end = start + 1 if start < 0 else min(start + size, len(items))
         answer: dict[str, Any] = {name: [*items[start:end]] if start >= 0 else []}
         if end < len(items):
-            answer["NextToken"] = seal(str(end), scope)
+            answer["NextToken"] = to_marker(str(end), scope)
         return answer

@@ -1,5 +1,5 @@
 """
-How AWS says no: a code, an HTTP status and a message, in AWS's own words.
+AWS's error responses: code, HTTP status and message.
 """
 
 from typing import Final
@@ -25,7 +25,7 @@ STATUS_OF_CODE: Final = {
     "ServiceUnavailable": 503,
     "SignatureDoesNotMatch": 403,
 }
-"""The HTTP status AWS sends a code with; codes not listed are sent with 400."""
+"""The HTTP status of error codes; all others are sent with 400."""
 
 MESSAGE_OF_CODE: Final = {
     "ExpiredToken": "The security token included in the request is expired",
@@ -36,16 +36,16 @@ MESSAGE_OF_CODE: Final = {
     "TooManyRequestsException": "AWS Organizations can't complete your request because you have "
     "exceeded your allotted request rate.",
 }
-"""What AWS says with a code where it always says the same."""
+"""AWS's messages of codes that always have the same one."""
 
 
 class Refusal(Exception):
     """
-    An answer that is an error.
+    An error response.
 
     Attributes:
-        code: As on the wire: without "Exception" for IAM and STS, with it for Organizations.
-        status: The HTTP status; by default the one that AWS sends this code with.
+        code: As on the wire: without the suffix "Exception" for IAM and STS.
+        status: The HTTP status; by default the usual one of this code.
     """
 
     def __init__(self, code: str, message: str | None = None, *, status: int | None = None) -> None:

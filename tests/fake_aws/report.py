@@ -1,5 +1,5 @@
 """
-The credential report of one account: how it comes about, how long it lasts, what it says.
+The credential report of one account: generation, lifetime and content.
 """
 
 import csv
@@ -47,7 +47,7 @@ NO_CERTIFICATES: Final = ("false", "N/A", "false", "N/A")
 
 
 class Generation(NamedTuple):
-    """What GenerateCredentialReport answers."""
+    """The result of GenerateCredentialReport."""
 
     state: str
     description: str | None = None
@@ -55,16 +55,16 @@ class Generation(NamedTuple):
 
 class CredentialReport:
     """
-    The report of one account, kept for four hours once it is there.
+    The credential report of one account, kept for four hours after it was generated.
 
     Attributes:
-        delay: How many calls, to Generate or Get, find a new report still in progress.
-        instant: Generate answers COMPLETE at once.
-        limit_exceeded: How many calls to Generate find AWS out of capacity.
-        content: Served in place of the true content, at the next Get already.
-        denied: Both calls give AccessDenied.
-        quoted: Quote values with a comma in them; what AWS does is not known.
-        generated: When the report at hand was made. None: there is none.
+        delay: For how many calls, to Generate or Get, a new report is still in progress.
+        instant: Whether a new report is complete at once.
+        limit_exceeded: For how many calls to Generate AWS is out of capacity.
+        content: Served instead of the regular content, also of a report generated before.
+        denied: Whether both calls are denied.
+        quoted: Whether to quote values that contain a comma; it is unknown whether AWS does.
+        generated: When the current report was generated. None: there is none.
     """
 
     def __init__(self, account: "Account") -> None:
@@ -81,16 +81,16 @@ class CredentialReport:
         self._polls_left: int | None = None
 
     def expire(self) -> None:
-        """Let the report at hand be older than four hours."""
+        """Make the current report older than four hours."""
         self._expired = True
 
     def forget(self) -> None:
-        """Let there be no report, as in an account that was never asked for one."""
+        """Remove the report, as in an account that never had one."""
         self.generated = None
         self._polls_left = None
 
     def generate(self) -> Generation:
-        """Answer GenerateCredentialReport."""
+        """GenerateCredentialReport."""
         if self.limit_exceeded > 0:
             self.limit_exceeded -= 1
             raise Refusal("LimitExceeded", "No more capacity to launch new report generation tasks")
@@ -105,7 +105,7 @@ class CredentialReport:
         return Generation("STARTED", "No report exists. Starting a new report generation task")
 
     def get(self) -> tuple[bytes, datetime]:
-        """Answer GetCredentialReport: the content and when it was generated."""
+        """GetCredentialReport: the content, and when it was generated."""
         if self._polls_left is not None and self._still_in_progress():
             raise Refusal("ReportInProgress", "Credential report generation is in progress")
         if self.generated is None:
@@ -133,9 +133,9 @@ class CredentialReport:
 
 def content(account: "Account", *, quoted: bool) -> bytes:
     """
-    Write the report on what *account* holds now.
+    The content of a report on *account* as it is now.
 
-    Root first, then the users by name; LF between the lines and none at the end.
+    Root first, then the users by name; LF between lines, and none at the end.
     """
     users = [account.find_user(name) for name in account.sorted_names]
     rows = [_root_row(account), *(_user_row(user) for user in users if user is not None)]
@@ -181,7 +181,7 @@ def _user_row(user: "User") -> list[str]:
 
 
 def _keys(user: "User") -> list[str]:
-    # The active key comes first in every pair that was observed, whichever is the older.
+    # In all reports that were observed the active key comes first, even if it is younger.
     keys = sorted(user.keys, key=lambda key: (not key.active, key.created, key.serial))
     slots = [_slot(key) for key in keys[:SLOTS]]
     slots += [EMPTY_SLOT] * (SLOTS - len(slots))

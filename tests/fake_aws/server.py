@@ -1,7 +1,7 @@
 """
-HTTP/1.1 on a port of the loopback interface, in a thread of its own.
+HTTP/1.1 on a port of 127.0.0.1, in a separate thread.
 
-Connections are kept alive; the requests of one connection are answered in turn.
+Connections are kept alive; the requests of a connection are answered one after the other.
 """
 
 import asyncio
@@ -23,9 +23,10 @@ CALLBACK_THREADS: Final = 64
 
 class Connection(asyncio.Protocol):
     """
-    One client's connection.
+    A connection of a client.
 
-    A request that need not wait is answered on the spot: a task would cost a tenth of the speed.
+    Requests that do not have to wait are answered without a task, which would cost 10% of the
+    speed.
     """
 
     def __init__(
@@ -82,15 +83,15 @@ class Connection(asyncio.Protocol):
     def _take(self, request: Request, *, close: bool) -> None:
         if self._answers.callbacks or self._answers.faults:
             loop = asyncio.get_running_loop()
-            self._waiting = loop.create_task(self._answer_in_time(request, close=close))
+            self._waiting = loop.create_task(self._answer_later(request, close=close))
         else:
             self._answer(request, None, close=close)
 
-    async def _answer_in_time(self, request: Request, *, close: bool) -> None:
+    async def _answer_later(self, request: Request, *, close: bool) -> None:
         if self._answers.callbacks:
             loop = asyncio.get_running_loop()
             await loop.run_in_executor(self._executor, self._answers.call_back, request)
-        latency, fault = self._answers.strike(request)
+        latency, fault = self._answers.apply_faults(request)
         if latency:
             await asyncio.sleep(latency)
         self._answer(request, fault, close=close)
@@ -117,7 +118,7 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
     def _reset(self) -> None:
-        # Closed while lingering for no time at all, a socket sends RST in place of FIN.
+        # With a linger time of zero, closing the socket sends RST instead of FIN.
         connection = self._transport.get_extra_info("socket")
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._transport.abort()
@@ -127,7 +128,7 @@ class Server:
     """
     Serves until it is closed.
 
-    The port is bound before the thread starts, so that a failure is the caller's, and a client may
+    The port is bound before the thread starts: errors are raised to the caller, and clients can
     connect at once.
     """
 
@@ -143,7 +144,7 @@ class Server:
         self._started.wait()
 
     def close(self) -> None:
-        """Close all connections and end the thread."""
+        """Close all connections, and end the thread."""
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._stop.set)
             self._thread.join()
@@ -151,7 +152,7 @@ class Server:
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
-        # Callbacks may block, and must not hold up the requests of others.
+        # Callbacks may block, and must not delay other requests.
         executor = ThreadPoolExecutor(CALLBACK_THREADS, thread_name_prefix="fake-aws-callback")
         server = await self._loop.create_server(
             lambda: Connection(self._answers, self._connections, executor), sock=self._socket
@@ -161,5 +162,5 @@ class Server:
         server.close()
         for connection in tuple(self._connections):
             connection.close()
-        await asyncio.sleep(0)  # lets the closed connections' sockets be closed
+        await asyncio.sleep(0)  # so that the sockets of closed connections are closed
         executor.shutdown(wait=False, cancel_futures=True)

@@ -1,5 +1,5 @@
 """
-STS's operations: parameters in, the inside of the XML result out.
+STS's operations, from parameters to the content of the XML result.
 """
 
 from typing import Final
@@ -23,7 +23,7 @@ def get_caller_identity(caller: Caller) -> str:
 
 
 def get_access_key_info(world: World, params: Params) -> str:
-    """Tell the account of any key of any account."""
+    """The account of any key of any account."""
     key = world.keys.get(params.get("AccessKeyId", ""))
     if key is None:
         raise Refusal("ValidationError", "Access key not found")
@@ -32,9 +32,9 @@ def get_access_key_info(world: World, params: Params) -> str:
 
 def assume_role(world: World, credentials: Credentials, caller: Caller, params: Params) -> str:
     """
-    Hand out credentials of a session.
+    Issue credentials of a session.
 
-    A missing role, a foreign partition, a missing trust and a wrong external id are all the same
+    A missing role, another partition, missing trust and a wrong external id all give the same
     AccessDenied.
     """
     arn = params.get("RoleArn", "")
@@ -54,7 +54,7 @@ def assume_role(world: World, credentials: Credentials, caller: Caller, params: 
     if (
         role is None
         or role.arn != arn
-        or not role.admits(caller.account.id, params.get("ExternalId"))
+        or not role.trusts_caller(caller.account.id, params.get("ExternalId"))
     ):
         raise denial(caller, arn)
     if caller.role is not None and seconds > LONGEST_CHAINED:
@@ -80,7 +80,7 @@ def assume_role(world: World, credentials: Credentials, caller: Caller, params: 
 
 
 def account_of(arn: str) -> str:
-    """The account id in an ARN; "" where there is none."""
+    """The account id in an ARN, or ""."""
     parts = arn.split(":")
     return parts[4] if len(parts) > 5 else ""
 

@@ -1,5 +1,5 @@
 """
-AWS's side of throttling: a token bucket.
+Throttling: a token bucket.
 """
 
 from collections.abc import Callable
@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 class TokenBucket:
     """
-    Holds up to *burst* tokens and gains *rate* of them each second of *seconds*.
+    Holds up to *burst* tokens, and gains *rate* of them per second of the clock *seconds*.
 
     Attributes:
-        refused: How many calls found it empty.
+        refused: How many calls were throttled.
     """
 
     def __init__(self, *, rate: float, burst: float, seconds: Callable[[], float]) -> None:
@@ -22,7 +22,7 @@ class TokenBucket:
         self._filled_at = seconds()
 
     def take(self) -> bool:
-        """Take one token; False if there is none, which costs nothing."""
+        """Take a token; False if there is none."""
         now = self._seconds()
         self._tokens = min(self.burst, self._tokens + max(0.0, now - self._filled_at) * self.rate)
         self._filled_at = now

@@ -1,5 +1,5 @@
 """
-IAM users and their access keys: plain facts, changed by tests and read by the answers.
+IAM users and their access keys: plain data, changed by tests and read by operations.
 
 Times are aware, UTC, whole seconds.
 """
@@ -17,7 +17,7 @@ ROOT_NAME: Final = "<root_account>"
 USER_NAME: Final = re.compile(r"[\w+=,.@-]{1,64}", re.ASCII)
 USER_PATH: Final = re.compile(r"/|/[\x21-\x7f]+/")
 SPAN_OF_USE: Final = timedelta(minutes=15)
-"""Of the uses within such a span AWS records only the first."""
+"""AWS records only the first of all uses within such a span."""
 
 
 class LastUse(NamedTuple):
@@ -27,7 +27,7 @@ class LastUse(NamedTuple):
 
 
 def whole_second(moment: datetime) -> datetime:
-    """Express *moment*, which must be aware, as AWS does."""
+    """The aware time *moment* as AWS has it: in UTC, without fractions of a second."""
     if moment.tzinfo is None:
         msg = f"not an aware time: {moment}"
         raise ValueError(msg)
@@ -39,9 +39,9 @@ class AccessKey:
     One access key.
 
     Attributes:
-        serial: Grows with each key made; keys are listed in this order.
+        serial: Increases with each key; keys are listed in this order.
         last_use: None: never used.
-        deleted: True once it is gone; its facts stay readable.
+        deleted: Whether it was deleted; its attributes stay readable.
     """
 
     __slots__ = ("_status", "created", "deleted", "id", "last_use", "serial", "user")
@@ -76,12 +76,12 @@ class AccessKey:
     def use(
         self, service: str = "s3", region: str = "eu-west-1", at: datetime | None = None
     ) -> None:
-        """Record a use, now by default, however soon after the one before."""
+        """Record a use, now by default, no matter how soon after the previous one."""
         moment = self.user.account.world.now() if at is None else whole_second(at)
         self.last_use = LastUse(moment, service, region)
 
     def sign(self, service: str, region: str) -> None:
-        """Record a use as AWS does: nothing within a quarter of an hour of the one before."""
+        """Record a use as AWS does: not within a quarter of an hour of the previous one."""
         now = self.user.account.world.now()
         if self.last_use is None or now - self.last_use.at >= SPAN_OF_USE:
             self.last_use = LastUse(now.replace(second=0), service, region)
@@ -97,9 +97,9 @@ class AccessKey:
 
 class User:
     """
-    One user, with its keys in the order in which they were made.
+    A user, with its keys in order of creation.
 
-    AWS allows two keys; here there may be more, as accounts with a raised quota have them.
+    There may be more than two keys, as in accounts with a raised quota.
     """
 
     __slots__ = (
@@ -140,33 +140,35 @@ class User:
         world = self.account.world
         with world.lock:
             if self.deleted:
-                msg = f"the user is deleted: {self.name}"
+                msg = f"the user was deleted: {self.name}"
                 raise ValueError(msg)
             if id is None:
                 id = world.new_id("AKIA")
             if id in world.keys:
-                msg = f"the access key id is taken: {id}"
+                msg = f"the access key id exists already: {id}"
                 raise ValueError(msg)
-            made = world.now() if created is None else whole_second(created)
-            key = AccessKey(self, id, created=made, serial=world.next_serial())
+            if created is None:
+                created = world.now()
+            created = whole_second(created)
+            key = AccessKey(self, id, created=created, serial=world.next_serial())
             key.status = status
             self.keys.append(key)
             world.keys[id] = key
             return key
 
     def move(self, path: str) -> None:
-        """Change the path, and with it the ARN, but nothing else."""
+        """Change the path, and so the ARN, but nothing else."""
         if not USER_PATH.fullmatch(path):
-            msg = f"not the path of a user: {path!r}"
+            msg = f"not a valid user path: {path!r}"
             raise ValueError(msg)
         self.path = path
 
     def rename(self, name: str) -> None:
-        """Change the name, and with it the ARN, but nothing else."""
+        """Change the name, and so the ARN, but nothing else."""
         self.account.rename(self, name)
 
     def delete(self) -> None:
-        """Delete the user along with its keys."""
+        """Delete the user and its keys."""
         self.account.forget(self)
 
 
@@ -183,7 +185,7 @@ class Root(User):
         raise TypeError("the root user has no path")
 
     def rename(self, name: str) -> None:
-        raise TypeError("the root user has no other name")
+        raise TypeError("the root user cannot be renamed")
 
     def delete(self) -> None:
         raise TypeError("the root user cannot be deleted")

@@ -1,5 +1,5 @@
 """
-The two protocols as text: query parameters in, XML out; JSON in, JSON out; pages and markers.
+The two protocols on the wire, AWS query with XML and JSON, and pagination.
 """
 
 import json
@@ -24,7 +24,7 @@ Params = Mapping[str, Any]
 
 
 class Reply(NamedTuple):
-    """An HTTP answer, but for what every answer has."""
+    """An HTTP response, without the headers that all responses have."""
 
     status: int
     content_type: str
@@ -33,7 +33,7 @@ class Reply(NamedTuple):
 
 
 class Page(NamedTuple):
-    """A stretch of a sorted list, and the marker of the next one if there is more."""
+    """A range of a sorted list, and the marker of the next page, if there is one."""
 
     start: int
     end: int
@@ -51,7 +51,7 @@ def parse_form(body: bytes) -> dict[str, str]:
 
 
 def element(name: str, value: str | int | datetime | None) -> str:
-    """Write one element; a value of None writes nothing."""
+    """An XML element; nothing for None."""
     if value is None:
         return ""
     if isinstance(value, datetime):
@@ -59,8 +59,8 @@ def element(name: str, value: str | int | datetime | None) -> str:
     return f"<{name}>{escape(str(value))}</{name}>"
 
 
-def envelope(service: str, operation: str, result: str, request_id: str) -> Reply:
-    """Wrap what an operation of IAM or STS answers."""
+def xml_reply(service: str, operation: str, result: str, request_id: str) -> Reply:
+    """The response with the result of an operation of IAM or STS."""
     text = (
         f'<{operation}Response xmlns="{NAMESPACES[service]}">'
         f"<{operation}Result>{result}</{operation}Result>"
@@ -74,7 +74,7 @@ def json_reply(result: Mapping[str, Any]) -> Reply:
     return Reply(200, JSON, json.dumps(result).encode())
 
 
-def error(service: str, refusal: Refusal, request_id: str) -> Reply:
+def error_reply(service: str, refusal: Refusal, request_id: str) -> Reply:
     if service == "organizations":
         content = {"__type": refusal.code, "Message": refusal.message}
         return Reply(refusal.status, JSON, json.dumps(content).encode())
@@ -105,13 +105,13 @@ def integer(params: Params, name: str, default: int) -> int:
 
 def page(names: Sequence[str], params: Params, *, scope: str, at_most: int) -> Page:
     """
-    Choose the page of IAM that *params* ask for out of the sorted *names*.
+    The page of the sorted *names* that *params* request.
 
-    A page begins after the last name of the one before, so that what is made or deleted between two
-    pages neither repeats nor hides another.
+    A page begins after the last name of the previous one, so that creations and deletions between
+    two pages neither repeat nor skip other names.
 
     Args:
-        scope: What a marker belongs to; one of another scope is refused.
+        scope: The list that a marker belongs to; markers of other lists are refused.
     """
     size = integer(params, "MaxItems", 100)
     if size < 1:
@@ -120,28 +120,28 @@ def page(names: Sequence[str], params: Params, *, scope: str, at_most: int) -> P
         raise constraint(size, "maxItems", "have value less than or equal to 1000")
     start = 0
     if marker := params.get("Marker"):
-        start = bisect_right(names, unseal(marker, scope))
+        start = bisect_right(names, from_marker(marker, scope))
     end = min(start + min(size, at_most), len(names))
     more = end < len(names)
-    return Page(start, end, seal(names[end - 1], scope) if more else None)
+    return Page(start, end, to_marker(names[end - 1], scope) if more else None)
 
 
-def seal(name: str, scope: str) -> str:
+def to_marker(name: str, scope: str) -> str:
     return urlsafe_b64encode(f"{scope}\0{name}".encode()).decode()
 
 
-def unseal(marker: str, scope: str) -> str:
+def from_marker(marker: str, scope: str) -> str:
     try:
-        sealed_scope, _, name = urlsafe_b64decode(marker).decode().partition("\0")
+        marker_scope, _, name = urlsafe_b64decode(marker).decode().partition("\0")
     except ValueError:
-        sealed_scope = name = ""
-    if sealed_scope != scope:
+        marker_scope = name = ""
+    if marker_scope != scope:
         raise Refusal("ValidationError", f"Invalid Marker: {marker}")
     return name
 
 
 def more(page: Page) -> str:
-    """Write how a page ends."""
+    """The elements that end a page."""
     return element("IsTruncated", "true" if page.marker else "false") + element(
         "Marker", page.marker
     )

@@ -1,0 +1,112 @@
+"""Credential reports are parsed in all their variants, and what is not one is rejected."""
+
+import csv
+import io
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exporter.aws.credential_report import parse
+from exporter.model import ReadError, Reason, ReportMode
+from tests import fake_aws
+from tests.aws import WITH_REPORTS, Monitor
+from tests.builders import NOON, FakeClock, add_key, add_users, last_uses_of
+
+
+@given(st.binary(max_size=300) | st.text(max_size=300).map(str.encode))
+def test_any_content(content: bytes) -> None:
+    """Any content is either a report or reported as malformed."""
+    header = ",".join(fake_aws.report.COLUMNS).encode()
+    for text in (content, header + b"\n" + content):
+        try:
+            parse(text, NOON)
+        except ReadError as error:
+            assert error.reason is Reason.MALFORMED  # noqa: PT017
+
+
+@given(st.lists(st.sampled_from(["x", "N/A", "", "true", "0001-01-01T00:00:00+23:00"])))
+def test_any_fields(fields: list[str]) -> None:
+    """Any values in the columns are either a row or reported as malformed."""
+    row = ["alice", "arn:aws:iam::1:user/alice", "2026-01-01T00:00:00Z", *fields]
+    lines = [fake_aws.report.COLUMNS, [*row, *["N/A"] * 22][:22]]
+    text = io.StringIO()
+    csv.writer(text).writerows(lines)
+    try:
+        parse(text.getvalue().encode(), NOON)
+    except ReadError as error:
+        assert error.reason is Reason.MALFORMED  # noqa: PT017
+
+
+def test_a_row_that_is_not_a_user() -> None:
+    """A report with a row of something else than a user is malformed."""
+    row = ["alice", "arn:aws:iam::1:group/alice", "2026-01-01T00:00:00Z", *["N/A"] * 19]
+    content = "\n".join(",".join(line) for line in (fake_aws.report.COLUMNS, row))
+
+    with pytest.raises(ReadError) as raised:
+        parse(content.encode(), NOON)
+
+    assert raised.value.reason is Reason.MALFORMED
+
+
+@pytest.mark.parametrize("quoted", [True, False])
+@WITH_REPORTS
+def test_names_with_commas(
+    prod: fake_aws.Account, monitor: Monitor, report_mode: ReportMode, quoted: bool
+) -> None:
+    """Commas in a name do not separate columns, whether AWS quotes them or not."""
+    prod.report.quoted = quoted
+    add_key(prod, "alice,of,arn", used=NOON)
+    add_key(prod, "bob")
+    account = monitor(report_mode=report_mode)
+    account.refresh()
+    account.refresh()
+
+    assert account.last_uses == last_uses_of(prod)
+    assert account.calls["ListAccessKeys"] == 0
+
+
+def test_rows_in_any_order(prod: fake_aws.Account, clock: FakeClock, monitor: Monitor) -> None:
+    """The rows of a report may be in any order."""
+    add_users(prod, 4, keys=4)
+    header, *rows = fake_aws.report.content(prod, quoted=True).splitlines()
+    prod.report.content = b"\n".join([header, *reversed(rows)])
+    account = monitor()
+    account.refresh()
+    clock.advance(minutes=15)
+    account.refresh()
+
+    assert account.calls["ListAccessKeys"] == 0
+    assert account.last_uses == last_uses_of(prod)
+
+
+@pytest.mark.parametrize("style", ["Z", "+00:00", "TRUE"])
+def test_spellings_of_dates_and_booleans(
+    prod: fake_aws.Account, monitor: Monitor, style: str
+) -> None:
+    """Dates end in Z or +00:00, and booleans are in either case."""
+    add_key(prod)
+    text = fake_aws.report.content(prod, quoted=True).decode()
+    if style == "+00:00":
+        text = re.sub(r"(\d)Z\b", r"\1+00:00", text)
+    if style == "TRUE":
+        text = text.replace("true", "TRUE").replace("false", "FALSE")
+    prod.report.content = text.encode()
+    account = monitor(report_mode=ReportMode.VALUES)
+    account.refresh()
+
+    assert account.last_uses == last_uses_of(prod)
+    assert account.calls["GetAccessKeyLastUsed"] == 0
+
+
+def test_unknown_columns(prod: fake_aws.Account, monitor: Monitor) -> None:
+    """Columns are found by name, and unknown ones are ignored."""
+    add_key(prod)
+    lines = fake_aws.report.content(prod, quoted=True).splitlines()
+    prod.report.content = b"\n".join(b"new," + line for line in lines)
+    account = monitor(report_mode=ReportMode.VALUES)
+    account.refresh()
+
+    assert account.last_uses == last_uses_of(prod)
+    assert account.calls["GetAccessKeyLastUsed"] == 0
