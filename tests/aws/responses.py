@@ -3,6 +3,8 @@
 from base64 import b64encode
 from datetime import datetime
 
+from tests.builders import PROD
+
 
 def response(operation: str, result: str) -> str:
     return (
@@ -23,9 +25,11 @@ def users_page(users: str, more: str) -> str:
 
 
 def user_element(name: str) -> str:
+    """A user of PROD in a page of ListUsers."""
     return (
         f"<member><Path>/</Path><UserName>{name}</UserName><UserId>AIDA{name}</UserId>"
-        "<CreateDate>2026-01-01T00:00:00Z</CreateDate></member>"
+        f"<Arn>arn:aws:iam::{PROD}:user/{name}</Arn><CreateDate>2026-01-01T00:00:00Z</CreateDate>"
+        "</member>"
     )
 
 

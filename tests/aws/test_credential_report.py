@@ -12,7 +12,7 @@ from exporter.aws.credential_report import parse
 from exporter.model import ReadError, Reason, ReportMode
 from tests import fake_aws
 from tests.aws import WITH_REPORTS, Monitor
-from tests.builders import NOON, FakeClock, add_key, add_users, last_uses_of
+from tests.builders import NOON, PROD, FakeClock, add_key, add_users, last_uses_of
 
 
 @given(st.binary(max_size=300) | st.text(max_size=300).map(str.encode))
@@ -29,7 +29,7 @@ def test_any_content(content: bytes) -> None:
 @given(st.lists(st.sampled_from(["x", "N/A", "", "true", "0001-01-01T00:00:00+23:00"])))
 def test_any_fields(fields: list[str]) -> None:
     """Any values in the columns are either a row or reported as malformed."""
-    row = ["alice", "arn:aws:iam::1:user/alice", "2026-01-01T00:00:00Z", *fields]
+    row = ["alice", f"arn:aws:iam::{PROD}:user/alice", "2026-01-01T00:00:00Z", *fields]
     lines = [fake_aws.report.COLUMNS, [*row, *["N/A"] * 22][:22]]
     text = io.StringIO()
     csv.writer(text).writerows(lines)
@@ -41,7 +41,7 @@ def test_any_fields(fields: list[str]) -> None:
 
 def test_a_row_that_is_not_a_user() -> None:
     """A report with a row of something else than a user is malformed."""
-    row = ["alice", "arn:aws:iam::1:group/alice", "2026-01-01T00:00:00Z", *["N/A"] * 19]
+    row = ["alice", f"arn:aws:iam::{PROD}:group/alice", "2026-01-01T00:00:00Z", *["N/A"] * 19]
     content = "\n".join(",".join(line) for line in (fake_aws.report.COLUMNS, row))
 
     with pytest.raises(ReadError) as raised:
