@@ -20,14 +20,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import boto3
 
-from exporter.aws import AccountRefresher, Endpoints, Sessions
+from exporter.aws import AccountSessions, Clients, Endpoints
+from exporter.cli.app import SystemClock
 from exporter.model import Account, AccountSnapshot, ReportMode, RoleArn
 from exporter.refresh import Scheduler
+from tests.builders import refresh_of
 from tests.fake_aws import FakeAws
 from tests.fake_aws.fleet import MONITORING, ROLE, USES, fill
 
@@ -140,18 +142,16 @@ def plain(meter: Meter) -> Iterator[Cost]:
 
 def guided(report_mode: ReportMode) -> Callable[[Meter], Iterator[Cost]]:
     def read(meter: Meter) -> Iterator[Cost]:
-        elapsed = timedelta()
-        sessions = _sessions(meter)
-        refresher = AccountRefresher(
-            sessions, report_mode=report_mode, now=lambda: datetime.now(UTC) + elapsed
-        )
+        clock = ShiftedClock()
+        refresh = refresh_of(_sessions(meter), clock, report_mode=report_mode)
         account = Account("", "large")
         refreshes = {"first": timedelta(), "next": timedelta(minutes=15)}
         if report_mode is not ReportMode.OFF:
             refreshes["with a new report"] = timedelta(hours=5)
         snapshot = AccountSnapshot(account)
-        for name, elapsed in refreshes.items():  # noqa: B007
-            snapshot = refresher.read(account, snapshot)
+        for name, elapsed in refreshes.items():
+            clock.shift = elapsed
+            snapshot = refresh(account, snapshot)
             assert snapshot.up, snapshot.error
             assert (len(snapshot.users), len(snapshot.keys)) == (USERS, KEYS)
             yield meter.cost(f"{report_mode}, {name}")
@@ -175,13 +175,13 @@ def fleet(meter: Meter) -> Iterator[Cost]:
 
     scheduler = Scheduler(
         accounts,
-        AccountRefresher(_sessions(meter)).read,
+        refresh_of(_sessions(meter), SystemClock()),
         publish,
         interval=3600,
         workers=WORKERS,
         stale_after=timedelta(days=7),
         stop=stop,
-        now=lambda: datetime.now(UTC),
+        clock=SystemClock(),
     )
     scheduler.start()
     assert finished.wait(120), "not all accounts were refreshed"
@@ -189,15 +189,32 @@ def fleet(meter: Meter) -> Iterator[Cost]:
     yield meter.cost(f"{FLEET} accounts, {WORKERS} threads")
 
 
-def _sessions(meter: Meter) -> Sessions:
-    return Sessions(
+def _sessions(meter: Meter) -> AccountSessions:
+    clock = SystemClock()
+    clients = Clients(
         Endpoints(),
-        requests_per_second=1e6,
-        burst=1_000_000,
         workers=WORKERS,
         observe=meter.observe,
-        stop=threading.Event(),
+        count_error=lambda *_: None,
+        clock=clock,
     )
+    return AccountSessions(
+        clients,
+        requests_per_second=1e6,
+        burst=1_000_000,
+        stop=threading.Event(),
+        clock=clock,
+    )
+
+
+class ShiftedClock(SystemClock):
+    """The time of this machine, moved by *shift*."""
+
+    def __init__(self) -> None:
+        self.shift = timedelta()
+
+    def now(self) -> datetime:
+        return super().now() + self.shift
 
 
 WAYS: dict[str, Callable[[Meter], Iterator[Cost]]] = {

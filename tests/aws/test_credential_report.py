@@ -12,7 +12,7 @@ from exporter.aws.credential_report import parse
 from exporter.model import ReadError, Reason, ReportMode
 from tests import fake_aws
 from tests.aws import WITH_REPORTS, Monitor
-from tests.builders import NOON, PROD, FakeClock, add_key, add_users, last_uses_of
+from tests.builders import NOON, PROD, TEST, FakeClock, add_key, add_users, last_uses_of
 
 
 @given(st.binary(max_size=300) | st.text(max_size=300).map(str.encode))
@@ -21,9 +21,9 @@ def test_any_content(content: bytes) -> None:
     header = ",".join(fake_aws.report.COLUMNS).encode()
     for text in (content, header + b"\n" + content):
         try:
-            parse(text, NOON)
+            parse(text, NOON, PROD)
         except ReadError as error:
-            assert error.reason is Reason.MALFORMED  # noqa: PT017
+            assert error.reason in (Reason.MALFORMED, Reason.WRONG_ACCOUNT)  # noqa: PT017
 
 
 @given(st.lists(st.sampled_from(["x", "N/A", "", "true", "0001-01-01T00:00:00+23:00"])))
@@ -34,20 +34,30 @@ def test_any_fields(fields: list[str]) -> None:
     text = io.StringIO()
     csv.writer(text).writerows(lines)
     try:
-        parse(text.getvalue().encode(), NOON)
+        parse(text.getvalue().encode(), NOON, PROD)
     except ReadError as error:
         assert error.reason is Reason.MALFORMED  # noqa: PT017
 
 
 def test_a_row_that_is_not_a_user() -> None:
-    """A report with a row of something else than a user is malformed."""
+    """A row that is not a user's costs that row, not the report."""
     row = ["alice", f"arn:aws:iam::{PROD}:group/alice", "2026-01-01T00:00:00Z", *["N/A"] * 19]
     content = "\n".join(",".join(line) for line in (fake_aws.report.COLUMNS, row))
 
-    with pytest.raises(ReadError) as raised:
-        parse(content.encode(), NOON)
+    report = parse(content.encode(), NOON, PROD)
 
-    assert raised.value.reason is Reason.MALFORMED
+    assert (report.rows, report.malformed) == ({}, {"alice"})
+
+
+def test_rows_of_another_account() -> None:
+    """A report about another account is not used."""
+    row = ["alice", f"arn:aws:iam::{TEST}:user/alice", "2026-01-01T00:00:00Z", *["N/A"] * 19]
+    content = "\n".join(",".join(line) for line in (fake_aws.report.COLUMNS, row))
+
+    with pytest.raises(ReadError) as raised:
+        parse(content.encode(), NOON, PROD)
+
+    assert raised.value.reason is Reason.WRONG_ACCOUNT
 
 
 @pytest.mark.parametrize("quoted", [True, False])

@@ -238,9 +238,10 @@ def test_accounts_request_reports_at_different_times(monitor: Monitor) -> None:
     """A random delay of up to 15 minutes lies between the reports of two accounts."""
     early, late = (monitor(rng=FixedRandom(number)).refresh() for number in (0.0, 1.0))
 
-    assert early.report is not None
-    assert late.report is not None
-    assert late.report.next_at - early.report.next_at == timedelta(minutes=15)
+    assert early.bookmarks.next_report_at is not None
+    assert late.bookmarks.next_report_at is not None
+    delay = late.bookmarks.next_report_at - early.bookmarks.next_report_at
+    assert delay == timedelta(minutes=15)
 
 
 def test_polling_backs_off(

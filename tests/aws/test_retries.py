@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from exporter.aws import Operation
 from exporter.aws.api import MAX_ATTEMPTS, MAX_CONSECUTIVE_FAILURES
 from exporter.model import ReadError, Reason, ReportMode
 from tests import fake_aws
@@ -17,7 +18,6 @@ from tests.builders import (
     a_role_account,
     add_key,
     add_users,
-    an_account,
     last_use_of,
     request_once,
     some_sessions,
@@ -93,7 +93,7 @@ def test_botocore_does_not_retry(aws: FakeAws, clock: FakeClock, fault: str) -> 
     sessions = some_sessions(aws.url, clock)
     aws.fault(Fault(**TEMPORARY[fault]))
     with pytest.raises(ReadError):
-        request_once(sessions, an_account(), "ListUsers", expect="Users")
+        request_once(sessions, clock, Operation.LIST_USERS)
 
     assert aws.count() == 1
 

@@ -15,7 +15,7 @@ BOTH_SOURCES = pytest.mark.parametrize("tags", [TagSource.BULK, TagSource.PER_US
 def test_selected_tags(prod: fake_aws.Account, monitor: Monitor, tags: TagSource) -> None:
     """Only the selected tags of a user are kept."""
     prod.add_user("alice", tags={"team": "red", "cost": "7", "owner": "bob"})
-    (user,) = monitor(tags=tags, keep_tag=lambda name: name != "cost").refresh().users
+    (user,) = monitor(tag_source=tags, keep_tag=lambda name: name != "cost").refresh().users
 
     assert user.tags == (("owner", "bob"), ("team", "red"))
 
@@ -26,7 +26,7 @@ def test_pages(aws: FakeAws, prod: fake_aws.Account, monitor: Monitor, tags: Tag
     aws.max_page = 1
     for name in ("alice", "bob", "carol"):
         prod.add_user(name, tags={"name": name, "team": "red"})
-    snapshot = monitor(tags=tags).refresh()
+    snapshot = monitor(tag_source=tags).refresh()
 
     assert [dict(user.tags)["name"] for user in snapshot.users] == ["alice", "bob", "carol"]
 
@@ -44,7 +44,7 @@ def test_calls(
 ) -> None:
     """Tags take one call per page of users in bulk, one per user otherwise, or none."""
     add_users(prod, 5)
-    account = monitor(tags=tags)
+    account = monitor(tag_source=tags)
     account.refresh()
     of_tags = ("GetAccountAuthorizationDetails", "ListUserTags")
 
@@ -57,7 +57,7 @@ def test_interval(
 ) -> None:
     """Tags are read once an hour, and kept in between."""
     prod.add_user("alice", tags={"team": "red"})
-    account = monitor(tags=tags)
+    account = monitor(tag_source=tags)
     account.refresh()
     clock.advance(minutes=15)
     kept = account.refresh().users[0].tags
@@ -78,7 +78,7 @@ def test_denied(
     """Tags that are denied fail the refresh, and what was known is kept."""
     key = add_key(prod)
     prod.users["alice"].tags = {"team": "red"}
-    account = monitor(tags=tags)
+    account = monitor(tag_source=tags)
     account.refresh()
     prod.deny("iam:*Tags")
     prod.deny("iam:GetAccountAuthorizationDetails")
@@ -100,7 +100,7 @@ def test_a_user_deleted_meanwhile(
     bulk = tags is TagSource.BULK
     operation = "GetAccountAuthorizationDetails" if bulk else "ListUserTags"
     with before_answer(aws, operation, alice.delete):
-        snapshot = monitor(tags=tags, report_mode=ReportMode.OFF).refresh()
+        snapshot = monitor(tag_source=tags, report_mode=ReportMode.OFF).refresh()
 
     assert snapshot.up
     assert snapshot.users == ()
@@ -112,7 +112,7 @@ def test_a_recreated_user(
 ) -> None:
     """A user does not inherit the tags of a deleted user of the same name."""
     prod.add_user("alice", tags={"team": "red"})
-    account = monitor(tags=tags)
+    account = monitor(tag_source=tags)
     account.refresh()
     clock.advance(minutes=15)
     prod.users["alice"].delete()
