@@ -331,6 +331,7 @@ class Bookmarks:
         tags_at: When the users' tags were last read. None: not yet, or they are not read.
         relist: Names of the users whose keys could not be listed, and have to be.
         in_report: Names of the users whose keys the latest credential report covers completely.
+        missing: Names of the users that ListUsers returned and ListAccessKeys did not know.
     """
 
     next_report_at: datetime | None = None
@@ -338,6 +339,7 @@ class Bookmarks:
     tags_at: datetime | None = None
     relist: frozenset[str] = frozenset()
     in_report: frozenset[str] = frozenset()
+    missing: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -155,6 +155,7 @@ class _Refresh:
                 self._bookmarks,
                 relist=frozenset(progress.to_list & progress.users.keys()),
                 in_report=frozenset(progress.covered),
+                missing=frozenset(progress.missing),
             ),
             listed_at=self._listed_at,
         )

@@ -1,6 +1,6 @@
 """The keys of one account's users: which there are, and when each was last used."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -40,6 +40,7 @@ class Progress:
         keys: By the name of their user.
         covered: Names of the users whose keys the report covers completely.
         to_list: Names of the users whose keys have to be listed.
+        missing: Names of the users that ListUsers returned and ListAccessKeys does not know.
         failures: What went wrong, in order.
     """
 
@@ -50,7 +51,8 @@ class Progress:
     keys: dict[str, list[AccessKey]]
     covered: set[str]
     to_list: set[str]
-    failures: list[ReadError] = field(default_factory=list)
+    missing: set[str]
+    failures: list[ReadError]
 
     def __init__(self, before: AccountSnapshot, began: datetime) -> None:
         self.began = began
@@ -62,6 +64,7 @@ class Progress:
             self.keys.setdefault(key.user, []).append(key)
         self.covered = set(before.bookmarks.in_report)
         self.to_list = set(before.bookmarks.relist)
+        self.missing = set()
         self.failures = []
 
     def replace_users(self, users: list[User]) -> None:
@@ -154,33 +157,41 @@ class KeyRefresh:
         self._progress = progress
         self._before = before
         self._known = {key.id: key for key in before.keys}
+        self._known_users = {user.name for user in before.users}
 
     def refresh(self, user: User) -> None:
         """
-        Refresh the keys of *user* and their last uses, in two passes.
+        Refresh the keys of *user*: first which there are, then their last uses.
 
         Raises:
             Aborted: See `AccountApi.call`.
         """
         progress = self._progress
-        if user.name in progress.to_list:
-            self._list_keys(user)
-        else:
+        if user.name not in progress.to_list:
             progress.users[user.name] = replace(progress.users[user.name], keys_at=progress.began)
+        elif not self._list_keys(user):
+            return
         self._apply_report(user)
         asked: set[str] = set()
-        if not self._refresh_last_uses(user, asked, listed_again=False):
-            # The list of keys is not what it was. What is still there was really denied, and is
-            # asked for once more to find out.
-            self._list_keys(user)
-            self._refresh_last_uses(user, asked, listed_again=True)
+        listed: set[str] = set()
+        # IAM answers AccessDenied for a deleted key. List again: a key that is still there was
+        # really denied, and is asked for once more.
+        while doubtful := self._refresh_last_uses(user, asked, listed):
+            if not self._list_keys(user):
+                return
+            listed |= doubtful
 
-    def _list_keys(self, user: User) -> None:
-        """List the keys of *user*, carrying over what is known of them."""
+    def _list_keys(self, user: User) -> bool:
+        """
+        List the keys of *user*, carrying over what is known of them.
+
+        Returns:
+            False if the user seems to be deleted.
+        """
         operation, progress = Operation.LIST_ACCESS_KEYS, self._progress
         progress.to_list.add(user.name)
         if self._api.has_ended(operation):
-            return
+            return True
         known = {key.id: key for key in progress.keys[user.name]}
         keys: dict[str, AccessKey] = {}
         failures = []
@@ -197,47 +208,60 @@ class KeyRefresh:
                     kept = {key.id: key for key in known.values() if id_ in (None, key.id)}
                     keys = {**kept, **keys}
         except ReadError as error:
-            self._note_failed_listing(user, error)
-            return
+            return not self._seems_deleted(user, error)
         progress.failures += failures
         progress.keys[user.name] = list(keys.values())
         if not failures:
             progress.to_list.discard(user.name)
             progress.users[user.name] = replace(progress.users[user.name], keys_at=progress.began)
+        return True
 
-    def _note_failed_listing(self, user: User, error: ReadError) -> None:
-        again = user.name in self._before.bookmarks.relist
-        if error.code == "NoSuchEntity" and not again:
-            # Deleted meanwhile, most likely. The next list of users will tell; it is not for this
-            # answer to remove keys that may be in use.
-            return
-        self._api.count_denial(Operation.LIST_ACCESS_KEYS, error)
-        self._progress.failures.append(error)
-
-    def _refresh_last_uses(self, user: User, asked: set[str], *, listed_again: bool) -> bool:
+    def _seems_deleted(self, user: User, error: ReadError) -> bool:
         """
-        Ask for the last use of each key of *user* that is not fresh and was not *asked* yet.
+        Whether the keys of *user* could not be listed because the user was deleted meanwhile.
+
+        The next list of users will tell for sure. It is not for this answer to remove keys that may
+        be in use, nor is it a failure, unless the user is still listed.
+        """
+        missing = error.code == "NoSuchEntity"
+        if not missing or user.name in self._before.bookmarks.missing:
+            self._api.count_denial(Operation.LIST_ACCESS_KEYS, error)
+            self._progress.failures.append(error)
+        if missing and user.name in self._known_users:
+            self._progress.missing.add(user.name)
+        elif missing:  # nothing is lost with a user that was not known before
+            del self._progress.users[user.name], self._progress.keys[user.name]
+        return missing
+
+    def _refresh_last_uses(self, user: User, asked: set[str], listed: set[str]) -> set[str]:
+        """
+        Ask for the last use of each key of *user* that is not fresh.
+
+        Args:
+            asked: Ids of the keys that were dealt with. Those that are now are added.
+            listed: Ids of the keys that were listed again.
 
         Returns:
-            False if an answer contradicts the list of keys: it has to be listed again.
+            Ids of the keys about which an answer contradicts the list of keys.
         """
         operation, keys = Operation.GET_ACCESS_KEY_LAST_USED, self._progress.keys[user.name]
-        consistent = True
+        doubtful = set()
         for position, key in enumerate(keys):
             if key.id in asked or self._progress.is_fresh(key) or self._api.has_ended(operation):
                 continue
             try:
                 keys[position] = self._with_last_use(key)
             except ReadError as error:
-                if not listed_again and _may_be_deleted(error, key):
-                    consistent = False
+                if key.id not in listed and _may_be_deleted(error, key):
+                    doubtful.add(key.id)
                     continue
                 self._api.count_denial(operation, error)
                 self._progress.failures.append(error)
             else:
-                consistent = consistent and not _is_active_again(key, keys[position])
+                if _is_active_again(key, keys[position]):
+                    doubtful.add(key.id)
             asked.add(key.id)
-        return consistent
+        return doubtful
 
     def _with_last_use(self, key: AccessKey) -> AccessKey:
         operation = Operation.GET_ACCESS_KEY_LAST_USED

@@ -59,7 +59,6 @@ def test_a_key_deleted_between_refreshes(
     assert account.calls["ListAccessKeys"] == 1
 
 
-@pytest.mark.xfail(reason="keys are listed again only once per user", strict=True)
 def test_keys_deleted_one_after_the_other(
     aws: FakeAws, prod: fake_aws.Account, clock: FakeClock, monitor: Monitor
 ) -> None:

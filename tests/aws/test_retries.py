@@ -57,7 +57,7 @@ PERMANENT = {
     "ValidationError": Reason.INVALID_REQUEST,
     "InvalidInput": Reason.INVALID_REQUEST,
     "LimitExceeded": Reason.SERVICE_FAILURE,
-    "Strange": Reason.UNEXPECTED,
+    "Strange": Reason.INVALID_REQUEST,
 }
 
 
