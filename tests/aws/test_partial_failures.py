@@ -125,7 +125,6 @@ def test_many_failures_in_the_first_refresh(
 ) -> None:
     """On the first refresh user 3 has no keys, key 5 is unknown, and key 7 and user 9 are gone."""
     account = monitor(report_mode=ReportMode.OFF)
-    kept = account.last_uses[keys[9].id]
     refresh_with_failures(aws, prod, keys, account)
     snapshot = account.latest
 
