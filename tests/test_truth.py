@@ -459,7 +459,6 @@ def check_success(
     since = began if generated is None else generated
     assert began - since < MAX_REPORT_AGE + REPORT_RETRY
     check_users(past, snapshot, began)
-    names = {user.name: user for user in snapshot.users}
     keys = {key.id: key for key in snapshot.keys}
     was_active = {key.id for key in before.keys if key.active}
     for true in past.keys.values():

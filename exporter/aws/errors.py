@@ -101,6 +101,59 @@ REASON_OF_TYPE: tuple[tuple[type[BaseException], Reason], ...] = (
 )
 """botocore's own errors, the most specific first."""
 
+NOT_TRANSLATED: frozenset[type[Exception]] = frozenset(
+    {
+        botocore.AliasConflictParameterError,
+        botocore.ApiVersionNotFoundError,
+        botocore.AwsChunkedWrapperError,
+        botocore.BotoCoreError,
+        botocore.CapacityNotAvailableError,
+        botocore.DataNotFoundError,
+        botocore.ImminentRemovalWarning,
+        botocore.InvalidChecksumConfigError,
+        botocore.InvalidDNSNameError,
+        botocore.InvalidEndpointDiscoveryConfigurationError,
+        botocore.InvalidExpressionError,
+        botocore.InvalidS3AddressingStyleError,
+        botocore.InvalidS3UsEast1RegionalEndpointConfigError,
+        botocore.MD5UnavailableError,
+        botocore.MissingParametersError,
+        botocore.MissingServiceIdError,
+        botocore.OperationNotPageableError,
+        botocore.PaginationError,
+        botocore.RangeError,
+        botocore.ServiceNotInRegionError,
+        botocore.StubAssertionError,
+        botocore.StubResponseError,
+        botocore.UnStubbedResponseError,
+        botocore.UndefinedModelAttributeError,
+        botocore.UnknownClientMethodError,
+        botocore.UnknownKeyError,
+        botocore.UnknownParameterError,
+        botocore.UnknownServiceError,
+        botocore.UnknownServiceStyle,
+        botocore.UnknownSignatureVersionError,
+        botocore.UnseekableStreamError,
+        botocore.UnsupportedOutpostResourceError,
+        botocore.UnsupportedS3AccesspointConfigurationError,
+        botocore.UnsupportedS3ArnError,
+        botocore.UnsupportedS3ConfigurationError,
+        botocore.UnsupportedS3ControlArnError,
+        botocore.UnsupportedS3ControlConfigurationError,
+        botocore.UnsupportedServiceProtocolsError,
+        botocore.UnsupportedSignatureVersionError,
+        botocore.UnsupportedTLSVersionWarning,
+        botocore.ValidationError,
+        botocore.WaiterConfigError,
+        botocore.WaiterError,
+    }
+)
+"""
+Errors that only a bug can cause, ours or botocore's, or that belong to services that we do not use.
+
+They are raised as they are, so that whoever reports bugs has their traceback.
+"""
+
 WORTH_RETRYING = frozenset(
     {Reason.THROTTLED, Reason.SERVICE_FAILURE, Reason.TIMEOUT, Reason.NETWORK, Reason.MALFORMED}
 )
