@@ -273,7 +273,9 @@ def rate_limiter_of(sessions: AccountSessions, account: Account) -> RateLimiter:
 def request_once(sessions: AccountSessions, clock: Clock, operation: Operation) -> None:
     """Make a request to IAM with the base credentials of the environment, without retries."""
     current, region = BaseCredentials(None, "us-east-1", clock).get(an_account())
-    sessions.clients.request(operation, {}, credentials=current.credentials, region=region)
+    sessions.clients.request(
+        operation, {}, credentials=current.credentials, region=region, seconds=60.0
+    )
 
 
 def a_refresher(
