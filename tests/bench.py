@@ -178,6 +178,7 @@ def fleet(meter: Meter) -> Iterator[Cost]:
         refresh_of(_sessions(meter), SystemClock()),
         publish,
         interval=3600,
+        deadline=3600,
         workers=WORKERS,
         stale_after=timedelta(days=7),
         stop=stop,

@@ -377,6 +377,7 @@ def a_scheduler(
 ) -> Scheduler:
     defaults: dict[str, Any] = {
         "workers": 4,
+        "deadline": 3600.0,
         "stale_after": timedelta(days=7),
         "stop": threading.Event(),
     }

@@ -378,7 +378,7 @@ class Histories(RuleBasedStateMachine):
         else:
             check_failure(before, snapshot)
         check_lost(self.past, before, snapshot, began)
-        self.monitored.latest = snapshot.without_facts_before(began - STALE_AFTER)
+        self.monitored.latest = snapshot.without_stale_facts(lambda at: at < began - STALE_AFTER)
         check_stale(snapshot, self.monitored.latest, began - STALE_AFTER)
         return snapshot
 

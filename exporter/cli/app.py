@@ -98,6 +98,7 @@ def _scheduler(
         _refresher(config, self_metrics, stop, clock).refresh,
         publish,
         interval=interval,
+        deadline=config.collection.deadline.total_seconds(),
         workers=config.collection.workers,
         stale_after=config.collection.stale_after,
         stop=stop,
