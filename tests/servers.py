@@ -144,7 +144,7 @@ def exporter(*flags: str, environment: Mapping[str, str] | None = None) -> Itera
     try:
         yield running
     finally:
-        running.process.kill()
+        running.process.terminate()  # not kill(), which would lose its coverage
         running.process.wait(10)
         assert running.process.stderr is not None
         running._reader.join(5)

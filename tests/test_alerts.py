@@ -55,7 +55,7 @@ REPORT_UNUSABLE = "AwsIamExporterReportUnusable"
 
 # All scenarios are evaluated in one batch, by the first test that needs one: pytest-xdist must not
 # distribute them over its workers, and that test may take long.
-pytestmark = [pytest.mark.xdist_group("promtool"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.process, pytest.mark.xdist_group("promtool"), pytest.mark.timeout(600)]
 
 
 # -- files -------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ def run(*flags: str) -> subprocess.CompletedProcess[str]:
     """Run the program as a process of its own."""
     return subprocess.run(
         [sys.executable, "-m", "exporter", *flags],
+        check=False,
         capture_output=True,
         text=True,
         timeout=30,
@@ -115,6 +116,7 @@ def test_version_is_in_the_common_form(call: Call) -> None:
     assert result.code == 0
 
 
+@pytest.mark.process
 def test_an_invalid_configuration_is_exit_code_2(tmp_path: Path) -> None:
     """An invalid file is reported on standard error, and nothing is started."""
     file = tmp_path / "config.yaml"
@@ -156,6 +158,7 @@ def test_check_without_a_file_shows_the_defaults(call: Call) -> None:
     assert "# No accounts: read the account that the AWS credentials belong to.\n" in result.stdout
 
 
+@pytest.mark.process
 def test_a_port_in_use_is_exit_code_1() -> None:
     """A port in use is reported in one line, before anything is started."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -283,6 +286,7 @@ def test_a_switch_can_be_false_in_the_environment() -> None:
 # The running program.
 
 
+@pytest.mark.process
 def test_metrics_are_served_before_aws_answers(aws: FakeAws, tmp_path: Path) -> None:
     """Before the first refresh the exporter is not ready, and exports account_up 0."""
     aws.fault(Fault(operation="AssumeRole", latency=30))
@@ -297,6 +301,7 @@ def test_metrics_are_served_before_aws_answers(aws: FakeAws, tmp_path: Path) -> 
     assert f'account_up{{account_id="{PROD}",account="{PROD}"}} 0\n' in page
 
 
+@pytest.mark.process
 def test_without_a_configuration_the_account_of_the_credentials_is_read(aws: FakeAws) -> None:
     """Without a configuration the account of the credentials is read, and named by its ID."""
     environment = {**aws.environment(PROD), "AWS_ENDPOINT_URL": aws.url}
@@ -309,6 +314,7 @@ def test_without_a_configuration_the_account_of_the_credentials_is_read(aws: Fak
     assert 'account="default"' not in page
 
 
+@pytest.mark.process
 def test_without_any_credentials_the_account_is_down(aws: FakeAws) -> None:
     """Missing credentials are a failed refresh; the exporter keeps running."""
     with exporter(environment={"AWS_ENDPOINT_URL": aws.url}) as running:
@@ -319,6 +325,7 @@ def test_without_any_credentials_the_account_is_down(aws: FakeAws) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.process
 def test_a_signal_stops_the_exporter_within_a_second(
     aws: FakeAws, tmp_path: Path, number: int
 ) -> None:
@@ -336,6 +343,7 @@ def test_a_signal_stops_the_exporter_within_a_second(
     assert "Traceback" not in running.log
 
 
+@pytest.mark.process
 def test_a_signal_interrupts_the_rate_limiter(aws: FakeAws, tmp_path: Path) -> None:
     """A signal stops the exporter while a refresh waits for its rate limiter."""
     for number in range(50):
@@ -352,6 +360,7 @@ def test_a_signal_interrupts_the_rate_limiter(aws: FakeAws, tmp_path: Path) -> N
     assert (code, seconds < 5) == (0, True)
 
 
+@pytest.mark.process
 def test_a_failing_account_keeps_its_keys(aws: FakeAws, tmp_path: Path) -> None:
     """When a role is deleted, its account is down with a reason, and its keys stay exported."""
     flag, environment = setup(aws, tmp_path, PROD, TEST)
@@ -375,6 +384,7 @@ def _of(account: str, page: str) -> str:
     return "".join(line + "\n" for line in page.splitlines() if account in line)
 
 
+@pytest.mark.process
 def test_key_ids_are_masked_everywhere(aws: FakeAws, tmp_path: Path) -> None:
     """No full key ID is in the metrics, on the landing page or in the log."""
     keys = list(aws.account(PROD).keys)
@@ -396,6 +406,7 @@ def test_key_ids_are_masked_everywhere(aws: FakeAws, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("format_", "begins"), [("json", '{"'), ("logfmt", "time=")])
+@pytest.mark.process
 def test_log_formats(aws: FakeAws, format_: str, begins: str) -> None:
     """Every line of the log has the configured format."""
     environment = {**aws.environment(PROD), "AWS_ENDPOINT_URL": aws.url}

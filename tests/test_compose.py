@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from tests.servers import find
@@ -51,6 +52,7 @@ def test_services_find_each_other() -> None:
     assert f":{ports['exporter']}" in " ".join(services()["exporter"]["command"])
 
 
+@pytest.mark.process
 def test_prometheus_accepts_its_configuration() -> None:
     """promtool accepts it, and it scrapes as deploy/prometheus/prometheus.yml does."""
     file = FOLDER / "prometheus.yml"

@@ -1,11 +1,13 @@
-"""The accounts of the demo, without the exporter."""
+"""The demo: its accounts, and the exporter that reads them."""
 
 import time
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from moto.iam.models import iam_backends
 
 from exporter import demo
+from tests.servers import exporter
 
 
 def test_the_dormant_key_is_used_after_three_minutes() -> None:
@@ -28,3 +30,20 @@ def test_the_dormant_key_is_used_after_three_minutes() -> None:
     assert timedelta(days=300) <= idle < timedelta(days=301)
     assert [round(seconds) for seconds in used_at] == [demo.WAKE_UP]
     assert now - key.last_used.timestamp < timedelta(minutes=1)
+
+
+@pytest.mark.process
+def test_the_demo_has_accounts_with_keys_and_one_without_a_role() -> None:
+    """With --demo, keys of three accounts are exported; the fourth account has no role."""
+    with exporter("--demo") as running:
+        running.wait_until_ready()
+        samples = running.get("/metrics").splitlines()
+
+    keys = [sample for sample in samples if sample.startswith("aws_iam_access_key_active{")]
+    accounts = {sample.partition('account="')[2].partition('"')[0] for sample in keys}
+    failed = "aws_iam_exporter_account_failures_total"
+    reasons = [sample for sample in samples if sample.startswith(failed) and "no-role" in sample]
+    assert accounts == {"people", "pipelines", "small"}
+    assert [reason for reason in reasons if not reason.endswith(" 0")] == [
+        f'{failed}{{account_id="444444444444",account="no-role",reason="assume_role"}} 1'
+    ]

@@ -1113,6 +1113,7 @@ class TestFleet:
 
         assert keys[0] == keys[1]
 
+    @pytest.mark.process
     def test_process(self) -> None:
         """The program prints an environment for clients, and exits with 0 on SIGTERM."""
         command = [sys.executable, "-m", "tests.fake_aws", "--accounts", "1", "--keys", "2"]

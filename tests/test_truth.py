@@ -565,6 +565,7 @@ def check_stale(snapshot: AccountSnapshot, after: AccountSnapshot, limit: dateti
         assert left.last_use is (UNKNOWN if dropped else key.last_use)
 
 
+@pytest.mark.history
 @pytest.mark.timeout(900)  # shrinking a failing history takes its time
 @pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize("report_mode", list(ReportMode))

@@ -147,7 +147,7 @@ def flags_from_environment(
 ) -> list[str]:
     """Return the flags that are set by environment variables and not in *argv*."""
     flags: list[str] = []
-    for action in parser._actions:
+    for action in parser._actions:  # noqa: SLF001 (argparse has no public list)
         flag = action.option_strings[-1] if action.option_strings else ""
         value = environment.get(variable(flag)) if flag not in ("", "--help", "--version") else None
         if value is None or any(arg == flag or arg.startswith(f"{flag}=") for arg in argv):

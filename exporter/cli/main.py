@@ -95,7 +95,7 @@ def _demo(address: str) -> Config:
     Raises:
         ImportError: The extra ``demo`` is not installed.
     """
-    from exporter import demo  # needs an extra
+    from exporter import demo  # noqa: PLC0415 (needs an extra)
 
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
         os.environ.pop(name, None)
