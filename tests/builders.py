@@ -40,8 +40,9 @@ from exporter.model import (
 from exporter.refresh import Scheduler
 from tests import fake_aws
 from tests.fake_aws import FakeAws
-from tests.fake_aws.fleet import MONITORING as MONITORING
-from tests.fake_aws.fleet import ROLE as ROLE
+from tests.fake_aws.fleet import MONITORING, ROLE
+
+__all__ = ["MONITORING", "ROLE"]  # of the fleet, for the tests
 
 NOON: Final = datetime(2026, 11, 23, 12, tzinfo=UTC)
 PROD: Final = "111111111111"

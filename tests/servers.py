@@ -25,9 +25,7 @@ PACKAGES = {
 
 
 def find(program: str) -> str:
-    """
-    Find *program*; if it is not installed, skip the test, or fail it with REQUIRE_REAL_SERVERS=1.
-    """
+    """Find *program*, else skip the test; with REQUIRE_REAL_SERVERS=1 fail it."""
     found = shutil.which(program)
     if found is not None:
         return found

@@ -902,7 +902,7 @@ FOUND = [UNUSED, NEVER_USED, NOT_DELETED, SAFE_TO_DELETE]
 
 
 def every_step(alerts: list[str], start: int, end: int) -> dict[int, list[str]]:
-    return {at: alerts for at in range(start, end, STEP)}
+    return dict.fromkeys(range(start, end, STEP), alerts)
 
 
 @scenario
