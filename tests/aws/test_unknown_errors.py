@@ -37,6 +37,10 @@ def test_a_bug_below_botocore_is_reported(
     def publish(_: Account, snapshot: AccountSnapshot) -> None:
         published.append(snapshot)
 
+    def failed() -> bool:
+        clock.advance(seconds=0.02)
+        return published[-1].failure is not None
+
     scheduler = a_scheduler(
         [an_account()], refresh_of(sessions, clock), publish, clock, interval=0.01
     )
@@ -45,7 +49,7 @@ def test_a_bug_below_botocore_is_reported(
         wait_until(lambda: published[-1].up, "refreshed")
         client = sessions.clients._client("iam", "us-east-1")
         client.meta.events.register("before-sign.iam", fail_to_sign)
-        wait_until(lambda: clock.advance(seconds=0.02) or published[-1].failure, "failed")
+        wait_until(failed, "failed")
         scheduler.stop()
     crash = next(record for record in caplog.records if record.exc_info)
 
