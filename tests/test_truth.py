@@ -470,8 +470,9 @@ def check_success(
             check_status(true, keys[true.id], list_since, began)
     for key in snapshot.keys:
         check_key(past, key, since, began, report_mode)
-        if not key.active and key.id in was_active:
-            assert key.last_use in past.keys[key.id].use.at(began, began)
+        true = past.keys[key.id]
+        if not key.active and key.id in was_active and not true.user.deleted:
+            assert key.last_use in true.use.at(began, began)
 
 
 def report_of(snapshot: AccountSnapshot, report_mode: ReportMode) -> datetime | None:
