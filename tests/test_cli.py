@@ -19,6 +19,8 @@ from exporter.cli.main import main
 from tests.fake_aws import FakeAws, Fault
 from tests.servers import Exporter, exporter, free_port, get, wait_until
 
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
 PROD, TEST = "111111111111", "222222222222"
 ROLE = "aws-iam-key-exporter"
 
@@ -44,9 +46,13 @@ class Result:
 
 
 @pytest.fixture
-def call(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Result]]:
+def call(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., Result]]:
     """Call `main` in this process, and undo what it does to signals and logging."""
-    signals = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    for module, hook in ((sys, "unraisablehook"), (threading, "excepthook")):
+        monkeypatch.setattr(module, hook, getattr(module, hook))
+    signals = {number: signal.getsignal(number) for number in SIGNALS}
     handlers, level = logging.root.handlers[:], logging.root.level
 
     def call(*flags: str) -> Result:
@@ -55,11 +61,14 @@ def call(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Result]]:
             code = main(flags)
         except SystemExit as error:
             code = error.code
-        return Result(code, *capsys.readouterr())
+        for handler in logging.root.handlers:
+            handler.flush()
+        return Result(code, *capfd.readouterr())
 
     yield call
     for number, handler in signals.items():
         signal.signal(number, handler)
+    logging.captureWarnings(False)
     logging.root.handlers[:] = handlers
     logging.root.setLevel(level)
 
@@ -201,7 +210,7 @@ def test_the_demo_without_its_extra_is_exit_code_1(
     call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without moto, --demo names the extra to install."""
-    monkeypatch.setitem(sys.modules, "moto.moto_server.werkzeug_app", None)
+    monkeypatch.setitem(sys.modules, "moto.iam.responses", None)
 
     result = call("--demo", "--web.listen-address=127.0.0.1:0")
 
@@ -309,13 +318,15 @@ def test_without_a_configuration_the_account_of_the_credentials_is_read(aws: Fak
     assert 'account="default"' not in page
 
 
-def test_without_any_credentials_the_account_is_down(aws: FakeAws) -> None:
-    """Missing credentials are a failed refresh; the exporter keeps running."""
+def test_an_account_without_an_id_has_one_series(aws: FakeAws) -> None:
+    """Missing credentials are a failed refresh. An account of unknown ID only has account_up."""
     with exporter(environment={"AWS_ENDPOINT_URL": aws.url}) as running:
         running.wait_until_ready()
-        page = running.get("/metrics")
+        page, landing = running.get("/metrics"), running.get("/")
 
-    assert 'failures_total{account_id="",account="default",reason="credentials"} 1\n' in page
+    about = [line for line in page.splitlines() if "account_id=" in line]
+    assert about == ['aws_iam_exporter_account_up{account_id="",account="default"} 0']
+    assert "credentials: " in landing
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,22 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from exporter.config import Config, ConfigError, load, parse, summarize
+from exporter.config import Config, ConfigError, load, parse, summarize, warnings_of
 
 ROOT = Path(__file__).parent.parent
 DATA = Path(__file__).parent / "data" / "config"
 EXAMPLE = ROOT / "config.example.yaml"
+SECRETS = {"PROD_EXTERNAL_ID": "abc", "KEY_ID_SECRET": "0123456789abcdef"}
+NOW = datetime(2026, 11, 24, tzinfo=UTC)
+
+
+def complete_example() -> str:
+    """config.example.yaml with the examples that are commented out."""
+    return re.sub(r"(?m)^#(?=\S|  )", "", EXAMPLE.read_text())
+
+
+def load_example(**environment: str) -> Config:
+    return parse(complete_example(), "config.yaml", {**SECRETS, **environment})
 
 
 def read(text: str, **environment: str) -> Config:
@@ -48,7 +59,7 @@ def test_an_invalid_file_reports_every_problem(path: Path) -> None:
         ("accounts: {}", "must be a list"),
         ("aws: {endpoint_urls: {iam: iam.local}}", "must be an http or https URL"),
         ("aws: {use_fips: 1}", "must be true or false"),
-        ("collection: {credential_report: on}", "must be 'guide', 'off' or 'values'"),
+        ("collection: {credential_report: on}", "must be 'auto', 'guide', 'off' or 'values'"),
         ("collection: {user_tags: 1}", "must be 'off', 'bulk' or 'per_user'"),
         ("collection: {requests_per_second: a}", "must be a number"),
         ("exemptions: {entries: [{user: a}]}", "is required"),
@@ -86,19 +97,19 @@ def paths(value: Any, path: str = "") -> set[str]:
 
 def test_the_example_has_every_option() -> None:
     """config.example.yaml has exactly the options of the schema."""
-    assert paths(yaml.safe_load(EXAMPLE.read_text())) == options(Config)
+    assert paths(yaml.safe_load(complete_example())) == options(Config)
 
 
 def test_the_example_loads() -> None:
     """config.example.yaml is a valid configuration."""
-    config = load(EXAMPLE, {"PROD_EXTERNAL_ID": "abc", "KEY_ID_SECRET": "xyz"})
+    config = load_example()
 
     assert [account.label for account in config.model_accounts()] == ["prod", "audit"]
 
 
 def test_the_example_shows_the_defaults() -> None:
     """Sections of config.example.yaml without example values equal the defaults."""
-    config = load(EXAMPLE, {"PROD_EXTERNAL_ID": "abc", "KEY_ID_SECRET": "xyz"})
+    config = load_example()
 
     assert (config.collection, config.users) == (Config().collection, Config().users)
 
@@ -138,8 +149,8 @@ def comments(text: str) -> dict[str, str]:
 
 def test_the_example_names_the_other_defaults() -> None:
     """A value of config.example.yaml that is not the default has a comment that names it."""
-    config = load(EXAMPLE, {"PROD_EXTERNAL_ID": "abc", "KEY_ID_SECRET": "xyz"})
-    documented = comments(EXAMPLE.read_text())
+    config = load_example()
+    documented = comments(complete_example())
     documented |= {
         path: documented["aws.endpoint_urls"] for path in documented if "endpoint_urls." in path
     }
@@ -214,7 +225,7 @@ def test_a_missing_file_is_reported(tmp_path: Path) -> None:
 
 def test_secrets_stay_out_of_the_representation() -> None:
     """repr() does not contain hash_secret."""
-    config = read("labels: {access_key_id: hashed, hash_secret: hush}")
+    config = read("labels: {access_key_id: hashed, hash_secret: hush-hush-hush-hush}")
 
     assert "hush" not in repr(config)
 
@@ -256,31 +267,35 @@ def test_inadvisable_settings_are_warned_about() -> None:
     """Too short an interval and too high a rate limit are accepted, each with a warning."""
     config = read("collection: {interval: 1s, requests_per_second: 100}")
 
-    assert len(config.warnings()) == 2
+    assert len(warnings_of(config, NOW)) == 2
 
 
 def test_a_summary_is_the_configuration() -> None:
     """A summary shows every option, and is a valid configuration that equals the original."""
-    config = load(EXAMPLE, {"PROD_EXTERNAL_ID": "abc", "KEY_ID_SECRET": "abc"})
+    config = load_example()
 
     summary = summarize(config, "config.yaml")
 
     assert paths(yaml.safe_load(summary)) == options(Config)
-    assert read(summary.replace("<hidden>", "abc")) == config
+    assert read(_with_secrets(summary)) == config
+
+
+def _with_secrets(summary: str) -> str:
+    for option, secret in (("external_id", "PROD_EXTERNAL_ID"), ("hash_secret", "KEY_ID_SECRET")):
+        summary = summary.replace(f"{option}: <hidden>", f"{option}: {SECRETS[secret]}")
+    return summary
 
 
 def test_a_summary_hides_secrets() -> None:
     """External IDs and hash_secret are not shown."""
-    config = load(EXAMPLE, {"PROD_EXTERNAL_ID": "hush-1", "KEY_ID_SECRET": "hush-2"})
+    config = load_example(PROD_EXTERNAL_ID="hush-1", KEY_ID_SECRET="hush-2-hush-2-hush-2")
 
     assert "hush" not in summarize(config, "config.yaml")
 
 
 def test_a_summary_has_the_warnings() -> None:
     """Each warning is a comment of the summary."""
-    config = read("collection: {interval: 1s}")
-
-    assert f"# Warning: {config.warnings()[0]}\n" in summarize(config, "config.yaml")
+    assert "# Warning: take care\n" in summarize(Config(), "config.yaml", ["take care"])
 
 
 @pytest.mark.parametrize("text", ["0.5s", "30s", "1h30m", "7d", "1d2h3m4.25s"])

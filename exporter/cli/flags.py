@@ -1,10 +1,14 @@
 """Command-line flags. Each can also be set by an environment variable."""
 
 import argparse
+import difflib
 import platform
+import re
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from exporter import __version__
 from exporter.cli.logs import LEVELS
@@ -19,8 +23,10 @@ BOOLEANS = {
     "0": False,
     "false": False,
     "no": False,
-    "": False,
 }
+
+SERVICE_LINK = re.compile(r"SERVICE_(HOST|PORT)(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?")
+"""What Kubernetes adds to the prefix for a service that is named like the exporter."""
 
 VERSION = f"""{NAME}, version {__version__}
   python version:   {platform.python_version()}
@@ -54,16 +60,26 @@ def parse_flags(argv: Sequence[str], environment: Mapping[str, str]) -> Flags:
             after ``--help`` and ``--version``.
     """
     parser = make_parser()
-    args = parser.parse_args([*flags_from_environment(environment, parser, argv), *argv])
+    from_environment = flags_from_environment(environment, parser, argv)
+    args, unknown = parser.parse_known_args([*from_environment, *argv])
+    if unknown:
+        parser.error(f"unknown flag: {unknown[0]}{_suggestion(unknown[0], _flags(parser))}")
     if args.version:
         print(VERSION)
         parser.exit()
+
+    def source(flag: str) -> str:
+        """Name what sets *flag*: itself, or its environment variable."""
+        is_variable = any(text == flag or text.startswith(f"{flag}=") for text in from_environment)
+        return f"environment variable {variable(flag)}" if is_variable else flag
+
+    path = source("--web.telemetry-path")
     if not args.web_telemetry_path.startswith("/") or args.web_telemetry_path == "/":
-        parser.error("--web.telemetry-path must start with / and must not be / itself")
+        parser.error(f"{path} must start with / and must not be / itself")
     if args.web_telemetry_path.startswith("/-/"):
-        parser.error("--web.telemetry-path must not start with /-/, which is reserved for probes")
+        parser.error(f"{path} must not start with /-/, which is reserved for probes")
     if args.demo and args.config_file:
-        parser.error("--demo cannot be combined with --config.file")
+        parser.error(f"{source('--demo')} cannot be combined with {source('--config.file')}")
     return Flags(
         args.config_file,
         args.config_check,
@@ -75,8 +91,42 @@ def parse_flags(argv: Sequence[str], environment: Mapping[str, str]) -> Flags:
     )
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser that does not fail because nobody can read what it prints."""
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        # Standard output is flushed, and errors are reported, when the program ends.
+        with suppress(OSError):
+            super()._print_message(message, file)
+
+
+def _flags(parser: argparse.ArgumentParser) -> list[str]:
+    return [action.option_strings[-1] for action in parser._actions if action.option_strings]
+
+
+def _suggestion(text: str, known: Sequence[str]) -> str:
+    """Suggest the one of *known* that *text* is most similar to."""
+    name = text.partition("=")[0][:100].replace("_", "-")
+    close = difflib.get_close_matches("--" + name.lstrip("-").lower(), known, n=1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def unknown_variables(environment: Mapping[str, str]) -> list[str]:
+    """List a warning for each variable that looks like one of ours, but is not."""
+    known = {variable(flag): flag for flag in _flags(make_parser())}
+    names = [name for name in sorted(environment) if name.startswith(ENVIRONMENT_PREFIX)]
+    warnings = []
+    for name in names:
+        if name in known or SERVICE_LINK.fullmatch(name.removeprefix(ENVIRONMENT_PREFIX)):
+            continue
+        close = difflib.get_close_matches(name, known, n=1)
+        suggestion = f"; did you mean {close[0]}?" if close else ""
+        warnings.append(f"unknown environment variable {name}{suggestion}")
+    return warnings
+
+
 def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog=NAME,
         description="A Prometheus exporter that reports when each AWS IAM access key was last used,"
         " for which service and in which region, across all your accounts.",
@@ -150,13 +200,16 @@ def flags_from_environment(
     for action in parser._actions:
         flag = action.option_strings[-1] if action.option_strings else ""
         value = environment.get(variable(flag)) if flag not in ("", "--help", "--version") else None
-        if value is None or any(arg == flag or arg.startswith(f"{flag}=") for arg in argv):
+        if not value or any(arg == flag or arg.startswith(f"{flag}=") for arg in argv):
             continue
         if action.nargs == 0:
             if value.lower() not in BOOLEANS:
                 parser.error(f"{variable(flag)} must be true or false, not {value!r}")
             flags += [flag] if BOOLEANS[value.lower()] else []
+        elif action.choices and value.strip() not in action.choices:
+            choices = ", ".join(map(str, action.choices))
+            parser.error(f"environment variable {variable(flag)} must be one of {choices}")
         else:
             values = value.split(",") if flag == "--web.listen-address" else [value]
-            flags += [f"{flag}={part.strip()}" for part in values]
+            flags += [f"{flag}={part.strip()}" for part in values if part.strip()]
     return flags

@@ -105,7 +105,7 @@ class Document:
         if node in self._ancestors:
             self._problem(path, "recursive alias")
             return None
-        if not isinstance(node, yaml.CollectionNode):
+        if isinstance(node, yaml.ScalarNode):
             return self._scalar(node, path)
         self._ancestors.append(node)
         try:
@@ -220,7 +220,8 @@ class Document:
         self.problems.append(Problem(line, dotted(path), text))
 
 
-def _line(positioned: yaml.Node | yaml.Event) -> int:
+def _line(positioned: Any) -> int:
+    """Return the line of a node or event, counted from 1."""
     return int(positioned.start_mark.line) + 1
 
 
@@ -241,7 +242,7 @@ class _Loader(yaml.SafeLoader):
             event = self.peek_event()  # type: ignore[no-untyped-call]
             raise Refused(_line(event), TOO_DEEP if self.depth > MAX_DEPTH else TOO_MANY)
         try:
-            return super().compose_node(parent, index)  # type: ignore[no-untyped-call]
+            return super().compose_node(parent, index)
         finally:
             self.depth -= 1
 
@@ -268,7 +269,7 @@ def _compose(text: str) -> yaml.Node | None:
     except yaml.YAMLError as error:
         raise Refused(1, f"invalid YAML: {error}") from error
     except (ValueError, OverflowError) as error:  # such as "\UFFFFFFFF"
-        line = loader.line + 1
+        line = int(loader.line) + 1
         raise Refused(line, "invalid YAML: an escape that is not a character") from error
 
 
