@@ -4,7 +4,10 @@ import logging
 import os
 import signal
 import sys
-from typing import NoReturn
+from contextlib import suppress
+from typing import Any, NoReturn
+
+from exporter.cli.streams import replace_closed_streams
 
 
 def run() -> NoReturn:
@@ -13,42 +16,21 @@ def run() -> NoReturn:
 
     Exits immediately: a normal interpreter shutdown would wait for scrapes in flight.
     """
-    _replace_closed_streams()
-    _reset_signals()
-    from exporter.cli.main import FAILURE, complain, main  # takes a second
+    replace_closed_streams()
+    reset_signals()
+    from exporter.cli.main import main  # takes a second
 
     try:
         code: object = main()
     except SystemExit as error:
         code = error.code
     logging.shutdown()
-    try:
+    with suppress(OSError):
         sys.stdout.flush()
-    except OSError as error:
-        complain(f"cannot write to standard output: {error.strerror}")
-        code = FAILURE
     os._exit(code if isinstance(code, int) else 0)
 
 
-def _replace_closed_streams() -> None:
-    """
-    Open /dev/null for each of standard input, output and error that is closed.
-
-    Otherwise the next file or connection would take its place, and receive the log.
-    """
-    for descriptor in range(3):
-        try:
-            os.fstat(descriptor)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # opens the lowest free descriptor: this one
-    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
-    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
-    for stream in (sys.stdout, sys.stderr):
-        # Paths and variables need not be UTF-8, nor the terminal.
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-
-
-def _reset_signals() -> None:
+def reset_signals() -> None:
     """
     Make SIGTERM and SIGINT end the process at once until the event loop handles them.
 
@@ -56,7 +38,7 @@ def _reset_signals() -> None:
     up, and as an exception that is raised wherever the program happens to be. The first process of
     a container needs a handler: the kernel does not apply default actions to it.
     """
-    action = (lambda *_: os._exit(0)) if os.getpid() == 1 else signal.SIG_DFL
+    action: Any = (lambda *_: os._exit(0)) if os.getpid() == 1 else signal.SIG_DFL
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, action)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)

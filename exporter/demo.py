@@ -17,6 +17,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -160,7 +161,8 @@ def start(address: str) -> str:
     threading.Thread(target=_simulate, args=(uses,), name="demo_uses", daemon=True).start()
     host, _, port = address.rpartition(":")
     shown = "127.0.0.1" if host in ("0.0.0.0", "[::]") else host
-    print(WELCOME.format(address=f"{shown}:{port}"), flush=True)
+    with suppress(OSError):  # nobody need read it
+        print(WELCOME.format(address=f"{shown}:{port}"), flush=True)
     return CONFIGURATION.format(url=f"http://127.0.0.1:{http.server_port}")
 
 

@@ -6,12 +6,12 @@ import platform
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from exporter import __version__
 from exporter.cli.logs import LEVELS
+from exporter.cli.streams import write_error, write_output
 
 NAME = "aws-iam-key-exporter"
 ENVIRONMENT_PREFIX = "AWS_IAM_KEY_EXPORTER_"
@@ -65,7 +65,7 @@ def parse_flags(argv: Sequence[str], environment: Mapping[str, str]) -> Flags:
     if unknown:
         parser.error(f"unknown flag: {unknown[0]}{_suggestion(unknown[0], _flags(parser))}")
     if args.version:
-        print(VERSION)
+        write_output(f"{VERSION}\n")
         parser.exit()
 
     def source(flag: str) -> str:
@@ -92,12 +92,10 @@ def parse_flags(argv: Sequence[str], environment: Mapping[str, str]) -> Flags:
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser that does not fail because nobody can read what it prints."""
+    """A parser that copes with streams that cannot be written to."""
 
     def _print_message(self, message: str, file: Any = None) -> None:
-        # Standard output is flushed, and errors are reported, when the program ends.
-        with suppress(OSError):
-            super()._print_message(message, file)
+        (write_output if file is sys.stdout else write_error)(message or "")
 
 
 def _flags(parser: argparse.ArgumentParser) -> list[str]:

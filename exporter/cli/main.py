@@ -6,7 +6,6 @@ import os
 import platform
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from socket import socket
@@ -17,6 +16,7 @@ from exporter.cli import app
 from exporter.cli.flags import NAME, parse_flags, unknown_variables
 from exporter.cli.logs import configure_logging
 from exporter.cli.redaction import redactor
+from exporter.cli.streams import write_error, write_output
 from exporter.config import Config, ConfigError, load, parse, summarize, warnings_of
 from exporter.key_ids import KeyIdFormatter
 from exporter.model import KeyIdFormat
@@ -39,20 +39,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         config = load(Path(flags.config_file)) if flags.config_file else Config()
     except ConfigError as error:
         # How key ids are to be shown is part of what is invalid.
-        complain(KeyIdFormatter(KeyIdFormat.MASKED).redact(str(error)))
+        write_error(KeyIdFormatter(KeyIdFormat.MASKED).redact(f"{error}\n"))
         return USAGE
     key_ids = app.key_id_formatter(config)
     redact = redactor(key_ids, config.aws.endpoint_urls.passwords())
     warnings = warnings_of(config, datetime.now(UTC), region_exists=is_region)
     warnings += unknown_variables(os.environ)
     if flags.config_check:
-        print(redact(summarize(config, flags.config_file, warnings)), end="")
+        write_output(redact(summarize(config, flags.config_file, warnings)))
         return OK
     # Before anything else: if a port is in use, no call to AWS is made.
     try:
         sockets = _bind(flags.web_listen_address)
     except OSError as error:
-        complain(f"{NAME}: {error}")
+        write_error(f"{NAME}: {error}\n")
         return FAILURE
     handler = configure_logging(flags.log_level, flags.log_format, redact)
     log.info("starting", extra={"version": __version__, "python": platform.python_version()})
@@ -67,17 +67,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             for bound in sockets:
                 bound.close()
             handler.flush()
-            complain(f"{NAME}: --demo requires: pip install '{NAME}[demo]' ({error})")
+            write_error(f"{NAME}: --demo requires: pip install '{NAME}[demo]' ({error})\n")
             return FAILURE
     asyncio.run(app.run(config, key_ids, redact, handler, sockets, flags.web_telemetry_path))
     log.info("stopped")
     return OK
-
-
-def complain(text: str) -> None:
-    """Print *text* to standard error, if anybody can read it."""
-    with suppress(OSError):  # such as a full disk: the exit code has to do
-        print(text, file=sys.stderr, flush=True)
 
 
 def _bind(addresses: Sequence[str]) -> list[socket]:
