@@ -111,13 +111,15 @@ def _suggestion(text: str, known: Sequence[str]) -> str:
 
 def unknown_variables(environment: Mapping[str, str]) -> list[str]:
     """List a warning for each variable that looks like one of ours, but is not."""
-    known = {variable(flag): flag for flag in _flags(make_parser())}
+    flags = [flag for flag in _flags(make_parser()) if flag not in ("--help", "--version")]
+    known = [variable(flag) for flag in flags]
     names = [name for name in sorted(environment) if name.startswith(ENVIRONMENT_PREFIX)]
     warnings = []
     for name in names:
         if name in known or SERVICE_LINK.fullmatch(name.removeprefix(ENVIRONMENT_PREFIX)):
             continue
-        close = difflib.get_close_matches(name, known, n=1)
+        # Of the whole names, the prefix alone would be similar enough.
+        close = difflib.get_close_matches(name, known, n=1, cutoff=0.9)
         suggestion = f"; did you mean {close[0]}?" if close else ""
         warnings.append(f"unknown environment variable {name}{suggestion}")
     return warnings

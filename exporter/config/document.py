@@ -14,8 +14,9 @@ import yaml
 
 from exporter.config.values import FromEnvironment
 
-VARIABLE: Final = re.compile(r"\$\{([A-Za-z_]\w*)(?::-([^}]*))?\}", re.ASCII)
-"""``${NAME}`` or ``${NAME:-default}``."""
+VARIABLE: Final = re.compile(r"\$\{([^}\n]*)\}")
+NAME: Final = re.compile(r"([A-Za-z_]\w*)(?::-(.*))?", re.ASCII)
+"""What a variable has in its braces: its name and, where it has one, its default."""
 
 PLACEHOLDER: Final = re.compile("\ufdd0([0-9]+)\ufdd1")
 """What takes the place of a variable while YAML is parsed: ``{`` would be syntax in some places."""
@@ -24,6 +25,7 @@ MAX_DEPTH: Final = 50
 MAX_VALUES: Final = 100_000
 """How many values a document may have, each alias counted as often as it is used."""
 
+INVALID_VARIABLE: Final = "invalid variable: write ${NAME} or ${NAME:-default}"
 TOO_MANY: Final = f"more than {MAX_VALUES} values, counting aliases"
 TOO_DEEP: Final = f"nested more than {MAX_DEPTH} levels deep"
 
@@ -171,7 +173,7 @@ class Document:
     def _scalar(self, node: yaml.ScalarNode, path: DocumentPath) -> Any:
         self.written[path] = self._as_written(node.value)
         if "${" in node.value:
-            self._problem(path, "invalid variable: write ${NAME} or ${NAME:-default}")
+            self._problem(path, INVALID_VARIABLE)
         if PLACEHOLDER.search(node.value):
             return self._with_variables(node.value, path)
         self._check_characters(node.value, path)
@@ -195,7 +197,11 @@ class Document:
             variable = self._variable(placeholder)
             if variable is placeholder:
                 return placeholder.group()
-            name, default = variable.groups()
+            valid = NAME.fullmatch(variable.group(1))
+            if valid is None:
+                self._problem(path, INVALID_VARIABLE)
+                return ""
+            name, default = valid.groups()
             found = self._environment.get(name)
             if not found and default is not None:
                 used.append(f"default of environment variable {name}")
@@ -206,7 +212,8 @@ class Document:
             return found or ""
 
         result = PLACEHOLDER.sub(value, text)
-        self.variables[path] = ", ".join(dict.fromkeys(used))
+        if used:
+            self.variables[path] = ", ".join(dict.fromkeys(used))
         self._check_characters(result, path)
         return FromEnvironment(result)
 
@@ -264,8 +271,8 @@ def _compose(text: str) -> yaml.Node | None:
         raise Refused(line, f"invalid YAML: {error.problem or error.context}") from error
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        character = f"character U+{ord(str(error.character)[:1]):04X}"
-        raise Refused(line, f"invalid YAML: {character} is not allowed") from error
+        text = f"invalid YAML: character U+{int(error.character):04X} is not allowed"
+        raise Refused(line, text) from error
     except yaml.YAMLError as error:
         raise Refused(1, f"invalid YAML: {error}") from error
     except (ValueError, OverflowError) as error:  # such as "\UFFFFFFFF"
