@@ -37,6 +37,9 @@ ENVIRONMENT = {
 }
 """Environment variables with which the exporter reaches the simulated AWS."""
 
+TARGET = "127.0.0.1:10064"
+"""What deploy/prometheus/prometheus.yml scrapes."""
+
 STS_ACTIONS = ("AssumeRole", "GetCallerIdentity")
 
 WAKE_UP = 180.0
@@ -70,7 +73,7 @@ aws-iam-key-exporter reads a simulated AWS with four accounts. The role of one c
   landing page  http://{address}/
   metrics       http://{address}/metrics
 
-Scrape it with Prometheus, using deploy/prometheus/prometheus.yml, and try these queries:
+Scrape it with Prometheus, using deploy/prometheus/prometheus.yml{change}, and try these queries:
 
   # days since each key was last used, longest first
   sort_desc((time() - aws_iam_access_key_last_used_timestamp_seconds) / 86400)
@@ -162,8 +165,14 @@ def start(address: str) -> str:
     host, _, port = address.rpartition(":")
     shown = "127.0.0.1" if host in ("0.0.0.0", "[::]") else host
     with suppress(OSError):  # nobody need read it
-        print(WELCOME.format(address=f"{shown}:{port}"), flush=True)
+        print(welcome(f"{shown}:{port}"), flush=True)
     return CONFIGURATION.format(url=f"http://127.0.0.1:{http.server_port}")
+
+
+def welcome(address: str) -> str:
+    """Return what is printed at the start of a demo that listens on *address*."""
+    change = "" if address == TARGET else f"\nwith the target {address} instead of {TARGET}"
+    return WELCOME.format(address=address, change=change)
 
 
 Use = tuple[float, float, Callable[[], None]]
