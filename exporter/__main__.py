@@ -24,6 +24,9 @@ def run() -> NoReturn:
         code: object = main()
     except SystemExit as error:
         code = error.code
+    except Exception:
+        logging.getLogger(__name__).exception("crashed")
+        code = 1
     logging.shutdown()
     with suppress(OSError):
         sys.stdout.flush()

@@ -115,6 +115,24 @@ def test_dropped_messages_are_counted(aws: FakeAws) -> None:
     assert code == 0
 
 
+def test_a_crash_is_logged(tmp_path: Path) -> None:
+    """A program that cannot go on, for example for want of threads, says so, and ends with 1."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import threading\n"
+        "start = threading.Thread.start\n"
+        "def limited(self):\n"
+        "    if self.name.startswith('aws_'): raise RuntimeError('no more threads')\n"
+        "    start(self)\n"
+        "threading.Thread.start = limited\n"
+    )
+
+    result = shell("exporter --web.listen-address=127.0.0.1:0", PYTHONPATH=str(tmp_path))
+
+    assert result.returncode == 1
+    assert "msg=crashed" in result.stderr.splitlines()[-1]
+    assert "no more threads" in result.stderr.splitlines()[-1]
+
+
 # -- signals -----------------------------------------------------------------------------------
 
 

@@ -63,7 +63,8 @@ def parse_flags(argv: Sequence[str], environment: Mapping[str, str]) -> Flags:
     from_environment = flags_from_environment(environment, parser, argv)
     args, unknown = parser.parse_known_args([*from_environment, *argv])
     if unknown:
-        parser.error(f"unknown flag: {unknown[0]}{_suggestion(unknown[0], _flags(parser))}")
+        kind = "flag" if unknown[0].startswith("-") else "argument"
+        parser.error(f"unknown {kind}: {unknown[0]}{_suggestion(unknown[0], _flags(parser))}")
     if args.version:
         write_output(f"{VERSION}\n")
         parser.exit()

@@ -23,6 +23,11 @@ LEVELS = {
 NOISY = ("asyncio", "boto3", "botocore", "moto", "responses", "urllib3", "werkzeug")
 """Libraries that log nothing useful below warning, and credentials at debug."""
 
+CONTROL: Final = {
+    code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)
+}
+"""Escapes of characters that a terminal could act on, or that end a line."""
+
 QUEUE_SIZE: Final = 5000
 """Messages that wait to be written; a refresh of many failing accounts logs hundreds at once."""
 
@@ -111,8 +116,8 @@ def configure_logging(level: str, format_: str, redact: Callable[[str], str]) ->
     """
 
     def redact_line(_: Any, __: str, line: Any) -> str:
-        """Redact what is in values that are not strings."""
-        return redact(line)
+        """Redact what is in values that are not strings, and escape control characters."""
+        return redact(line).translate(CONTROL)
 
     def redact_values(_: Any, __: str, event: structlog.typing.EventDict) -> Any:
         return {

@@ -5,7 +5,7 @@ import logging
 import os
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from socket import socket
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     key_ids = app.key_id_formatter(config)
     redact = redactor(key_ids, config.aws.endpoint_urls.passwords())
     warnings = warnings_of(config, datetime.now(UTC), region_exists=is_region)
-    warnings += unknown_variables(os.environ)
+    warnings += [*unknown_variables(os.environ), *_unknown_region(config)]
     if flags.config_check:
         write_output(redact(summarize(config, flags.config_file, warnings)))
         return OK
@@ -72,6 +72,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     asyncio.run(app.run(config, key_ids, redact, handler, sockets, flags.web_telemetry_path))
     log.info("stopped")
     return OK
+
+
+def _unknown_region(config: Config) -> Iterator[str]:
+    name = os.environ.get("AWS_DEFAULT_REGION")
+    if config.aws.region is None and name and not is_region(name):
+        yield (
+            f"environment variable AWS_DEFAULT_REGION: AWS is not known to have a region {name!r}"
+        )
 
 
 def _bind(addresses: Sequence[str]) -> list[socket]:

@@ -118,7 +118,8 @@ class MetricsStore:
                 [options.redact(values.get(tag, "")) for tag in options.tags],
             )
             key_labels = options.key_labels(keys)
-            shown = replace(user, path=options.redact(user.path))
+            path = options.redact(user.path)
+            shown = user if path == user.path else replace(user, path=path)
             for key in keys:
                 of_key = of_user + _labels(("access_key_id",), (key_labels[key.id],))
                 facts = KeyFacts(
