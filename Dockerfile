@@ -4,9 +4,9 @@ WORKDIR /src
 # EXTRAS="[demo]" builds an image that supports --demo.
 ARG EXTRAS=""
 RUN python -m venv /app
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY exporter exporter
-RUN /app/bin/pip install --no-cache-dir ".${EXTRAS}" \
+RUN /app/bin/pip install --no-cache-dir --constraint constraints.txt ".${EXTRAS}" \
  && /app/bin/pip uninstall --yes pip
 
 FROM python:3.13-slim

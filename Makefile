@@ -1,40 +1,92 @@
-# make demo        try it: a make-believe AWS of four accounts, no credentials needed
-# make demo-stack  the same with Prometheus and Alertmanager, until an alert arrives
-# make test        everything that has to hold: lint, types, tests
-# make bench       what is claimed of speed, measured side by side
-# make format      put the source in order
-# make clean       forget everything that was made
+# The word after `##` describes a target in `make help`.
 
 PYTHON ?= python3
 VENV ?= .venv
 LISTEN ?= 127.0.0.1:10064
 
-.PHONY: demo demo-stack test bench format clean
+BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest --numprocesses=auto --dist=loadgroup
+# A part of the tests does not reach the coverage that all of them are held to.
+COVERAGE := $(if $(ARGS),,--cov --cov-report=term)
 
-demo: $(VENV)/demo
-	$(VENV)/bin/aws-iam-key-exporter --demo --web.listen-address=$(LISTEN)
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-stack test unit test-slow lint types format generate bench constraints clean
 
-demo-stack: $(VENV)/demo
-	$(VENV)/bin/python deploy/demo_stack.py
+help:  ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*  ## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+	@echo
+	@echo "unit, test and test-slow pass ARGS to pytest: make unit ARGS='-k rate_limiter -x'"
 
-test: $(VENV)/dev
-	$(VENV)/bin/ruff check .
-	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/mypy
-	$(VENV)/bin/pytest
+demo: $(VENV)/demo  ## run the exporter against a simulated AWS; no AWS account needed
+	$(BIN)/aws-iam-key-exporter --demo --web.listen-address=$(LISTEN)
 
-bench: $(VENV)/dev
-	$(VENV)/bin/python -m tests.bench
-	$(VENV)/bin/python -m tests.bench_dashboards
+demo-stack: $(VENV)/demo  ## the same with Prometheus and Alertmanager, until an alert arrives
+	$(BIN)/python deploy/demo_stack.py
 
-format: $(VENV)/dev
-	$(VENV)/bin/ruff check --fix .
-	$(VENV)/bin/ruff format .
+test: $(VENV)/dev  ## lint, types, and all tests that are not slow, with coverage
+	@start=$$(date +%s); \
+	$(MAKE) --no-print-directory lint types && \
+	$(PYTEST) -m "not slow" $(COVERAGE) $(ARGS) && \
+	echo "make test took $$(($$(date +%s) - start)) s"
 
-clean:
-	rm -rf $(VENV) build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+unit: $(VENV)/dev  ## the tests that start no other program; for the inner loop
+	$(PYTEST) -m "not slow and not process" $(ARGS)
 
-$(VENV)/%: pyproject.toml
-	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check --editable '.[$*]'
-	touch $@
+test-slow: $(VENV)/dev  ## the tests of the whole system, and longer random histories
+	HYPOTHESIS_PROFILE=long $(PYTEST) -m "slow or history" --timeout=1200 $(ARGS)
+
+lint: $(VENV)/dev  ## ruff (rules and format) and codespell
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/codespell
+
+types: $(VENV)/dev  ## mypy --strict
+	$(BIN)/mypy
+
+format: $(VENV)/dev  ## fix what ruff can fix, and format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+GENERATORS := tests.generate tests.rules.alerts_table grafana.generate
+
+generate: $(VENV)/dev  ## write all generated files, such as dashboards and the README's metrics
+	@for module in $(GENERATORS); do $(BIN)/python -m $$module || exit; done
+
+bench: $(VENV)/dev  ## measure the performance claims
+	$(BIN)/python -m tests.bench
+	$(BIN)/python -m tests.bench_dashboards
+
+constraints:  ## pin the newest version of every dependency in constraints.txt
+	@venv=$$(mktemp -d) && trap 'rm -rf "$$venv"' EXIT && \
+	$(PYTHON) -m venv "$$venv" && \
+	"$$venv/bin/python" -m pip install --disable-pip-version-check --editable '.[dev]' && \
+	{ echo "# The versions that CI tests and the image contains. Written by make constraints."; \
+	  "$$venv/bin/python" -m pip freeze --exclude-editable; } > constraints.txt
+
+clean:  ## remove the virtual environment, caches and build products
+	rm -rf $(VENV) build dist *.egg-info .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+
+# The virtual environment. It is created again if it was created by another version of Python or
+# for another directory (the editable install refers to it), or if it does not run.
+
+PYTHON_VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || echo missing)
+CREATED_FOR := Python $(PYTHON_VERSION) in $(CURDIR)
+CREATED := $(VENV)/created-for
+
+ifneq ($(shell $(BIN)/python -c '' 2>/dev/null && cat $(CREATED) 2>/dev/null),$(CREATED_FOR))
+.PHONY: $(CREATED)
+endif
+
+$(CREATED):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo \
+	  "Python 3.11 or newer is required, but $(PYTHON) is $(PYTHON_VERSION)." \
+	  "Set PYTHON, for example: make PYTHON=python3.13" >&2; exit 1; }
+	@rm -rf $(VENV)
+	@$(PYTHON) -m venv $(VENV)
+	@echo "$(CREATED_FOR)" > $@
+
+$(VENV)/dev $(VENV)/demo: pyproject.toml constraints.txt $(CREATED)
+	@echo "Installing aws-iam-key-exporter[$(@F)] and its dependencies into $(VENV) ..."
+	@$(BIN)/python -m pip install --disable-pip-version-check --no-input \
+	  --constraint constraints.txt --editable '.[$(@F)]'
+	@touch $@

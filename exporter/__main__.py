@@ -18,7 +18,7 @@ def run() -> NoReturn:
     """
     replace_closed_streams()
     reset_signals()
-    from exporter.cli.main import main  # takes a second
+    from exporter.cli.main import main  # noqa: PLC0415 (takes a second)
 
     try:
         code: object = main()

@@ -163,7 +163,7 @@ def start(address: str) -> str:
     threading.Thread(target=http.serve_forever, name="demo_aws", daemon=True).start()
     threading.Thread(target=_simulate, args=(uses,), name="demo_uses", daemon=True).start()
     host, _, port = address.rpartition(":")
-    shown = "127.0.0.1" if host in ("0.0.0.0", "[::]") else host
+    shown = "127.0.0.1" if host in ("0.0.0.0", "[::]") else host  # noqa: S104 (binds nothing)
     with suppress(OSError):  # nobody need read it
         print(welcome(f"{shown}:{port}"), flush=True)
     return CONFIGURATION.format(url=f"http://127.0.0.1:{http.server_port}")

@@ -7,7 +7,7 @@ cross threads and modules.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from enum import Enum, StrEnum
@@ -414,27 +414,32 @@ class AccountSnapshot:
             throttles=self.throttles,
         )
 
-    def without_facts_before(self, limit: datetime) -> "AccountSnapshot":
+    def without_stale_facts(self, is_stale: Callable[[datetime], bool]) -> "AccountSnapshot":
         """
-        Drop what was last confirmed before *limit*: it is no longer known.
+        Drop the facts that are no longer known: those whose latest confirmation *is_stale*.
 
         The final last use of an inactive key stays for as long as the key is known to exist.
+
+        Returns:
+            This very snapshot if nothing is stale.
         """
-        if self.listed_at is not None and self.listed_at < limit:
+        if self.listed_at is not None and is_stale(self.listed_at):
             return self.without_facts()
-        root = self.root if self.root is None or self.root.as_of >= limit else None
+        root = None if self.root is not None and is_stale(self.root.as_of) else self.root
         users = tuple(
-            replace(user, keys_at=None) if user.keys_at and user.keys_at < limit else user
+            replace(user, keys_at=None) if user.keys_at and is_stale(user.keys_at) else user
             for user in self.users
         )
         listed = {user.name for user in users if user.keys_at}
         keys = tuple(
             key
-            if key.final or key.as_of is None or key.as_of >= limit
+            if key.final or key.as_of is None or not is_stale(key.as_of)
             else replace(key, last_use=UNKNOWN, as_of=None)
             for key in self.keys
             if key.user in listed
         )
+        if (root, users, keys) == (self.root, self.users, self.keys):
+            return self
         return replace(self, users=users, keys=keys, root=root)
 
 

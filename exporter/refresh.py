@@ -12,8 +12,8 @@ import logging
 import math
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
-from datetime import timedelta
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import Final
 
 from exporter.model import Account, AccountSnapshot, Clock, ReadError, Reason, Stopped
@@ -28,18 +28,39 @@ Publish = Callable[[Account, AccountSnapshot], None]
 START_SPREAD: Final = 0.1
 """Seconds for each account over which the first refreshes are spread."""
 
+FIRST_RETRY: Final = 30.0
+"""The default of *first_retry*: who has just created a role does not want to wait for long."""
+
+OVERDUE_SECONDS: Final = 2.0
+"""Seconds after its deadline at which a refresh that has not ended is given up."""
+
+REPEAT_LOG: Final = 3600.0
+"""Seconds after which a failure that persists is logged again."""
+
 
 @dataclass(slots=True)
 class _Entry:
     """
-    An account's place in the schedule.
+    An account's place in the schedule. Times are in seconds of the monotonic clock.
 
     Attributes:
-        next_at: In seconds of the monotonic clock. None: the account is being refreshed.
+        next_at: When the account is due. None: it is being refreshed.
+        began: When its refresh began. None: it is not being refreshed.
+        overdue: The refresh that is under way was given up.
+        attempts: Refreshes so far.
+        logged: The failure that was logged last, and when.
+        confirmed: When each time of confirmation in the snapshot was first seen.
+        lock: Held while a snapshot is published.
     """
 
     snapshot: AccountSnapshot
     next_at: float | None = None
+    began: float | None = None
+    overdue: bool = False
+    attempts: int = 0
+    logged: tuple[Reason, float] | None = None
+    confirmed: dict[datetime, float] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 class Scheduler:
@@ -48,11 +69,14 @@ class Scheduler:
 
     Args:
         interval: Seconds between the starts of an account's refreshes.
+        deadline: Seconds after which a refresh has to have ended.
         workers: The number of accounts that are refreshed at the same time.
         stale_after: The age at which facts that could not be confirmed are dropped.
         publish: Called with each result, and once per account at start-up. Calls may be concurrent,
             but never for the same account.
         stop: Ends all waiting.
+        first_retry: Seconds until an account that has not succeeded yet is refreshed again; doubled
+            with each failure, up to the interval.
     """
 
     def __init__(
@@ -62,22 +86,27 @@ class Scheduler:
         publish: Publish,
         *,
         interval: float,
+        deadline: float,
         workers: int,
         stale_after: timedelta,
         stop: threading.Event,
         clock: Clock,
+        first_retry: float = FIRST_RETRY,
     ) -> None:
         self._refresh = refresh
         self._publish = publish
         self._interval = interval
+        self._deadline = deadline
         self._workers = workers
-        self._stale_after = stale_after
+        self._stale_after = stale_after.total_seconds()
         self._stop = stop
         self._clock = clock
+        self._first_retry = first_retry
         self._due = threading.Condition()
         self._entries = {account: _Entry(AccountSnapshot(account)) for account in accounts}
         self._queue: list[tuple[float, int, Account]] = []
         self._order = itertools.count()
+        self._threads = itertools.count()
 
     def start(self) -> None:
         """
@@ -91,8 +120,9 @@ class Scheduler:
             self._publish(account, entry.snapshot)
             with self._due:
                 self._schedule(account, began + spread * phase(account))
-        for number in range(min(self._workers, len(self._entries))):
-            threading.Thread(target=self._worker, name=f"aws_{number}", daemon=True).start()
+        for _ in range(min(self._workers, len(self._entries))):
+            self._start_worker()
+        threading.Thread(target=self._oversee, name="overseer", daemon=True).start()
 
     def snapshots(self) -> list[tuple[AccountSnapshot, float | None]]:
         """List the latest snapshots, with the seconds until each next refresh. None: under way."""
@@ -114,76 +144,130 @@ class Scheduler:
         with self._due:
             self._due.notify_all()
 
+    def _start_worker(self) -> None:
+        name = f"aws_{next(self._threads)}"
+        threading.Thread(target=self._worker, name=name, daemon=True).start()
+
     def _worker(self) -> None:
         while (account := self._pop_due()) is not None:
-            began = self._clock.monotonic()
+            entry = self._entries[account]
             try:
-                self._refresh_account(account, began)
+                self._refresh_account(account, entry)
             except Stopped:
                 return
             except Exception:
                 log.exception("cannot publish account", extra={"account": account.label})
             finally:
                 with self._due:
-                    self._schedule(account, self._next_due(account, began))
+                    replaced, entry.overdue = entry.overdue, False
+                    self._schedule(account, self._next_due(account, entry))
+                    entry.began = None
+            if replaced:
+                return
 
     def _pop_due(self) -> Account | None:
         """Wait for an account that is due. None: the exporter is shutting down."""
         with self._due:
             while not self._stop.is_set():
-                seconds = self._queue[0][0] - self._clock.monotonic() if self._queue else None
+                now = self._clock.monotonic()
+                seconds = self._queue[0][0] - now if self._queue else None
                 if seconds is not None and seconds <= 0:
                     account = heapq.heappop(self._queue)[2]
-                    self._entries[account].next_at = None
+                    entry = self._entries[account]
+                    entry.next_at, entry.began = None, now
+                    entry.attempts += 1
                     return account
                 self._due.wait(seconds)
         return None
 
-    def _refresh_account(self, account: Account, began: float) -> None:
-        before = self._entries[account].snapshot
+    def _refresh_account(self, account: Account, entry: _Entry) -> None:
+        before = entry.snapshot
         try:
-            snapshot = self._finished(self._refresh(account, before), began)
-            self._publish(account, snapshot)
+            snapshot = self._refresh(account, before)
+            self._finish(account, entry, snapshot)
         except Exception as error:
             # A bug: it may cost this account its refresh, but never look as if all were well.
             log.exception("refresh crashed", extra={"account": account.label})
             text = f"{type(error).__name__}: {error}"
-            snapshot = before.failed(ReadError(Reason.UNEXPECTED, text))
-            snapshot = self._finished(snapshot, began)
-            self._publish(account, snapshot)
-        with self._due:
-            self._entries[account].snapshot = snapshot
-        _log_outcome(before, snapshot)
+            self._finish(account, entry, before.failed(ReadError(Reason.UNEXPECTED, text)))
 
-    def _finished(self, snapshot: AccountSnapshot, began: float) -> AccountSnapshot:
+    def _finish(self, account: Account, entry: _Entry, snapshot: AccountSnapshot) -> None:
         """
-        Complete *snapshot* with when and how long, without facts that are too old.
+        Publish the result of a refresh, without the facts that are stale.
 
         Raises:
             Stopped: The exporter is shutting down.
         """
         if self._stop.is_set():
             raise Stopped
-        now = self._clock.now()
-        seconds = self._clock.monotonic() - began
-        snapshot = replace(snapshot, seconds=seconds, finished_at=now)
-        return snapshot.without_facts_before(now - self._stale_after)
+        with entry.lock:
+            before, now = entry.snapshot, self._clock.monotonic()
+            seconds = now - (entry.began if entry.began is not None else now)
+            snapshot = replace(snapshot, seconds=seconds, finished_at=self._clock.now())
+            snapshot = self._without_stale_facts(entry, snapshot, now)
+            self._publish(account, snapshot)
+            with self._due:
+                entry.snapshot = snapshot
+            _log_outcome(entry, before, now)
+
+    def _without_stale_facts(
+        self, entry: _Entry, snapshot: AccountSnapshot, now: float
+    ) -> AccountSnapshot:
+        # Ages are measured by the monotonic clock: a wall clock that jumps makes no fact older.
+        confirmed = {at: entry.confirmed.get(at, now) for at in _confirmations(snapshot)}
+        entry.confirmed = confirmed
+        kept = snapshot.without_stale_facts(lambda at: now - confirmed[at] > self._stale_after)
+        if kept is not snapshot and kept.failure is None:
+            text = "facts were dropped, since they could not be confirmed for too long"
+            return kept.failed(ReadError(Reason.DEADLINE, text))
+        return kept
+
+    def _oversee(self) -> None:
+        """Report the refreshes that are stuck, so that their accounts do not look well."""
+        while not self._stop.wait(min(OVERDUE_SECONDS, self._deadline) / 2):
+            limit = self._clock.monotonic() - self._deadline - OVERDUE_SECONDS
+            with self._due:
+                stuck = [
+                    (account, entry)
+                    for account, entry in self._entries.items()
+                    if entry.began is not None and entry.began <= limit and not entry.overdue
+                ]
+                for _, entry in stuck:
+                    entry.overdue = True
+            for account, entry in stuck:
+                text = "the refresh did not finish before its deadline, and hangs"
+                try:
+                    self._finish(
+                        account, entry, entry.snapshot.failed(ReadError(Reason.DEADLINE, text))
+                    )
+                except Stopped:
+                    return
+                except Exception:
+                    log.exception("cannot publish account", extra={"account": account.label})
+                self._start_worker()  # in place of the one that hangs
 
     def _schedule(self, account: Account, at: float) -> None:
         self._entries[account].next_at = at
         heapq.heappush(self._queue, (at, next(self._order), account))
         self._due.notify()
 
-    def _next_due(self, account: Account, began: float) -> float:
+    def _next_due(self, account: Account, entry: _Entry) -> float:
         """
         Find when the account is due next.
 
         Its slots are fixed by its id, so that accounts spread evenly and stay so. Slots that have
-        passed meanwhile are skipped, and so is one that comes too soon after *began*.
+        passed meanwhile are skipped, and so is one that comes too soon. An account that has not
+        succeeded yet is due sooner.
         """
+        now = self._clock.monotonic()
+        began = entry.began if entry.began is not None else now
         offset = phase(account) * self._interval
-        earliest = max(self._clock.monotonic(), began + self._interval / 2)
-        return offset + math.ceil((earliest - offset) / self._interval) * self._interval
+        earliest = max(now, began + self._interval / 2)
+        slot = offset + math.ceil((earliest - offset) / self._interval) * self._interval
+        if entry.snapshot.read_at is not None:
+            return slot
+        retry = self._first_retry * 2.0 ** min(entry.attempts - 1, 20)
+        return min(slot, now + retry) if retry < self._interval else slot
 
 
 def phase(account: Account) -> float:
@@ -193,12 +277,27 @@ def phase(account: Account) -> float:
     return int.from_bytes(digest, "big") / 2**64
 
 
-def _log_outcome(before: AccountSnapshot, snapshot: AccountSnapshot) -> None:
+def _confirmations(snapshot: AccountSnapshot) -> set[datetime]:
+    """Collect the times at which facts of *snapshot* were confirmed."""
+    times = {snapshot.listed_at, snapshot.root.as_of if snapshot.root else None}
+    times |= {user.keys_at for user in snapshot.users}
+    times |= {key.as_of for key in snapshot.keys}
+    return {at for at in times if at is not None}
+
+
+def _log_outcome(entry: _Entry, before: AccountSnapshot, now: float) -> None:
+    """Log a failure when it begins, when its reason changes, and hourly; and the recovery."""
+    snapshot = entry.snapshot
     facts: dict[str, object] = {"account": snapshot.account.label}
     if snapshot.failure is not None:
         facts |= {"reason": str(snapshot.failure), "error": snapshot.error}
-        log.warning("refresh failed", extra=facts)
+        reason, at = entry.logged or (None, now)
+        repeated = reason is snapshot.failure and now - at < REPEAT_LOG
+        if not repeated:
+            entry.logged = snapshot.failure, now
+        log.log(logging.DEBUG if repeated else logging.WARNING, "refresh failed", extra=facts)
         return
+    entry.logged = None
     facts |= {
         "users": len(snapshot.users),
         "keys": len(snapshot.keys),

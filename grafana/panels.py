@@ -44,6 +44,7 @@ def panel(
     title: str,
     description: str,
     targets: Sequence[Json],
+    *,
     width: int,
     defaults: Json,
     options: Json,
@@ -121,7 +122,16 @@ def stat(
         **({} if decimals is None else {"decimals": decimals}),
     }
     return panel(
-        "stat", panel_id, title, description, targets, width, defaults, options, overrides, links
+        "stat",
+        panel_id,
+        title,
+        description,
+        targets,
+        width=width,
+        defaults=defaults,
+        options=options,
+        overrides=overrides,
+        links=links,
     )
 
 
@@ -188,11 +198,11 @@ def time_series(
         title,
         description,
         targets,
-        width,
-        defaults,
-        options,
-        overrides,
-        links,
+        width=width,
+        defaults=defaults,
+        options=options,
+        overrides=overrides,
+        links=links,
     )
 
 
@@ -227,7 +237,15 @@ def bar_gauge(
         "links": [],
     }
     return panel(
-        "bargauge", panel_id, title, description, targets, width, defaults, options, overrides
+        "bargauge",
+        panel_id,
+        title,
+        description,
+        targets,
+        width=width,
+        defaults=defaults,
+        options=options,
+        overrides=overrides,
     )
 
 
@@ -259,12 +277,23 @@ def state_timeline(
         "mappings": list(mappings),
         "custom": {"lineWidth": 0, "fillOpacity": 80},
     }
-    return panel("state-timeline", panel_id, title, description, targets, width, defaults, options)
+    return panel(
+        "state-timeline",
+        panel_id,
+        title,
+        description,
+        targets,
+        width=width,
+        defaults=defaults,
+        options=options,
+    )
 
 
 def text(panel_id: int, title: str, description: str, markdown: str, *, width: int = 12) -> Json:
     options = {"mode": "markdown", "content": markdown}
-    built = panel("text", panel_id, title, description, (), width, {}, options)
+    built = panel(
+        "text", panel_id, title, description, (), width=width, defaults={}, options=options
+    )
     return {key: value for key, value in built.items() if key not in ("targets", "datasource")}
 
 
@@ -299,7 +328,7 @@ def table(
         if column.properties
     ]
     organize = {
-        "excludeByName": {name: True for name in ("Time", *drop)},
+        "excludeByName": dict.fromkeys(("Time", *drop), True),
         "indexByName": {column.field: index for index, column in enumerate(columns)},
         "renameByName": {
             column.field: column.title for column in columns if column.field != column.title
@@ -320,7 +349,16 @@ def table(
         "sortBy": [{"displayName": sort, "desc": descending}],
     }
     built = panel(
-        "table", panel_id, title, description, targets, width, defaults, options, overrides, links
+        "table",
+        panel_id,
+        title,
+        description,
+        targets,
+        width=width,
+        defaults=defaults,
+        options=options,
+        overrides=overrides,
+        links=links,
     )
     merge = [{"id": "merge", "options": {}}] if len(queries) > 1 else []
     return {**built, "transformations": [*merge, {"id": "organize", "options": organize}]}

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, Final
 
 import boto3
@@ -86,7 +87,7 @@ class Meter:
 
 
 def _memory() -> float:
-    with open("/proc/self/status", encoding="ascii") as lines:
+    with Path("/proc/self/status").open(encoding="ascii") as lines:
         kilobytes = next(line.split()[1] for line in lines if line.startswith("VmRSS"))
     return int(kilobytes) / 1024
 
@@ -178,6 +179,7 @@ def fleet(meter: Meter) -> Iterator[Cost]:
         refresh_of(_sessions(meter), SystemClock()),
         publish,
         interval=3600,
+        deadline=3600,
         workers=WORKERS,
         stale_after=timedelta(days=7),
         stop=stop,

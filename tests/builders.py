@@ -40,8 +40,9 @@ from exporter.model import (
 from exporter.refresh import Scheduler
 from tests import fake_aws
 from tests.fake_aws import FakeAws
-from tests.fake_aws.fleet import MONITORING as MONITORING
-from tests.fake_aws.fleet import ROLE as ROLE
+from tests.fake_aws.fleet import MONITORING, ROLE
+
+__all__ = ["MONITORING", "ROLE"]  # of the fleet, for the tests
 
 NOON: Final = datetime(2026, 11, 23, 12, tzinfo=UTC)
 PROD: Final = "111111111111"
@@ -273,7 +274,9 @@ def rate_limiter_of(sessions: AccountSessions, account: Account) -> RateLimiter:
 def request_once(sessions: AccountSessions, clock: Clock, operation: Operation) -> None:
     """Make a request to IAM with the base credentials of the environment, without retries."""
     current, region = BaseCredentials(None, "us-east-1", clock).get(an_account())
-    sessions.clients.request(operation, {}, credentials=current.credentials, region=region)
+    sessions.clients.request(
+        operation, {}, credentials=current.credentials, region=region, seconds=60.0
+    )
 
 
 def a_refresher(
@@ -375,6 +378,7 @@ def a_scheduler(
 ) -> Scheduler:
     defaults: dict[str, Any] = {
         "workers": 4,
+        "deadline": 3600.0,
         "stale_after": timedelta(days=7),
         "stop": threading.Event(),
     }

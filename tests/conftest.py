@@ -1,8 +1,10 @@
 """The environment of every test, and the simulated AWS."""
 
 import os
+import subprocess
 from collections.abc import Iterator
 from functools import lru_cache
+from typing import NoReturn
 
 import botocore.session
 import pytest
@@ -41,3 +43,16 @@ def clock() -> FakeClock:
 def aws(clock: FakeClock) -> Iterator[FakeAws]:
     with FakeAws(now=clock.now) as aws:
         yield aws
+
+
+@pytest.fixture(autouse=True)
+def _only_marked_tests_start_programs(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fail a test that starts a program and is not marked so: it would slow down `make unit`."""
+
+    def refuse(*_: object, **__: object) -> NoReturn:
+        pytest.fail("a test that starts a program is marked: pytest.mark.process")
+
+    if not {"process", "slow"} & {mark.name for mark in request.node.iter_markers()}:
+        monkeypatch.setattr(subprocess, "Popen", refuse)

@@ -25,9 +25,7 @@ PACKAGES = {
 
 
 def find(program: str) -> str:
-    """
-    Find *program*; if it is not installed, skip the test, or fail it with REQUIRE_REAL_SERVERS=1.
-    """
+    """Find *program*, else skip the test; with REQUIRE_REAL_SERVERS=1 fail it."""
     found = shutil.which(program)
     if found is not None:
         return found
@@ -144,7 +142,7 @@ def exporter(*flags: str, environment: Mapping[str, str] | None = None) -> Itera
     try:
         yield running
     finally:
-        running.process.kill()
+        running.process.terminate()  # not kill(), which would lose its coverage
         running.process.wait(10)
         assert running.process.stderr is not None
         running._reader.join(5)

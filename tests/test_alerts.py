@@ -59,7 +59,7 @@ REPORT_UNUSABLE = "AwsIamExporterReportUnusable"
 
 # All scenarios are evaluated in one batch, by the first test that needs one: pytest-xdist must not
 # distribute them over its workers, and that test may take long.
-pytestmark = [pytest.mark.xdist_group("promtool"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.process, pytest.mark.xdist_group("promtool"), pytest.mark.timeout(600)]
 
 
 # -- files -------------------------------------------------------------------------------------
@@ -115,13 +115,14 @@ def test_alert_is_complete(name: str) -> None:
     assert annotations["dashboard_url"].startswith(f"{DASHBOARDS}/d/aws-iam-keys-")
 
 
+@pytest.mark.process
 def test_the_documented_command_changes_every_dashboard_url(tmp_path: Path) -> None:
     """The command of the README replaces Grafana's address wherever it is in the rules."""
     shutil.copytree(ROOT / "deploy" / "prometheus" / "rules", tmp_path / "rules")
     command = re.search(r"^ +(sed -i .*)$", README.read_text(encoding="utf-8"), re.MULTILINE)
     assert command is not None
 
-    subprocess.run(command.group(1), shell=True, check=True, cwd=tmp_path)
+    subprocess.run(["bash", "-c", command.group(1)], check=True, cwd=tmp_path)
 
     texts = [file.read_text(encoding="utf-8") for file in (tmp_path / "rules").iterdir()]
     assert sum(text.count("https://grafana.example.com/d/") for text in texts) == len(ALERTS)
@@ -919,7 +920,7 @@ FOUND = [UNUSED, NEVER_USED, NOT_DELETED, SAFE_TO_DELETE]
 
 
 def every_step(alerts: list[str], start: int, end: int) -> dict[int, list[str]]:
-    return {at: alerts for at in range(start, end, STEP)}
+    return dict.fromkeys(range(start, end, STEP), alerts)
 
 
 @scenario

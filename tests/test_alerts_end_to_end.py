@@ -97,7 +97,12 @@ def shortened_rules(folder: Path) -> Path:
     copies = folder / "rules"
     copies.mkdir()
     for file in RULES.glob("*.yaml"):
-        text = re.sub(r"^( +for): \w+$", r"\1: 4s", file.read_text(encoding="utf-8"), flags=re.M)
+        text = re.sub(
+            r"^( +for): \w+$",
+            r"\1: 4s",
+            file.read_text(encoding="utf-8"),
+            flags=re.MULTILINE,
+        )
         (copies / file.name).write_text(text, encoding="utf-8")
     return copies
 

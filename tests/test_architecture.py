@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parent.parent / "exporter"
 
 LIBRARIES: dict[str, set[str]] = {
     "__main__": set(),
-    "aws": {"boto3", "botocore"},
+    "aws": {"boto3", "botocore", "urllib3"},
     "cli": {"structlog"},
     "config": {"pydantic", "pydantic_core", "yaml"},
     "demo": {"moto", "werkzeug"},

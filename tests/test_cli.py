@@ -30,6 +30,7 @@ def run(*flags: str) -> subprocess.CompletedProcess[str]:
     """Run the program as a process of its own."""
     return subprocess.run(
         [sys.executable, "-m", "exporter", *flags],
+        check=False,
         capture_output=True,
         text=True,
         timeout=30,
@@ -125,6 +126,7 @@ def test_version_is_in_the_common_form(call: Call) -> None:
     assert result.code == 0
 
 
+@pytest.mark.process
 def test_an_invalid_configuration_is_exit_code_2(tmp_path: Path) -> None:
     """An invalid file is reported on standard error, and nothing is started."""
     file = tmp_path / "config.yaml"
@@ -166,6 +168,7 @@ def test_check_without_a_file_shows_the_defaults(call: Call) -> None:
     assert "# No accounts: read the account that the AWS credentials belong to.\n" in result.stdout
 
 
+@pytest.mark.process
 def test_a_port_in_use_is_exit_code_1() -> None:
     """A port in use is reported in one line, before anything is started."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -300,7 +303,7 @@ def error_of(capsys: pytest.CaptureFixture[str], *argv: str, **environment: str)
 @pytest.mark.parametrize(
     ("flag", "suggestion"),
     [
-        ("--config.flie=x", "--config.file"),
+        ("--config.fille=x", "--config.file"),
         ("-config.file=x", "--config.file"),
         ("--web.listen_address", "--web.listen-address"),
         ("--log-level", "--log.level"),
@@ -353,8 +356,10 @@ def test_unknown_variables_are_warnings() -> None:
     variables = {f"AWS_IAM_KEY_EXPORTER_{name}": "x" for name in names + kubernetes}
 
     assert unknown_variables(variables) == [
-        "unknown environment variable AWS_IAM_KEY_EXPORTER_LOGLEVEL;"
-        " did you mean AWS_IAM_KEY_EXPORTER_LOG_LEVEL?",
+        (
+            "unknown environment variable AWS_IAM_KEY_EXPORTER_LOGLEVEL;"
+            " did you mean AWS_IAM_KEY_EXPORTER_LOG_LEVEL?"
+        ),
         "unknown environment variable AWS_IAM_KEY_EXPORTER_XYZZY",
     ]
 
@@ -397,6 +402,7 @@ def test_check_formats_key_ids_and_hides_passwords(call: Call, tmp_path: Path) -
 # The running program.
 
 
+@pytest.mark.process
 def test_metrics_are_served_before_aws_answers(aws: FakeAws, tmp_path: Path) -> None:
     """Before the first refresh the exporter is not ready, and exports account_up 0."""
     aws.fault(Fault(operation="AssumeRole", latency=30))
@@ -411,6 +417,7 @@ def test_metrics_are_served_before_aws_answers(aws: FakeAws, tmp_path: Path) -> 
     assert f'account_up{{account_id="{PROD}",account="{PROD}"}} 0\n' in page
 
 
+@pytest.mark.process
 def test_without_a_configuration_the_account_of_the_credentials_is_read(aws: FakeAws) -> None:
     """Without a configuration the account of the credentials is read, and named by its ID."""
     environment = {**aws.environment(PROD), "AWS_ENDPOINT_URL": aws.url}
@@ -423,6 +430,7 @@ def test_without_a_configuration_the_account_of_the_credentials_is_read(aws: Fak
     assert 'account="default"' not in page
 
 
+@pytest.mark.process
 def test_an_account_without_an_id_has_one_series(aws: FakeAws) -> None:
     """Missing credentials are a failed refresh. An account of unknown ID only has account_up."""
     with exporter(environment={"AWS_ENDPOINT_URL": aws.url}) as running:
@@ -435,6 +443,7 @@ def test_an_account_without_an_id_has_one_series(aws: FakeAws) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.process
 def test_a_signal_stops_the_exporter_within_a_second(
     aws: FakeAws, tmp_path: Path, number: int
 ) -> None:
@@ -452,6 +461,7 @@ def test_a_signal_stops_the_exporter_within_a_second(
     assert "Traceback" not in running.log
 
 
+@pytest.mark.process
 def test_a_signal_interrupts_the_rate_limiter(aws: FakeAws, tmp_path: Path) -> None:
     """A signal stops the exporter while a refresh waits for its rate limiter."""
     for number in range(50):
@@ -468,6 +478,7 @@ def test_a_signal_interrupts_the_rate_limiter(aws: FakeAws, tmp_path: Path) -> N
     assert (code, seconds < 5) == (0, True)
 
 
+@pytest.mark.process
 def test_a_failing_account_keeps_its_keys(aws: FakeAws, tmp_path: Path) -> None:
     """When a role is deleted, its account is down with a reason, and its keys stay exported."""
     flag, environment = setup(aws, tmp_path, PROD, TEST)
@@ -491,6 +502,7 @@ def _of(account: str, page: str) -> str:
     return "".join(line + "\n" for line in page.splitlines() if account in line)
 
 
+@pytest.mark.process
 def test_key_ids_are_masked_everywhere(aws: FakeAws, tmp_path: Path) -> None:
     """No full key ID is in the metrics, on the landing page or in the log."""
     keys = list(aws.account(PROD).keys)
@@ -511,6 +523,7 @@ def test_key_ids_are_masked_everywhere(aws: FakeAws, tmp_path: Path) -> None:
     assert [key.id for key in keys if key.id in shown] == []
 
 
+@pytest.mark.process
 def test_key_ids_in_names_are_masked_everywhere(aws: FakeAws, tmp_path: Path) -> None:
     """Key IDs within user names, paths and account names are formatted too, whatever their case."""
     hidden = ["AKIAQQQQQQQQQQQQSAME", "akiazzzzzzzzzzzzsame", "AkIaPpPpPpPpPpPpPpPp"]
@@ -530,6 +543,7 @@ def test_key_ids_in_names_are_masked_everywhere(aws: FakeAws, tmp_path: Path) ->
     assert 'path="/AKIA****PPPP/"' in page
 
 
+@pytest.mark.process
 def test_passwords_in_urls_are_not_logged(aws: FakeAws, tmp_path: Path) -> None:
     """The password of an endpoint that cannot be reached is neither logged nor on any page."""
     file = tmp_path / "config.yaml"
@@ -546,6 +560,7 @@ def test_passwords_in_urls_are_not_logged(aws: FakeAws, tmp_path: Path) -> None:
     assert "refresh failed" in shown
 
 
+@pytest.mark.process
 def test_the_demo_has_no_warnings_about_its_configuration() -> None:
     """--demo warns of nothing in the configuration that it comes with."""
     with exporter("--demo") as running:
@@ -555,6 +570,7 @@ def test_the_demo_has_no_warnings_about_its_configuration() -> None:
 
 
 @pytest.mark.parametrize(("format_", "begins"), [("json", '{"'), ("logfmt", "time=")])
+@pytest.mark.process
 def test_log_formats(aws: FakeAws, format_: str, begins: str) -> None:
     """Every line of the log has the configured format."""
     environment = {**aws.environment(PROD), "AWS_ENDPOINT_URL": aws.url}

@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from exporter.cli.flags import parse_flags
@@ -52,6 +53,7 @@ def test_services_find_each_other() -> None:
     assert f":{ports['exporter']}" in " ".join(services()["exporter"]["command"])
 
 
+@pytest.mark.process
 def test_prometheus_accepts_its_configuration() -> None:
     """promtool accepts it, and it scrapes as deploy/prometheus/prometheus.yml does."""
     file = FOLDER / "prometheus.yml"
@@ -87,7 +89,8 @@ Loader.add_constructor("!override", _sequence)
 
 def with_accounts() -> dict[str, Any]:
     text = (FOLDER / "accounts.yaml").read_text(encoding="utf-8")
-    return dict(yaml.load(text, Loader)["services"]["exporter"])
+    document = yaml.load(text, Loader)  # noqa: S506 (a SafeLoader)
+    return dict(document["services"]["exporter"])
 
 
 def test_real_accounts_are_read_by_whoever_may_read_the_credentials() -> None:

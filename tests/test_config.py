@@ -491,13 +491,17 @@ def test_stale_after_must_exceed_the_interval() -> None:
             "exemptions.entries[0] has no effect: access_key_id is not the ID",
         ),
         (
-            "accounts: [{profile: a, name: prod}]\n"
-            "exemptions: {entries: [{account: pord, until: 2027-01-01}]}",
+            (
+                "accounts: [{profile: a, name: prod}]\n"
+                "exemptions: {entries: [{account: pord, until: 2027-01-01}]}"
+            ),
             "exemptions.entries[0] has no effect: no account has the ID or name 'pord'",
         ),
         (
-            "accounts: [{account_id: '111111111111'}]\n"
-            "exemptions: {entries: [{account: '222222222222', until: 2027-01-01}]}",
+            (
+                "accounts: [{account_id: '111111111111'}]\n"
+                "exemptions: {entries: [{account: '222222222222', until: 2027-01-01}]}"
+            ),
             "no account has the ID or name '222222222222'",
         ),
         ("exemptions: {tag: until}", "exemptions.tag has no effect"),
@@ -516,8 +520,10 @@ def test_what_is_inadvisable_or_has_no_effect_is_a_warning(text: str, warning: s
     "text",
     [
         "exemptions: {entries: [{account: '222222222222', until: 2027-01-01}]}",
-        "accounts: [{profile: a, name: prod}]\n"
-        "exemptions: {entries: [{account: prod, until: 2026-11-24}]}",
+        (
+            "accounts: [{profile: a, name: prod}]\n"
+            "exemptions: {entries: [{account: prod, until: 2026-11-24}]}"
+        ),
         "exemptions: {entries: [{access_key_id: AKIAIOSFODNN7EXAMPLE, until: 2027-01-01}]}",
         "collection: {user_tags: bulk}\nexemptions: {tag: until}",
         "labels: {access_key_id: hashed, hash_secret: 0123456789abcdef}",

@@ -1,13 +1,15 @@
-"""The accounts of the demo, without the exporter."""
+"""The demo: its accounts, and the exporter that reads them."""
 
 import subprocess
 import sys
 import time
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from moto.iam.models import iam_backends
 
 from exporter import demo
+from tests.servers import exporter
 
 
 def test_the_dormant_key_is_used_after_three_minutes() -> None:
@@ -38,6 +40,7 @@ def test_the_welcome_names_the_target_to_scrape() -> None:
     assert "with the target 127.0.0.1:1 instead of 127.0.0.1:10064," in demo.welcome("127.0.0.1:1")
 
 
+@pytest.mark.process
 def test_the_demo_needs_nothing_of_motos_server() -> None:
     """The demo works where Flask and the rest of moto's server are not installed."""
     code = (
@@ -51,7 +54,24 @@ def test_the_demo_needs_nothing_of_motos_server() -> None:
     )
 
     result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
     )
 
     assert result.stdout.endswith("\n200\n"), result.stderr
+
+
+@pytest.mark.process
+def test_the_demo_has_accounts_with_keys_and_one_without_a_role() -> None:
+    """With --demo, keys of three accounts are exported; the fourth account has no role."""
+    with exporter("--demo") as running:
+        running.wait_until_ready()
+        samples = running.get("/metrics").splitlines()
+
+    keys = [sample for sample in samples if sample.startswith("aws_iam_access_key_active{")]
+    accounts = {sample.partition('account="')[2].partition('"')[0] for sample in keys}
+    failed = "aws_iam_exporter_account_failures_total"
+    reasons = [sample for sample in samples if sample.startswith(failed) and "no-role" in sample]
+    assert accounts == {"people", "pipelines", "small"}
+    assert [reason for reason in reasons if not reason.endswith(" 0")] == [
+        f'{failed}{{account_id="444444444444",account="no-role",reason="assume_role"}} 1'
+    ]

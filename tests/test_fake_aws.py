@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from subprocess import PIPE
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 import boto3
@@ -96,7 +96,7 @@ class Refused:
         self._expected = (code, status)
         self.message = ""
 
-    def __enter__(self) -> "Refused":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: object, error: object, traceback: object) -> bool:
@@ -545,19 +545,25 @@ class TestReport:
         iam.generate_credential_report()
 
         assert iam.get_credential_report()["Content"].decode().split("\n") == [
-            "user,arn,user_creation_time,password_enabled,password_last_used,"
-            "password_last_changed,password_next_rotation,mfa_active,"
-            "access_key_1_active,access_key_1_last_rotated,access_key_1_last_used_date,"
-            "access_key_1_last_used_region,access_key_1_last_used_service,"
-            "access_key_2_active,access_key_2_last_rotated,access_key_2_last_used_date,"
-            "access_key_2_last_used_region,access_key_2_last_used_service,"
-            "cert_1_active,cert_1_last_rotated,cert_2_active,cert_2_last_rotated",
-            "<root_account>,arn:aws:iam::111111111111:root,2026-11-23T12:00:00Z,true,"
-            "2026-11-23T12:00:00Z,not_supported,not_supported,false,"
-            "false,N/A,N/A,N/A,N/A,false,N/A,N/A,N/A,N/A,false,N/A,false,N/A",
-            "alice,arn:aws:iam::111111111111:user/alice,2026-11-23T12:00:00Z,true,"
-            "no_information,2026-11-23T12:00:00Z,N/A,false,"
-            "true,2026-11-23T12:00:00Z,N/A,N/A,N/A,false,N/A,N/A,N/A,N/A,false,N/A,false,N/A",
+            (
+                "user,arn,user_creation_time,password_enabled,password_last_used,"
+                "password_last_changed,password_next_rotation,mfa_active,"
+                "access_key_1_active,access_key_1_last_rotated,access_key_1_last_used_date,"
+                "access_key_1_last_used_region,access_key_1_last_used_service,"
+                "access_key_2_active,access_key_2_last_rotated,access_key_2_last_used_date,"
+                "access_key_2_last_used_region,access_key_2_last_used_service,"
+                "cert_1_active,cert_1_last_rotated,cert_2_active,cert_2_last_rotated"
+            ),
+            (
+                "<root_account>,arn:aws:iam::111111111111:root,2026-11-23T12:00:00Z,true,"
+                "2026-11-23T12:00:00Z,not_supported,not_supported,false,"
+                "false,N/A,N/A,N/A,N/A,false,N/A,N/A,N/A,N/A,false,N/A,false,N/A"
+            ),
+            (
+                "alice,arn:aws:iam::111111111111:user/alice,2026-11-23T12:00:00Z,true,"
+                "no_information,2026-11-23T12:00:00Z,N/A,false,"
+                "true,2026-11-23T12:00:00Z,N/A,N/A,N/A,false,N/A,N/A,N/A,N/A,false,N/A,false,N/A"
+            ),
         ]
 
     def test_inactive_key(self, prod: Account, iam: Any) -> None:
@@ -1113,6 +1119,7 @@ class TestFleet:
 
         assert keys[0] == keys[1]
 
+    @pytest.mark.process
     def test_process(self) -> None:
         """The program prints an environment for clients, and exits with 0 on SIGTERM."""
         command = [sys.executable, "-m", "tests.fake_aws", "--accounts", "1", "--keys", "2"]

@@ -65,7 +65,7 @@ def test_old_last_uses_are_dropped_and_their_keys_kept() -> None:
     """A last use that was not confirmed since the limit is unknown; the key is still known."""
     stale, fresh = a_key("AKIA1", as_of=days_ago(8)), a_key("AKIA2", as_of=days_ago(1))
 
-    keys = a_snapshot(stale, fresh).without_facts_before(LIMIT).keys
+    keys = a_snapshot(stale, fresh).without_stale_facts(lambda at: at < LIMIT).keys
 
     assert [(key.id, key.last_use, key.as_of) for key in keys] == [
         ("AKIA1", UNKNOWN, None),
@@ -78,14 +78,14 @@ def test_data_confirmed_at_the_limit_is_kept() -> None:
     users = (a_user(keys_at=LIMIT),)
     snapshot = a_snapshot(a_key(as_of=LIMIT), users=users, listed_at=LIMIT)
 
-    assert snapshot.without_facts_before(LIMIT) == snapshot
+    assert snapshot.without_stale_facts(lambda at: at < LIMIT) is snapshot
 
 
 def test_a_final_last_use_does_not_age() -> None:
     """An inactive key keeps its final last use."""
     snapshot = a_snapshot(a_key(status="Inactive", final=True, as_of=days_ago(300)))
 
-    assert snapshot.without_facts_before(LIMIT) == snapshot
+    assert snapshot.without_stale_facts(lambda at: at < LIMIT) is snapshot
 
 
 def test_keys_that_could_not_be_listed_for_long_are_dropped() -> None:
@@ -93,7 +93,7 @@ def test_keys_that_could_not_be_listed_for_long_are_dropped() -> None:
     before = a_snapshot(a_key("AKIA1"), a_key("AKIA2", user="bob"))
     stale = replace(before, users=(replace(before.users[0], keys_at=days_ago(8)), before.users[1]))
 
-    snapshot = stale.without_facts_before(LIMIT)
+    snapshot = stale.without_stale_facts(lambda at: at < LIMIT)
 
     assert ([key.id for key in snapshot.keys], snapshot.keys_known) == (["AKIA2"], False)
 
@@ -102,7 +102,7 @@ def test_an_old_list_of_users_is_dropped_completely() -> None:
     """Nothing is known of an account whose users could not be listed since the limit."""
     before = a_snapshot(a_key(), listed_at=days_ago(8), read_at=days_ago(8))
 
-    snapshot = before.without_facts_before(LIMIT)
+    snapshot = before.without_stale_facts(lambda at: at < LIMIT)
 
     assert (snapshot.users, snapshot.keys, snapshot.listed_at) == ((), (), None)
 
@@ -111,7 +111,7 @@ def test_the_last_success_outlives_the_data() -> None:
     """The time of the last success is never dropped."""
     before = a_snapshot(a_key(), listed_at=days_ago(8), read_at=days_ago(8))
 
-    assert before.without_facts_before(LIMIT).read_at == days_ago(8)
+    assert before.without_stale_facts(lambda at: at < LIMIT).read_at == days_ago(8)
 
 
 def test_a_recreated_user_is_another_user() -> None:

@@ -17,6 +17,8 @@ import pytest
 from tests.fake_aws import FakeAws
 from tests.servers import exporter, free_port, get, wait_until
 
+pytestmark = pytest.mark.process
+
 PROD = "111111111111"
 COMMAND = [sys.executable, "-m", "exporter"]
 ROOT = Path(__file__).parent.parent
@@ -38,6 +40,7 @@ def shell(command: str, **variables: str) -> subprocess.CompletedProcess[str]:
     program = f'exporter() {{ {sys.executable} -m exporter "$@"; }}\n'
     return subprocess.run(
         ["bash", "-c", program + command],
+        check=False,
         capture_output=True,
         text=True,
         timeout=60,
@@ -234,7 +237,7 @@ def test_closed_streams(aws: FakeAws, closed: str) -> None:
     try:
         wait_until(lambda: get(f"http://{address}/-/ready"), "the first refresh")
         page = get(f"http://{address}/metrics")
-        streams = [os.readlink(f"/proc/{process.pid}/fd/{number}") for number in range(3)]
+        streams = [str(Path(f"/proc/{process.pid}/fd/{number}").readlink()) for number in range(3)]
         process.terminate()
         code = process.wait(20)
     finally:

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -304,3 +305,121 @@ def test_stopping_ends_all_threads(refresher: FakeRefresher, clock: FakeClock) -
 
     assert threads
     wait_until(lambda: not any(thread.is_alive() for thread in threads), "threads ended", 2)
+
+
+def fail(account: Account, before: AccountSnapshot) -> AccountSnapshot:
+    return before.failed(ReadError(Reason.ASSUME_ROLE, "no"))
+
+
+def test_retries_before_the_first_success(refresher: FakeRefresher, clock: FakeClock) -> None:
+    """An account that never succeeded is due sooner: each failure doubles the time."""
+    refresher.outcome = fail
+    delays = []
+    with scheduling(refresher, clock, PROD, interval=0.1, first_retry=0.01) as scheduler:
+        for refreshes in range(1, 4):
+            wait_until(partial(is_waiting_after, scheduler, refresher, refreshes), "refreshed")
+            ((_, due),) = scheduler.snapshots()
+            delays.append(round(due or 0.0, 6))
+            clock.advance(seconds=due or 0.0)
+
+    assert delays[:2] == [0.01, 0.02]
+    assert delays[2] <= 0.04
+
+
+def test_no_early_retries_after_a_success(refresher: FakeRefresher, clock: FakeClock) -> None:
+    """An account that has succeeded once keeps to its slots, also when it fails."""
+    with scheduling(refresher, clock, PROD, interval=0.1, first_retry=0.0001) as scheduler:
+        wait_until(partial(is_waiting_after, scheduler, refresher, 1), "refreshed")
+        refresher.outcome = fail
+        clock.advance(seconds=0.2)
+        wait_until(partial(is_waiting_after, scheduler, refresher, 2), "refreshed")
+        ((_, due),) = scheduler.snapshots()
+
+    assert due is not None
+    assert due >= 0.04
+
+
+def is_waiting_after(scheduler: Scheduler, refresher: FakeRefresher, refreshes: int) -> bool:
+    ((_, due),) = scheduler.snapshots()
+    return len(refresher.started) == refreshes and due is not None
+
+
+def test_a_wall_clock_that_jumps_drops_nothing(refresher: FakeRefresher) -> None:
+    """Ages are measured by the monotonic clock: a day ahead is not a day later."""
+    clock = JumpingClock()
+    refresher.outcome = lambda account, before: (
+        before.failed(ReadError(Reason.THROTTLED, "no"))
+        if before.keys
+        else succeed(account, before)
+    )
+    with scheduling(refresher, clock, PROD) as scheduler:
+        pass_intervals(scheduler, refresher, clock, 1, PROD)
+        clock.jump = timedelta(days=8)
+        pass_intervals(scheduler, refresher, clock, 2, PROD)
+        ((snapshot, _),) = scheduler.snapshots()
+
+    assert len(snapshot.keys) == 1
+
+
+class JumpingClock(FakeClock):
+    """A wall clock that can jump, while time goes on."""
+
+    jump = timedelta()
+
+    def now(self) -> datetime:
+        return super().now() + self.jump
+
+
+def test_a_snapshot_that_lost_facts_is_not_up(refresher: FakeRefresher, clock: FakeClock) -> None:
+    """Facts that a refresh says it confirmed, and did not, are dropped and reported."""
+    with scheduling(refresher, clock, PROD, stale_after=timedelta(hours=1)) as scheduler:
+        pass_intervals(scheduler, refresher, clock, 1, PROD)
+        clock.advance(hours=2)
+        pass_intervals(scheduler, refresher, clock, 1, PROD)
+        ((snapshot, _),) = scheduler.snapshots()
+
+    assert snapshot.keys == ()
+    assert (snapshot.up, snapshot.failure) == (False, Reason.DEADLINE)
+
+
+def test_a_refresh_that_hangs_is_reported(refresher: FakeRefresher, clock: FakeClock) -> None:
+    """At its deadline an account whose worker hangs is down, and another worker takes over."""
+    refresher.held.add(PROD)
+    with scheduling(refresher, clock, PROD, TEST, workers=1, deadline=1.0) as scheduler:
+        clock.advance(seconds=INTERVAL)
+        wait_until(lambda: PROD in refresher.running, "hangs")
+        clock.advance(seconds=4)
+        wait_until(lambda: scheduler.snapshots()[0][0].failure, "given up")
+        wait_until(lambda: TEST in refresher.started, "the other account is refreshed")
+        hanging = scheduler.snapshots()[0][0]
+        refresher.release()
+        wait_until(lambda: scheduler.snapshots()[0][0].up, "recovers")
+
+    assert hanging.failure is Reason.DEADLINE
+    assert not refresher.overlapped
+
+
+def test_a_persistent_failure_is_logged_hourly(
+    refresher: FakeRefresher, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A failure is logged when it begins, when its reason changes, hourly, and when it ends."""
+    outcome = [Reason.THROTTLED]
+    refresher.outcome = lambda account, before: (
+        before.failed(ReadError(outcome[0], "no")) if outcome else succeed(account, before)
+    )
+    with caplog.at_level(logging.INFO), scheduling(refresher, clock, PROD) as scheduler:
+        pass_intervals(scheduler, refresher, clock, 5, PROD)
+        outcome[0] = Reason.TIMEOUT
+        pass_intervals(scheduler, refresher, clock, 5, PROD)
+        clock.advance(hours=1)
+        pass_intervals(scheduler, refresher, clock, 5, PROD)
+        outcome.clear()
+        pass_intervals(scheduler, refresher, clock, 2, PROD)
+
+    events = [(r.getMessage(), vars(r).get("reason")) for r in caplog.records]
+    assert events == [
+        ("refresh failed", "throttled"),
+        ("refresh failed", "timeout"),
+        ("refresh failed", "timeout"),
+        ("account refreshed", None),
+    ]

@@ -1,5 +1,6 @@
 """The AWS API as one refresh calls it: signed in, rate limited, retried, bounded by a deadline."""
 
+import logging
 import random
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -11,6 +12,8 @@ from exporter.aws.clients import Clients
 from exporter.aws.errors import is_worth_retrying, malformed
 from exporter.aws.operations import Operation
 from exporter.model import Account, Clock, ReadError, Reason
+
+log = logging.getLogger(__name__)
 
 MAX_ATTEMPTS: Final = 5
 """Maximum attempts per API call, including the first."""
@@ -70,6 +73,7 @@ class AccountApi:
         # Per operation: one that always fails may alternate with one that succeeds.
         self._failures: dict[Operation, int] = {}
         self._succeeded: set[Operation] = set()
+        self._warned = False
         self._denials: dict[Operation, int] = {}
         self.throttles = 0
 
@@ -189,10 +193,9 @@ class AccountApi:
             if operation.service == "iam":  # STS has a limit of its own, and a generous one
                 self._check_deadline(rate_limiter.delay())
                 rate_limiter.take()
+            self._check_deadline(0)
             try:
-                return self._clients.request(
-                    operation, parameters, credentials=credentials, region=self._session.region
-                )
+                return self._request(operation, parameters, credentials)
             except ReadError as error:
                 if error.reason is Reason.THROTTLED:
                     self.throttles += 1
@@ -201,6 +204,39 @@ class AccountApi:
                     raise
             self.sleep(self._rng.uniform(0, 0.1 * 2**attempt))
             attempt += 1
+
+    def _request(
+        self, operation: Operation, parameters: Mapping[str, Any], credentials: Credentials
+    ) -> dict[str, Any]:
+        """Make one attempt, and log it."""
+        began = self._clock.monotonic()
+        code = ""
+        try:
+            return self._clients.request(
+                operation,
+                parameters,
+                credentials=credentials,
+                region=self._session.region,
+                seconds=self._deadline - began,
+            )
+        except ReadError as error:
+            code = error.code
+            if error.reason in (Reason.TIMEOUT, Reason.NETWORK) and not self._warned:
+                self._warned = True  # not when all attempts have failed, which takes minutes
+                log.warning(
+                    "request failed, retrying",
+                    extra={"account": self.account.label, "error": str(error)},
+                )
+            raise
+        finally:
+            if log.isEnabledFor(logging.DEBUG):
+                facts = {
+                    "operation": str(operation),
+                    "account": self.account.label,
+                    "seconds": round(self._clock.monotonic() - began, 4),
+                    "code": code,
+                }
+                log.debug("AWS request", extra=facts)
 
     def _record_failure(self, operation: Operation, error: ReadError) -> None:
         retryable = is_worth_retrying(error)

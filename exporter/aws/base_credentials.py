@@ -87,6 +87,7 @@ class BaseCredentials:
         # long: it may run a program, or wait for a metadata service.
         self._lock = threading.Lock()
         self._session: boto3.Session | None = None
+        self._session_region = ""
         self._built_at = 0.0
         self._current: ExpiringCredentials | None = None
 
@@ -98,13 +99,13 @@ class BaseCredentials:
             ReadError: There are none, or looking for them failed.
         """
         with self._lock:
-            if self._current is None or self._clock.monotonic() >= self._current.renew_at:
-                self._current = self._find()
-            assert self._session is not None
-            region = self._region or self._session.region_name or ""
+            current = self._current
+            if current is None or self._clock.monotonic() >= current.renew_at:
+                current = self._current = self._find()
+            region = self._region or self._session_region
         if not region or (account.role_arn and _partition(region) != account.partition):
             region = HOME_REGION[account.partition]
-        return self._current, region
+        return current, region
 
     def discard(self) -> bool:
         """
@@ -124,6 +125,7 @@ class BaseCredentials:
         try:
             if self._session is None:
                 self._session = boto3.Session(profile_name=self._profile)
+                self._session_region = self._session.region_name or ""
                 self._built_at = self._clock.monotonic()
             found: Any = self._session.get_credentials()
             if found is None:

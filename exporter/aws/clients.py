@@ -7,7 +7,6 @@ each account would cost 0.4 MB and 21 ms, a session for each account 10 MB and 1
 
 import threading
 from collections.abc import Callable, Mapping
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import lru_cache
 from types import MappingProxyType
@@ -20,22 +19,22 @@ from botocore.config import Config
 from botocore.credentials import Credentials
 from botocore.utils import parse_timestamp
 
-from exporter.aws.errors import malformed, to_read_error
+from exporter.aws.errors import malformed, source, to_read_error
 from exporter.aws.operations import Operation
-from exporter.model import Clock
+from exporter.aws.transport import (
+    REQUEST_SECONDS,
+    Call,
+    ResponseTooLargeError,
+    Transport,
+    Watchdog,
+    current_call,
+)
+from exporter.model import Clock, ReadError, Reason
 
 RequestObserver = Callable[[str, float, str], None]
 """
 Called after each request with the operation, its duration in seconds, and the AWS error code (""
 on success).
-"""
-
-_credentials: ContextVar[Credentials] = ContextVar("credentials")
-"""
-What the request that this thread is about to make is signed with.
-
-botocore has no parameter for it: its client signs with the credentials that it was created with,
-unless a handler of its `before-sign` event puts others into the request's context.
 """
 
 
@@ -86,6 +85,7 @@ class Clients:
         self._clock = clock
         self._lock = threading.Lock()
         self._clients: dict[tuple[str, str], Any] = {}
+        self._watchdog = Watchdog(clock)
 
     def request(
         self,
@@ -94,34 +94,47 @@ class Clients:
         *,
         credentials: Credentials,
         region: str,
+        seconds: float,
     ) -> dict[str, Any]:
         """
         Make one request: a single attempt.
 
         Args:
             region: Chooses the partition.
+            seconds: The longest that it may take in total.
 
         Raises:
             ReadError: AWS returned an error or nothing usable, or could not be reached.
         """
         began = self._clock.monotonic()
+        call = Call(credentials, began + min(seconds, REQUEST_SECONDS))
         code = ""
         try:
             method = getattr(self._client(operation.service, region), _method(operation))
-            _credentials.set(credentials)
-            result: dict[str, Any] = method(**parameters)
+            current_call.set(call)
+            with self._watchdog.watch(call):
+                result: dict[str, Any] = method(**parameters)
             if operation.member not in result:
-                code = "Malformed"
                 raise malformed(operation, f"the response has no {operation.member}")
             return result
         except Exception as error:
-            failure = to_read_error(error, operation)
+            failure = self._failure(operation, call, error)
             if failure is None:  # ours, or a bug: not for us to explain
                 raise
             code = failure.code
             raise failure from error
         finally:
             self._observe(operation, self._clock.monotonic() - began, code)
+
+    def _failure(self, operation: Operation, call: Call, error: Exception) -> ReadError | None:
+        if isinstance(error, ReadError):
+            return error
+        if call.expired:
+            text = f"{operation}: no complete response in time"
+            return ReadError(Reason.TIMEOUT, text, code="RequestTimeout")
+        if isinstance(error, ResponseTooLargeError):
+            return malformed(operation, str(error))
+        return to_read_error(error, operation, source(call.status, call.content_type))
 
     def _client(self, service: str, region: str) -> Any:
         # Any: which client it is depends on the service, and stubs have no common type.
@@ -156,11 +169,18 @@ class Clients:
             ),
         )
 
-        def sign_with_account_credentials(request: Any, **_: object) -> None:
-            request.context.setdefault("signing", {})["request_credentials"] = _credentials.get()
-
-        client.meta.events.register(f"before-sign.{service}", sign_with_account_credentials)
+        client.meta.events.register(f"before-sign.{service}", _sign_with_account_credentials)
+        transport = Transport(client._endpoint.http_session, self._clock)
+        client.meta.events.register(f"before-send.{service}", transport.send)
         return client
+
+
+def _sign_with_account_credentials(request: Any, **_: object) -> None:
+    # botocore signs with the credentials that a client was created with, unless a handler puts
+    # others into the request's context.
+    request.context.setdefault("signing", {})["request_credentials"] = (
+        current_call.get().credentials
+    )
 
 
 @lru_cache

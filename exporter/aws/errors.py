@@ -101,6 +101,59 @@ REASON_OF_TYPE: tuple[tuple[type[BaseException], Reason], ...] = (
 )
 """botocore's own errors, the most specific first."""
 
+NOT_TRANSLATED: frozenset[type[Exception]] = frozenset(
+    {
+        botocore.AliasConflictParameterError,
+        botocore.ApiVersionNotFoundError,
+        botocore.AwsChunkedWrapperError,
+        botocore.BotoCoreError,
+        botocore.CapacityNotAvailableError,
+        botocore.DataNotFoundError,
+        botocore.ImminentRemovalWarning,
+        botocore.InvalidChecksumConfigError,
+        botocore.InvalidDNSNameError,
+        botocore.InvalidEndpointDiscoveryConfigurationError,
+        botocore.InvalidExpressionError,
+        botocore.InvalidS3AddressingStyleError,
+        botocore.InvalidS3UsEast1RegionalEndpointConfigError,
+        botocore.MD5UnavailableError,
+        botocore.MissingParametersError,
+        botocore.MissingServiceIdError,
+        botocore.OperationNotPageableError,
+        botocore.PaginationError,
+        botocore.RangeError,
+        botocore.ServiceNotInRegionError,
+        botocore.StubAssertionError,
+        botocore.StubResponseError,
+        botocore.UnStubbedResponseError,
+        botocore.UndefinedModelAttributeError,
+        botocore.UnknownClientMethodError,
+        botocore.UnknownKeyError,
+        botocore.UnknownParameterError,
+        botocore.UnknownServiceError,
+        botocore.UnknownServiceStyle,
+        botocore.UnknownSignatureVersionError,
+        botocore.UnseekableStreamError,
+        botocore.UnsupportedOutpostResourceError,
+        botocore.UnsupportedS3AccesspointConfigurationError,
+        botocore.UnsupportedS3ArnError,
+        botocore.UnsupportedS3ConfigurationError,
+        botocore.UnsupportedS3ControlArnError,
+        botocore.UnsupportedS3ControlConfigurationError,
+        botocore.UnsupportedServiceProtocolsError,
+        botocore.UnsupportedSignatureVersionError,
+        botocore.UnsupportedTLSVersionWarning,
+        botocore.ValidationError,
+        botocore.WaiterConfigError,
+        botocore.WaiterError,
+    }
+)
+"""
+Errors that only a bug can cause, ours or botocore's, or that belong to services that we do not use.
+
+They are raised as they are, so that whoever reports bugs has their traceback.
+"""
+
 WORTH_RETRYING = frozenset(
     {Reason.THROTTLED, Reason.SERVICE_FAILURE, Reason.TIMEOUT, Reason.NETWORK, Reason.MALFORMED}
 )
@@ -114,27 +167,63 @@ NOT_WORTH_RETRYING = frozenset(
 MAX_MESSAGE = 300
 """Characters of AWS's own message that we repeat."""
 
+_USER_INFO = re.compile(r"//[^/@\s]*@")
+
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_.:-]{0,99}")
 
 
-def to_read_error(error: Exception, operation: str) -> ReadError | None:
+def to_read_error(error: Exception, operation: str, response: str = "") -> ReadError | None:
     """
     Translate *error*, raised by a call to *operation*. None: it is no failure that we know of.
 
     Only AWS's own code and message are repeated: botocore's errors may quote a response body, and
     with it a secret.
+
+    Args:
+        response: Describes the response, if there was one: see `source`.
     """
     if isinstance(error, botocore.ClientError):
-        return _from_response(error, operation)
+        return _from_response(error, operation, response)
     if isinstance(error, ResponseParserError) or _raised_by_parser(error.__traceback__):
         # botocore's parser raises whatever comes to hand: it met something that is not AWS's XML.
-        return malformed(operation, "unparseable response")
+        return malformed(operation, f"unparseable response{response}")
     for type_, reason in REASON_OF_TYPE:
         if isinstance(error, type_):
-            return ReadError(
-                reason, f"{operation}: {single_line(str(error))}", code=type(error).__name__
-            )
+            text = f"{operation}: {_text(error)}"
+            return ReadError(reason, text, code=type(error).__name__)
     return None
+
+
+def source(status: int, content_type: str) -> str:
+    """Describe a response by its HTTP status and content type, to be appended to a sentence."""
+    if not status:
+        return ""
+    return f" (HTTP status {status}, {single_line(content_type, 60) or 'no content type'})"
+
+
+def _text(error: Exception) -> str:
+    if isinstance(error, botocore.CredentialRetrievalError):
+        # It quotes what a program wrote, which may be a secret.
+        provider = single_line(str(error.kwargs.get("provider", "a provider")), 60)
+        return f"cannot get credentials from {provider}"
+    text = _USER_INFO.sub("//***@", single_line(str(error)))
+    cause = _root_cause(error)
+    return text if not cause or cause in text else f"{text}: {cause}"
+
+
+def _root_cause(error: BaseException) -> str:
+    """Find what the system said, such as "Connection refused". Empty: nothing."""
+    found = ""
+    seen: set[int] = set()
+    inner: object = error
+    while isinstance(inner, BaseException) and id(inner) not in seen:
+        seen.add(id(inner))
+        if isinstance(inner, OSError) and (inner.strerror or inner.args):
+            found = single_line(str(inner.strerror or inner.args[-1]), 100)
+        kwargs = getattr(inner, "kwargs", None)
+        nested = kwargs.get("error") if isinstance(kwargs, dict) else None
+        inner = nested or getattr(inner, "reason", None) or inner.__cause__ or inner.__context__
+    return found
 
 
 def malformed(operation: str, text: str) -> ReadError:
@@ -152,7 +241,7 @@ def single_line(text: str, limit: int = MAX_MESSAGE) -> str:
     return line if len(line) <= limit else line[: limit - 3] + "..."
 
 
-def _from_response(error: botocore.ClientError, operation: str) -> ReadError:
+def _from_response(error: botocore.ClientError, operation: str, response: str) -> ReadError:
     details = error.response.get("Error", {})
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
     code = str(details.get("Code", ""))
@@ -161,7 +250,7 @@ def _from_response(error: botocore.ClientError, operation: str) -> ReadError:
         # No error of AWS's: something between us and AWS answered, such as a proxy.
         return ReadError(
             _reason_of_status(status, otherwise=Reason.MALFORMED),
-            f"{operation}: HTTP status {status} without an AWS error code",
+            f"{operation}: no AWS error code{response or f' (HTTP status {status})'}",
             code=f"HTTP{status}",
         )
     if reason is None:

@@ -74,7 +74,9 @@ class Progress:
         for user in users:
             known = known_users.get(user.name)
             self.users[user.name], self.keys[user.name] = user, []
-            if known is not None and known.is_same_user(user):
+            if known is None or not known.is_same_user(user):
+                self.covered.discard(user.name)  # by the report, it was an earlier user
+            else:
                 used = (known.password_last_used, user.password_last_used)
                 self.users[user.name] = replace(
                     user,
@@ -227,11 +229,18 @@ class KeyRefresh:
         if not missing or user.name in self._before.bookmarks.missing:
             self._api.count_denial(Operation.LIST_ACCESS_KEYS, error)
             self._progress.failures.append(error)
-        if missing and user.name in self._known_users:
+        if missing:
             self._progress.missing.add(user.name)
-        elif missing:  # nothing is lost with a user that was not known before
-            del self._progress.users[user.name], self._progress.keys[user.name]
+            self._forget_news_of(user)
         return missing
+
+    def _forget_news_of(self, user: User) -> None:
+        """Go back to what was known of *user* before this refresh."""
+        users, keys = self._progress.users, self._progress.keys
+        if user.name in self._known_users:
+            keys[user.name] = [key for key in keys[user.name] if key.id in self._known]
+        else:
+            del users[user.name], keys[user.name]
 
     def _refresh_last_uses(self, user: User, asked: set[str], listed: set[str]) -> set[str]:
         """

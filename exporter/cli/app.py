@@ -35,10 +35,11 @@ class SystemClock:
 
 async def run(
     config: Config,
+    sockets: Sequence[socket],
+    *,
     key_ids: KeyIdFormatter,
     redact: Callable[[str], str],
     handler: QueueHandler,
-    sockets: Sequence[socket],
     telemetry_path: str,
 ) -> None:
     """
@@ -53,7 +54,7 @@ async def run(
     handler.on_drop(self_metrics.count_dropped_log_messages)
     scheduler, exposition = build(config, key_ids, threading.Event(), SystemClock(), self_metrics)
 
-    def metrics(accept: str, names: frozenset[str], gzip: bool) -> tuple[bytes, str]:
+    def metrics(accept: str, names: frozenset[str], gzip: bool) -> tuple[bytes, str]:  # noqa: FBT001 (called by position)
         format_ = negotiate(accept)
         return exposition.render(format_, names=names, gzip=gzip), format_
 
@@ -135,6 +136,7 @@ def _scheduler(
         _refresher(config, self_metrics, stop, clock).refresh,
         publish,
         interval=interval,
+        deadline=config.collection.deadline.total_seconds(),
         workers=config.collection.workers,
         stale_after=config.collection.stale_after,
         stop=stop,
@@ -176,7 +178,7 @@ def _refresher(
         keep_tag=lambda name: name in tags or is_description_tag(name),
         tags_interval=collection.user_tags_interval,
         clock=clock,
-        rng=random.Random(),
+        rng=random.Random(),  # noqa: S311 (spreads calls, protects nothing)
     )
 
 

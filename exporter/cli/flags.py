@@ -100,7 +100,8 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _flags(parser: argparse.ArgumentParser) -> list[str]:
-    return [action.option_strings[-1] for action in parser._actions if action.option_strings]
+    actions = parser._actions  # noqa: SLF001 (argparse has no public list)
+    return [action.option_strings[-1] for action in actions if action.option_strings]
 
 
 def _suggestion(text: str, known: Sequence[str]) -> str:
@@ -198,7 +199,7 @@ def flags_from_environment(
 ) -> list[str]:
     """Return the flags that are set by environment variables and not in *argv*."""
     flags: list[str] = []
-    for action in parser._actions:
+    for action in parser._actions:  # noqa: SLF001 (argparse has no public list)
         flag = action.option_strings[-1] if action.option_strings else ""
         value = environment.get(variable(flag)) if flag not in ("", "--help", "--version") else None
         if not value or any(arg == flag or arg.startswith(f"{flag}=") for arg in argv):

@@ -52,6 +52,7 @@ class QueueHandler(logging.Handler):
         self._descriptor = descriptor
         self._size = size
         self._dropped = 0
+        self._counting = threading.Lock()
         self._on_drop: Callable[[int], None] = lambda count: None
         # Unlike Queue, it has no lock that a signal handler could wait for forever.
         self._queue: SimpleQueue[bytes | threading.Event] = SimpleQueue()
@@ -59,14 +60,9 @@ class QueueHandler(logging.Handler):
 
     def on_drop(self, callback: Callable[[int], None]) -> None:
         """Call *callback* with the number of messages dropped so far, then with each further."""
-        with self._lock_of_handler:
+        with self._counting:
             self._on_drop = callback
             callback(self._dropped)
-
-    @property
-    def _lock_of_handler(self) -> threading.RLock:
-        assert self.lock is not None
-        return self.lock
 
     def emit(self, record: logging.LogRecord) -> None:
         if self._queue.qsize() >= self._size:
@@ -74,7 +70,7 @@ class QueueHandler(logging.Handler):
             return
         try:
             self._queue.put(f"{self.format(record)}\n".encode(errors="backslashreplace"))
-        except Exception:  # a field that cannot be formatted
+        except Exception:  # noqa: BLE001 (a field that cannot be formatted)
             self._drop()
 
     def flush(self) -> None:
@@ -84,7 +80,7 @@ class QueueHandler(logging.Handler):
         written.wait(FLUSH_SECONDS)
 
     def _drop(self) -> None:
-        with self._lock_of_handler:
+        with self._counting:
             self._dropped += 1
             self._on_drop(1)
 
@@ -159,7 +155,7 @@ def configure_logging(level: str, format_: str, redact: Callable[[str], str]) ->
 def _log_what_python_prints() -> None:
     """Log warnings and uncaught exceptions, which Python writes to standard error itself."""
     log = logging.getLogger("python")
-    logging.captureWarnings(True)
+    logging.captureWarnings(capture=True)
 
     def uncaught(arguments: threading.ExceptHookArgs) -> None:
         if arguments.exc_type is not SystemExit:

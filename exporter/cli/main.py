@@ -69,7 +69,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             handler.flush()
             write_error(f"{NAME}: --demo requires: pip install '{NAME}[demo]' ({error})\n")
             return FAILURE
-    asyncio.run(app.run(config, key_ids, redact, handler, sockets, flags.web_telemetry_path))
+    asyncio.run(
+        app.run(
+            config,
+            sockets,
+            key_ids=key_ids,
+            redact=redact,
+            handler=handler,
+            telemetry_path=flags.web_telemetry_path,
+        )
+    )
     log.info("stopped")
     return OK
 
@@ -110,7 +119,7 @@ def _demo(address: str) -> Config:
     Raises:
         ImportError: The extra ``demo`` is not installed.
     """
-    from exporter import demo  # needs an extra
+    from exporter import demo  # noqa: PLC0415 (needs an extra)
 
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
         os.environ.pop(name, None)

@@ -73,7 +73,7 @@ class Exposition:
         pieces: list[bytes] = []
         for family, lines in self._store.samples(self._clock.now()):
             if not names or family.name in names:
-                pieces.append(_header(family, is_openmetrics))
+                pieces.append(_header(family, as_openmetrics=is_openmetrics))
                 pieces.extend(lines)
         pieces.append(self._self_metrics.render(as_openmetrics=is_openmetrics, names=names))
         if is_openmetrics:
@@ -85,8 +85,8 @@ class Exposition:
         return body
 
 
-def _header(family: Family, is_openmetrics: bool) -> bytes:
+def _header(family: Family, *, as_openmetrics: bool) -> bytes:
     name = family.name
-    if is_openmetrics and family.kind == "counter":
+    if as_openmetrics and family.kind == "counter":
         name = name.removesuffix("_total")
     return f"# HELP {name} {family.help}\n# TYPE {name} {family.kind}\n".encode()

@@ -11,6 +11,7 @@ from tests.builders import (
     FakeClock,
     MonitoredAccount,
     add_key,
+    add_users,
     before_answer,
     last_use_of,
     last_uses_of,
@@ -189,3 +190,20 @@ def test_recovers_from_many_failures(
 
     assert account.latest.up
     assert account.last_uses == last_uses_of(prod)
+
+
+def test_an_aborted_refresh_stops(
+    aws: FakeAws, prod: fake_aws.Account, clock: FakeClock, monitor: Monitor
+) -> None:
+    """An aborted refresh neither visits the other users nor repeats the failure for each."""
+    add_users(prod, 200, keys=200)
+    account = monitor(report_mode=ReportMode.OFF)
+    account.refresh()
+    clock.advance(minutes=15)
+    aws.fault(Fault(operation="ListAccessKeys", code="ServiceFailure"))
+    account.refresh()
+
+    assert account.calls["ListAccessKeys"] == 3 * MAX_ATTEMPTS
+    assert account.latest.failure is Reason.SERVICE_FAILURE
+    assert account.latest.error.endswith("(and 2 more)")
+    assert len(account.last_uses) == 200

@@ -304,3 +304,21 @@ def test_a_report_older_than_an_answer(
     account.refresh()
 
     assert account.last_uses == {key.id: last_use_of(key)}
+
+
+def test_a_recreated_user_is_listed_until_a_report_covers_it(
+    prod: fake_aws.Account, clock: FakeClock, monitor: Monitor
+) -> None:
+    """The keys of a user recreated since the report are listed at every refresh until the next."""
+    add_key(prod)
+    account = monitor()
+    account.refresh()
+    prod.users["alice"].delete()
+    clock.advance(minutes=15)
+    add_key(prod)
+    account.refresh()
+    clock.advance(minutes=15)
+    second = add_key(prod)
+    account.refresh()
+
+    assert second.id in account.last_uses

@@ -13,7 +13,7 @@ def test_old_lists_are_dropped(prod: fake_aws.Account, monitor: Monitor) -> None
     """What was listed too long ago is dropped completely; the last success stays known."""
     add_key(prod)
     prod.add_root_key()
-    snapshot = monitor().refresh().without_facts_before(NOON + timedelta(seconds=1))
+    snapshot = monitor().refresh().without_stale_facts(lambda at: at < NOON + timedelta(seconds=1))
 
     assert (snapshot.users, snapshot.keys, snapshot.root) == ((), (), None)
     assert snapshot.read_at == NOON
@@ -28,7 +28,7 @@ def test_refresh_after_everything_was_dropped(
     account = monitor(report_mode=report_mode)
     account.refresh()
     clock.advance(days=8)
-    account.latest = account.latest.without_facts_before(NOON + timedelta(days=1))
+    account.latest = account.latest.without_stale_facts(lambda at: at < NOON + timedelta(days=1))
     account.refresh()
 
     assert account.last_uses == last_uses_of(prod)

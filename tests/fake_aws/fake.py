@@ -1,6 +1,4 @@
-"""
-What tests use: one simulated AWS, with its state, its faults and its counts.
-"""
+"""What tests use: one simulated AWS, with its state, its faults and its counts."""
 
 from collections import Counter
 from collections.abc import Callable

@@ -1,6 +1,4 @@
-"""
-Injected faults: what fails, for which calls, and how often.
-"""
+"""Injected faults: what fails, for which calls, and how often."""
 
 from dataclasses import dataclass, field
 from threading import Lock

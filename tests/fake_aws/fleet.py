@@ -1,6 +1,4 @@
-"""
-Generated accounts, for load tests.
-"""
+"""Generated accounts, for load tests."""
 
 import random
 from datetime import timedelta

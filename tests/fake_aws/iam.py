@@ -1,6 +1,4 @@
-"""
-IAM's operations, from parameters to the content of the XML result.
-"""
+"""IAM's operations, from parameters to the content of the XML result."""
 
 import re
 from base64 import b64encode

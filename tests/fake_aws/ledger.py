@@ -1,6 +1,4 @@
-"""
-Which calls were made, how often, and with which errors.
-"""
+"""Which calls were made, how often, and with which errors."""
 
 from collections import Counter, deque
 from collections.abc import Mapping

@@ -1,6 +1,4 @@
-"""
-AWS Organizations: a tree of organizational units and accounts, and the calls that read it.
-"""
+"""AWS Organizations: a tree of organizational units and accounts, and the calls that read it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

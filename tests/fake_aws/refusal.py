@@ -1,6 +1,4 @@
-"""
-AWS's error responses: code, HTTP status and message.
-"""
+"""AWS's error responses: code, HTTP status and message."""
 
 from typing import Final
 

@@ -1,6 +1,4 @@
-"""
-The credential report of one account: generation, lifetime and content.
-"""
+"""The credential report of one account: generation, lifetime and content."""
 
 import csv
 import io

@@ -1,6 +1,4 @@
-"""
-STS's operations, from parameters to the content of the XML result.
-"""
+"""STS's operations, from parameters to the content of the XML result."""
 
 from typing import Final
 

@@ -1,6 +1,4 @@
-"""
-Throttling: a token bucket.
-"""
+"""Throttling: a token bucket."""
 
 from collections.abc import Callable
 

@@ -1,6 +1,4 @@
-"""
-The two protocols on the wire, AWS query with XML and JSON, and pagination.
-"""
+"""The two protocols on the wire, AWS query with XML and JSON, and pagination."""
 
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode

@@ -22,6 +22,9 @@ from tests.grafana.history import demo_company, history, write_blocks
 from tests.grafana.live import Client, record
 from tests.servers import find, prometheus
 
+# With pytest-xdist, only one process must write the history.
+pytestmark = [pytest.mark.process, pytest.mark.xdist_group("grafana")]
+
 KEY_LABELS = ("job", "account_id", "account", "user", "access_key_id")
 
 EMPTY = {
