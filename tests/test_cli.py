@@ -303,7 +303,7 @@ def error_of(capsys: pytest.CaptureFixture[str], *argv: str, **environment: str)
 @pytest.mark.parametrize(
     ("flag", "suggestion"),
     [
-        ("--config.fille=x", "--config.file"),
+        ("--configfile=x", "--config.file"),
         ("-config.file=x", "--config.file"),
         ("--web.listen_address", "--web.listen-address"),
         ("--log-level", "--log.level"),
@@ -351,15 +351,23 @@ def test_warn_and_warning_are_one_word(call: Call, level: str) -> None:
 
 def test_unknown_variables_are_warnings() -> None:
     """A variable with our prefix that is no flag's is reported, with the flag it is similar to."""
-    names = ["CONFIG_FILE", "LOGLEVEL", "XYZZY"]
-    kubernetes = ["PORT", "SERVICE_HOST", "SERVICE_PORT_HTTP", "PORT_10064_TCP_ADDR"]
-    variables = {f"AWS_IAM_KEY_EXPORTER_{name}": "x" for name in names + kubernetes}
+    values = {
+        **dict.fromkeys(("CONFIG_FILE", "LOGLEVEL", "XYZZY"), "x"),
+        "PORT": "10064",
+        # What Kubernetes sets for services whose names begin like that of the exporter.
+        "B_PORT": "tcp://10.0.0.1:10064",
+        "B_PORT_10064_TCP_ADDR": "10.0.0.1",
+        "SERVICE_HOST": "10.0.0.1",
+        "SERVICE_PORT_METRICS": "10064",
+    }
+    variables = {f"AWS_IAM_KEY_EXPORTER_{name}": value for name, value in values.items()}
 
     assert unknown_variables(variables) == [
         (
             "unknown environment variable AWS_IAM_KEY_EXPORTER_LOGLEVEL;"
             " did you mean AWS_IAM_KEY_EXPORTER_LOG_LEVEL?"
         ),
+        "unknown environment variable AWS_IAM_KEY_EXPORTER_PORT",
         "unknown environment variable AWS_IAM_KEY_EXPORTER_XYZZY",
     ]
 

@@ -488,7 +488,7 @@ def test_stale_after_must_exceed_the_interval() -> None:
         ),
         (
             "exemptions: {entries: [{access_key_id: AKIA****MPLE, until: 2027-01-01}]}",
-            "exemptions.entries[0] has no effect: access_key_id is not the ID",
+            "exemptions.entries[0] has no effect: access_key_id is not the complete ID",
         ),
         (
             (
@@ -531,7 +531,7 @@ def test_what_is_inadvisable_or_has_no_effect_is_a_warning(text: str, warning: s
     ],
 )
 def test_what_may_have_an_effect_is_no_warning(text: str) -> None:
-    """An exemption for an account whose ID is not known yet, or until today, may have an effect."""
+    """An exemption for an account whose ID is unknown, or until today, may have an effect."""
     config = read(text)
 
     assert warnings_of(config, NOW, region_exists=lambda name: name == "eu-west-1") == []
@@ -597,7 +597,7 @@ def test_a_summary_says_what_the_options_amount_to() -> None:
         "# Labels: access key IDs masked; user tags: tag_Cost_Center (Cost Center)",
         "# Passwords: exported",
         "# Account a (111111111111): 0.5 requests per second, burst 2",
-        "# Account b (ID not known yet): 3 requests per second, burst 10",
+        "# Account b (ID unknown): 3 requests per second, burst 10",
     ]
 
 

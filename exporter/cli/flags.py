@@ -25,8 +25,10 @@ BOOLEANS = {
     "no": False,
 }
 
-SERVICE_LINK = re.compile(r"SERVICE_(HOST|PORT)(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?")
-"""What Kubernetes adds to the prefix for a service that is named like the exporter."""
+SERVICE_LINK = re.compile(
+    r"(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)=.*|(\w+_)?PORT=\w+://.*"
+)
+"""What Kubernetes adds to the prefix for services that are named like the exporter."""
 
 VERSION = f"""{NAME}, version {__version__}
   python version:   {platform.python_version()}
@@ -118,7 +120,8 @@ def unknown_variables(environment: Mapping[str, str]) -> list[str]:
     names = [name for name in sorted(environment) if name.startswith(ENVIRONMENT_PREFIX)]
     warnings = []
     for name in names:
-        if name in known or SERVICE_LINK.fullmatch(name.removeprefix(ENVIRONMENT_PREFIX)):
+        assignment = f"{name.removeprefix(ENVIRONMENT_PREFIX)}={environment[name]}"
+        if name in known or SERVICE_LINK.fullmatch(assignment):
             continue
         # Of the whole names, the prefix alone would be similar enough.
         close = difflib.get_close_matches(name, known, n=1, cutoff=0.9)

@@ -52,7 +52,7 @@ class QueueHandler(logging.Handler):
         self._descriptor = descriptor
         self._size = size
         self._dropped = 0
-        self._counting = threading.Lock()
+        self._counting = threading.RLock()  # an object that is collected may log
         self._on_drop: Callable[[int], None] = lambda count: None
         # Unlike Queue, it has no lock that a signal handler could wait for forever.
         self._queue: SimpleQueue[bytes | threading.Event] = SimpleQueue()

@@ -29,8 +29,8 @@ MESSAGES = {
     "float_type": "must be a number",
     "finite_number": "must be a number",
     "greater_than": "must be greater than {gt:g}",
-    "greater_than_equal": "must be at least {ge}",
-    "less_than_equal": "must be at most {le}",
+    "greater_than_equal": "must be at least {ge:.15g}",
+    "less_than_equal": "must be at most {le:.15g}",
     "tuple_type": "must be a list",
     "model_type": "must be a mapping",
 }

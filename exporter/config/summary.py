@@ -41,7 +41,7 @@ def _effects(config: Config) -> Iterator[str]:
         rate = account.requests_per_second or config.collection.requests_per_second
         burst = account.burst or config.collection.burst
         yield (
-            f"Account {account.label} ({account.id or 'ID not known yet'}):"
+            f"Account {account.label} ({account.id or 'ID unknown'}):"
             f" {rate:g} requests per second, burst {burst}"
         )
 

@@ -47,8 +47,8 @@ def _exemptions(config: Config, now: datetime) -> Iterator[str]:
         key_id = entry.access_key_id
         if key_id is not None and not re.fullmatch(r"A[KS]IA[A-Z0-9]{12,}", key_id):
             yield (
-                f"{path} has no effect: access_key_id is not the ID of an access key, such as"
-                " AKIAIOSFODNN7EXAMPLE (in full, however IDs are shown)"
+                f"{path} has no effect: access_key_id is not the complete ID of an access key,"
+                " 20 capital letters and digits that begin with AKIA"
             )
 
 
