@@ -185,7 +185,9 @@ def test_the_example_names_the_other_defaults() -> None:
     assert vague == []
 
 
-@pytest.mark.parametrize("text", ["", "# nothing\n", "collection:\naccounts: []\n"])
+@pytest.mark.parametrize(
+    "text", ["", "# nothing\n", "collection:\naccounts: []\n", "accounts:\nusers: {include: }"]
+)
 def test_the_default_account_is_that_of_the_credentials(text: str) -> None:
     """Without accounts there is one, with the default credentials and an unknown ID."""
     (account,) = read(text).model_accounts()
@@ -381,6 +383,15 @@ def test_secrets_stay_out_of_the_representation() -> None:
         "aws: {endpoint_urls: {iam: 'ftp://hush:hush@iam'}}",
         "aws: {endpoint_urls: 'http://hush:hush@iam'}",
         "aws: {endpoint_urls: {iam: ['http://hush:hush@iam']}}",
+        "aws: {endpoint_urls: {iam:http://hush:hush@iam}}",
+        "aws: ['http://hush:hush@iam']",
+        "labels: {hash_secret:hush}",
+        "labels: hash_secret:hush",
+        "accounts: [external_id:hush]",
+        "labels: {hash_secret: *hush}",
+        "labels: {hash_secret: @hush}",
+        "labels: {hash_secret: {hush: hush}}",
+        "labels: {hash_secret: [hush]}",
         "labels: ${S}",
         "collection: {interval: '${S}', workers: '${S}'}",
     ],

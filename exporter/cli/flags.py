@@ -79,6 +79,8 @@ def parse_flags(argv: Sequence[str], environment: Mapping[str, str]) -> Flags:
     path = source("--web.telemetry-path")
     if not args.web_telemetry_path.startswith("/") or args.web_telemetry_path == "/":
         parser.error(f"{path} must start with / and must not be / itself")
+    if not re.fullmatch(r"[!-~]+", args.web_telemetry_path) or {*"?#"} & {*args.web_telemetry_path}:
+        parser.error(f"{path} must consist of visible ASCII characters other than ? and #")
     if args.web_telemetry_path.startswith("/-/"):
         parser.error(f"{path} must not start with /-/, which is reserved for probes")
     if args.demo and args.config_file:

@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         write_error(KeyIdFormatter(KeyIdFormat.MASKED).redact(f"{error}\n"))
         return USAGE
     key_ids = app.key_id_formatter(config)
-    redact = redactor(key_ids, config.aws.endpoint_urls.passwords())
+    redact = redactor(key_ids, config.secrets())
     warnings = warnings_of(config, datetime.now(UTC), region_exists=is_region)
     warnings += [*unknown_variables(os.environ), *_unknown_region(config)]
     if flags.config_check:

@@ -26,6 +26,9 @@ MAX_VALUES: Final = 100_000
 """How many values a document may have, each alias counted as often as it is used."""
 
 INVALID_VARIABLE: Final = "invalid variable: write ${NAME} or ${NAME:-default}"
+MAX_NAME: Final = 100
+"""Characters of an option's name that are shown."""
+
 TOO_MANY: Final = f"more than {MAX_VALUES} values, counting aliases"
 TOO_DEEP: Final = f"nested more than {MAX_DEPTH} levels deep"
 
@@ -268,7 +271,10 @@ def _compose(text: str) -> yaml.Node | None:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
-        raise Refused(line, f"invalid YAML: {error.problem or error.context}") from error
+        text = str(error.problem or error.context)
+        if "undefined alias" in text:  # its name may be a secret that begins with *
+            text = "undefined alias; a value that begins with * must be quoted"
+        raise Refused(line, f"invalid YAML: {text}") from error
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         text = f"invalid YAML: character U+{int(error.character):04X} is not allowed"
@@ -281,6 +287,16 @@ def _compose(text: str) -> yaml.Node | None:
 
 
 def dotted(path: DocumentPath) -> str:
-    """Write *path* for people, such as ``accounts[2].role_arn``."""
-    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
-    return text.removeprefix(".")
+    """
+    Write *path* for people, such as ``accounts[2].role_arn``.
+
+    Without the space after a colon, YAML takes an option and its value for the name of an option;
+    only what is before the colon is shown.
+    """
+    parts = [f"[{part}]" if isinstance(part, int) else f".{_name(part)}" for part in path]
+    return "".join(parts).removeprefix(".")
+
+
+def _name(part: str) -> str:
+    before, colon, _ = part.partition(":")
+    return f"{before[:MAX_NAME]}{colon and ':...'}"

@@ -84,6 +84,8 @@ def _read(path: Path) -> bytes:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise ValueError("not a regular file")
         content = file.read(MAX_BYTES + 1)
+        if content is None:  # such as /proc/kmsg, which looks like a regular file
+            raise ValueError("not a regular file")
     if len(content) > MAX_BYTES:
         raise ValueError("larger than 10 MiB")
     return content
@@ -145,7 +147,8 @@ def _problem(details: ErrorDetails, document: Document) -> Problem:
 
 def _is_secret(path: DocumentPath, written: str) -> bool:
     """Whether *written*, the value at *path*, may hold a secret: also a password in a URL."""
-    return bool({*path} & SECRETS) or ("endpoint_urls" in path and "@" in written)
+    has_password = "@" in written and ("endpoint_urls" in path or "://" in written)
+    return bool({*path} & SECRETS) or has_password or any(name in written for name in SECRETS)
 
 
 def _suggestion(path: DocumentPath) -> str:

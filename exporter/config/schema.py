@@ -44,7 +44,11 @@ class Section(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _empty(cls, value: Any) -> Any:
-        """Accept a section without options: all of them may be commented out."""
+        """Accept sections and lists that are empty: all of them may be commented out."""
+        if isinstance(value, dict):
+            fields = cls.model_fields
+            lists = {name for name, field in fields.items() if isinstance(field.default, tuple)}
+            return {k: v for k, v in value.items() if v is not None or k not in lists}
         return {} if value is None else value
 
 
@@ -211,6 +215,13 @@ class Config(Section):
     labels: Labels = Labels()
     exemptions: ExemptionList = ExemptionList()
     aws: Aws = Aws()
+
+    def secrets(self) -> list[str]:
+        """List the texts that must not be shown anywhere, longest first."""
+        secrets = self.aws.endpoint_urls.passwords()
+        if self.labels.hash_secret is not None:
+            secrets.append(self.labels.hash_secret)
+        return sorted(secrets, key=len, reverse=True)
 
     def model_accounts(self) -> list[Account]:
         """List the accounts to read. Default: the one that the AWS credentials belong to."""
