@@ -1,9 +1,9 @@
 """
 A simulated AWS on this machine, to try the exporter without an AWS account.
 
-It runs moto's server with the accounts of a company. The exporter reaches it over HTTP with the
-same code as the real AWS: it assumes a role in each account and calls IAM. What moto lacks is added
-by a WSGI middleware: a role that cannot be assumed, and credential reports like those of AWS.
+It serves moto's IAM and STS with the accounts of a company. The exporter reaches it over HTTP with
+the same code as the real AWS: it assumes a role in each account and calls IAM. What moto lacks is
+added: a role that cannot be assumed, and credential reports like those of AWS.
 
 Keys are used while the demo runs, and after some minutes one is used that had been dormant for most
 of a year.
@@ -16,7 +16,8 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -36,6 +37,11 @@ ENVIRONMENT = {
 }
 """Environment variables with which the exporter reaches the simulated AWS."""
 
+TARGET = "127.0.0.1:10064"
+"""What deploy/prometheus/prometheus.yml scrapes."""
+
+STS_ACTIONS = ("AssumeRole", "GetCallerIdentity")
+
 WAKE_UP = 180.0
 """Seconds until the dormant key is used."""
 
@@ -45,6 +51,7 @@ collection:
   interval: 15s               # for AWS: 15m
   requests_per_second: 50     # for AWS: 5
   burst: 100
+  credential_report: guide    # for AWS: auto
   user_tags: bulk
   user_tags_interval: 1m
   passwords: true
@@ -66,7 +73,7 @@ aws-iam-key-exporter reads a simulated AWS with four accounts. The role of one c
   landing page  http://{address}/
   metrics       http://{address}/metrics
 
-Scrape it with Prometheus, using deploy/prometheus/prometheus.yml, and try these queries:
+Scrape it with Prometheus, using deploy/prometheus/prometheus.yml{change}, and try these queries:
 
   # days since each key was last used, longest first
   sort_desc((time() - aws_iam_access_key_last_used_timestamp_seconds) / 86400)
@@ -146,24 +153,26 @@ def start(address: str) -> str:
     Raises:
         ImportError: The extra ``demo`` is not installed.
     """
-    from moto.moto_server.werkzeug_app import (
-        DomainDispatcherApplication,
-        MotoRequestHandler,
-        create_backend_app,
-    )
+    from moto.iam.responses import IamResponse
+    from moto.sts.responses import TokenResponse
     from werkzeug.serving import make_server
 
     uses = [use for account in (PEOPLE, PIPELINES, SMALL) for use in create_users(account)]
-    middleware = _Middleware(DomainDispatcherApplication(create_backend_app))
-    http = make_server(
-        "127.0.0.1", 0, middleware, threaded=True, request_handler=MotoRequestHandler
-    )
+    application = _SimulatedAws({"iam": IamResponse.dispatch, "sts": TokenResponse.dispatch})
+    http = make_server("127.0.0.1", 0, application, threaded=True)
     threading.Thread(target=http.serve_forever, name="demo_aws", daemon=True).start()
     threading.Thread(target=_simulate, args=(uses,), name="demo_uses", daemon=True).start()
     host, _, port = address.rpartition(":")
     shown = "127.0.0.1" if host in ("0.0.0.0", "[::]") else host  # noqa: S104 (binds nothing)
-    print(WELCOME.format(address=f"{shown}:{port}"), flush=True)
+    with suppress(OSError):  # nobody need read it
+        print(welcome(f"{shown}:{port}"), flush=True)
     return CONFIGURATION.format(url=f"http://127.0.0.1:{http.server_port}")
+
+
+def welcome(address: str) -> str:
+    """Return what is printed at the start of a demo that listens on *address*."""
+    change = "" if address == TARGET else f"\nwith the target {address} instead of {TARGET}"
+    return WELCOME.format(address=address, change=change)
 
 
 Use = tuple[float, float, Callable[[], None]]
@@ -209,29 +218,46 @@ def _simulate(uses: list[Use]) -> None:
         uses.append((at + every, every, use))
 
 
-class _Middleware:
-    """WSGI middleware that answers what moto does not."""
+Answer = tuple[int, dict[str, str], str | bytes]
+"""Status, headers and body."""
 
-    def __init__(self, moto: Callable[..., Iterable[bytes]]) -> None:
-        self._moto = moto
+
+class _SimulatedAws:
+    """
+    A WSGI application: moto's IAM and STS, and what they lack.
+
+    moto's own server would do as well, but needs five times as many packages.
+
+    Args:
+        services: What answers a request to each service, given the request, its URL and headers.
+    """
+
+    def __init__(self, services: Mapping[str, Callable[[Any, str, Any], Answer]]) -> None:
+        self._services = services
         self._reports: dict[str, tuple[datetime, bytes]] = {}
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-        environ["wsgi.input"] = io.BytesIO(body)
-        parameters = parse_qs(body.decode())
+        from moto.core.request import Request
+        from werkzeug.wrappers import Response
+
+        status, headers, body = self._answer(Request(environ))
+        return Response(body, status, headers)(environ, start_response)
+
+    def _answer(self, request: Any) -> Answer:
+        text = request.get_data(as_text=True)
+        parameters = parse_qs(text)
         action = parameters.get("Action", [""])[0]
+        xml = {"Content-Type": "text/xml"}
         if action == "AssumeRole" and CLOSED in parameters["RoleArn"][0]:
             text = (
                 "User: arn:aws:iam::123456789012:user/demo is not authorized to perform:"
                 f" sts:AssumeRole on resource: {parameters['RoleArn'][0]}"
             )
-            start_response("403 Forbidden", [("Content-Type", "text/xml")])
-            return [DENIED.format(text=text).encode()]
+            return 403, xml, DENIED.format(text=text)
         if action == "GetCredentialReport":
-            start_response("200 OK", [("Content-Type", "text/xml")])
-            return [self._report(environ.get("HTTP_AUTHORIZATION", ""))]
-        return self._moto(environ, start_response)
+            return 200, xml, self._report(request.headers.get("Authorization", ""))
+        service = "sts" if action in STS_ACTIONS else "iam"
+        return self._services[service](request, request.url, dict(request.headers))
 
     def _report(self, authorization: str) -> bytes:
         from moto.iam.models import get_account_id_from

@@ -9,7 +9,10 @@ from collections.abc import Iterable
 from exporter.model import AccessKey, KeyIdFormat, User
 
 KEY_ID = re.compile(r"A[KS]IA[A-Z0-9]{12,}")
-"""The id of a long-term or temporary access key, anywhere in a text."""
+"""The id of a long-term or temporary access key, as AWS spells it."""
+
+KEY_ID_IN_TEXT = re.compile(KEY_ID.pattern, re.IGNORECASE)
+"""The same anywhere in a text, where people may have written it in lower case."""
 
 
 class KeyIdFormatter:
@@ -47,14 +50,30 @@ class KeyIdFormatter:
         }
 
     def redact(self, text: str) -> str:
-        """Format every id within *text*."""
+        """Format every id within *text*, whatever its case."""
         if self._format is KeyIdFormat.FULL:
             return text
-        return KEY_ID.sub(lambda match: self.label(match.group()), text)
+        return KEY_ID_IN_TEXT.sub(lambda match: self.label(match.group().upper()), text)
+
+    def names(self, names: Iterable[str]) -> dict[str, str]:
+        """
+        Format the ids within the *names* of one account's users. No two results are the same.
+
+        Returns only those that differ from the name.
+        """
+        if self._format is KeyIdFormat.FULL:
+            return {}
+        shown = {name: self.redact(name) for name in names}
+        counts = Counter(shown.values())
+        return {
+            name: text if counts[text] == 1 else f"{text}~{_digits(name, 8)}"
+            for name, text in shown.items()
+            if text != name
+        }
 
 
-def _digits(id_: str) -> str:
-    return hashlib.sha256(id_.encode()).hexdigest()[:4]
+def _digits(id_: str, count: int = 4) -> str:
+    return hashlib.sha256(id_.encode()).hexdigest()[:count]
 
 
 # The AWS console stores the description of a key in a tag of its user, named by the key's id.

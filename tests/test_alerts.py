@@ -6,7 +6,9 @@ shipped rules over it.
 """
 
 import re
+import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 import yaml
@@ -32,6 +34,8 @@ from tests.rules.scenarios import (
 from tests.servers import find
 
 BLOB = "https://github.com/aws-iam-key-exporter/aws-iam-key-exporter/blob/main"
+
+DASHBOARDS = "http://127.0.0.1:3000"
 
 UNUSED = "AwsIamAccessKeyUnused"
 NEVER_USED = "AwsIamAccessKeyNeverUsed"
@@ -108,7 +112,21 @@ def test_alert_is_complete(name: str) -> None:
     assert set(annotations) == {"summary", "description", "runbook_url", "dashboard_url"}
     assert "{{" not in annotations["summary"]
     assert annotations["runbook_url"] == f"{BLOB}/deploy/prometheus/runbooks/{name}.md"
-    assert annotations["dashboard_url"].startswith("/d/aws-iam-keys-")
+    assert annotations["dashboard_url"].startswith(f"{DASHBOARDS}/d/aws-iam-keys-")
+
+
+@pytest.mark.process
+def test_the_documented_command_changes_every_dashboard_url(tmp_path: Path) -> None:
+    """The command of the README replaces Grafana's address wherever it is in the rules."""
+    shutil.copytree(ROOT / "deploy" / "prometheus" / "rules", tmp_path / "rules")
+    command = re.search(r"^ +(sed -i .*)$", README.read_text(encoding="utf-8"), re.MULTILINE)
+    assert command is not None
+
+    subprocess.run(["bash", "-c", command.group(1)], check=True, cwd=tmp_path)
+
+    texts = [file.read_text(encoding="utf-8") for file in (tmp_path / "rules").iterdir()]
+    assert sum(text.count("https://grafana.example.com/d/") for text in texts) == len(ALERTS)
+    assert DASHBOARDS not in "".join(texts)
 
 
 def test_rules_and_runbooks_name_only_metrics_that_exist() -> None:

@@ -173,5 +173,5 @@ def test_each_event_is_notified_once_and_nothing_else(tmp_path: Path) -> None:
     (down,) = (of for of in received if of["alerts"][0]["labels"]["account"] == "lab")
     (alert,) = down["alerts"]
     assert alert["annotations"]["description"].startswith(
-        f"The last refreshes of account lab ({LAB}) failed or were incomplete."
+        f"No refresh of account lab ({LAB}) has succeeded completely for 30 minutes:"
     )

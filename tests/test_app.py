@@ -1,21 +1,15 @@
 """How the configuration reaches the modules."""
 
 import threading
-from pathlib import Path
 from types import MethodType
 from typing import Any, cast
 
 from pydantic import BaseModel
 
 from exporter.cli.app import SystemClock, build, key_id_formatter
-from exporter.config import Config, load
-from exporter.metrics import negotiate
-
-EXAMPLE = Path(__file__).parent.parent / "config.example.yaml"
-
-
-def load_example() -> Config:
-    return load(EXAMPLE, {"PROD_EXTERNAL_ID": "abc", "KEY_ID_SECRET": "xyz"})
+from exporter.config import Config
+from exporter.metrics import SelfMetrics, negotiate
+from tests.test_config import load_example
 
 
 class Recorder:
@@ -66,7 +60,13 @@ def unread(config: Config) -> set[str]:
     """Return the options that creating the application for *config* does not read."""
     read: set[str] = set()
     recorder = cast(Config, Recorder(config, "", read))
-    build(recorder, key_id_formatter(recorder), threading.Event(), SystemClock())
+    build(
+        recorder,
+        key_id_formatter(recorder),
+        threading.Event(),
+        SystemClock(),
+        SelfMetrics(version="1.2.3"),
+    )
     return options(type(config)) - read - FOR_READERS
 
 
@@ -87,7 +87,9 @@ def test_an_unread_option_is_found() -> None:
 def test_accounts_are_exported_before_their_first_refresh() -> None:
     """As soon as the application is started, each account is exported as down."""
     config, stop = load_example(), threading.Event()
-    scheduler, exposition = build(config, key_id_formatter(config), stop, SystemClock())
+    scheduler, exposition = build(
+        config, key_id_formatter(config), stop, SystemClock(), SelfMetrics(version="1.2.3")
+    )
     stop.set()
 
     scheduler.start()

@@ -14,10 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from exporter.cli.flags import Flags, make_parser, parse_flags, variable
+from exporter.cli.flags import Flags, make_parser, parse_flags, unknown_variables, variable
+from exporter.cli.logs import LEVELS
 from exporter.cli.main import main
 from tests.fake_aws import FakeAws, Fault
 from tests.servers import Exporter, exporter, free_port, get, wait_until
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 PROD, TEST = "111111111111", "222222222222"
 ROLE = "aws-iam-key-exporter"
@@ -45,9 +48,13 @@ class Result:
 
 
 @pytest.fixture
-def call(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Result]]:
+def call(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., Result]]:
     """Call `main` in this process, and undo what it does to signals and logging."""
-    signals = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    for module, hook in ((sys, "unraisablehook"), (threading, "excepthook")):
+        monkeypatch.setattr(module, hook, getattr(module, hook))
+    signals = {number: signal.getsignal(number) for number in SIGNALS}
     handlers, level = logging.root.handlers[:], logging.root.level
 
     def call(*flags: str) -> Result:
@@ -56,11 +63,14 @@ def call(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Result]]:
             code = main(flags)
         except SystemExit as error:
             code = error.code
-        return Result(code, *capsys.readouterr())
+        for handler in logging.root.handlers:
+            handler.flush()
+        return Result(code, *capfd.readouterr())
 
     yield call
     for number, handler in signals.items():
         signal.signal(number, handler)
+    logging.captureWarnings(False)
     logging.root.handlers[:] = handlers
     logging.root.setLevel(level)
 
@@ -189,6 +199,9 @@ def test_an_invalid_address_is_exit_code_1(call: Call) -> None:
         ["--web.telemetry-path=metrics"],
         ["--web.telemetry-path=/"],
         ["--web.telemetry-path=/-/healthy"],
+        ["--web.telemetry-path=/a b"],
+        ["--web.telemetry-path=/\udcff"],
+        ["--web.telemetry-path=/metrics?x"],
         ["--demo", "--config.file=x"],
         ["dance"],
     ],
@@ -204,7 +217,7 @@ def test_the_demo_without_its_extra_is_exit_code_1(
     call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without moto, --demo names the extra to install."""
-    monkeypatch.setitem(sys.modules, "moto.moto_server.werkzeug_app", None)
+    monkeypatch.setitem(sys.modules, "moto.iam.responses", None)
 
     result = call("--demo", "--web.listen-address=127.0.0.1:0")
 
@@ -283,6 +296,120 @@ def test_a_switch_can_be_false_in_the_environment() -> None:
         flags(DEMO="maybe")
 
 
+def error_of(capsys: pytest.CaptureFixture[str], *argv: str, **environment: str) -> str:
+    with pytest.raises(SystemExit) as caught:
+        flags(*argv, **environment)
+    assert caught.value.code == 2
+    return capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("flag", "suggestion"),
+    [
+        ("--configfile=x", "--config.file"),
+        ("-config.file=x", "--config.file"),
+        ("--web.listen_address", "--web.listen-address"),
+        ("--log-level", "--log.level"),
+        ("--DEMO", "--demo"),
+    ],
+)
+def test_an_unknown_flag_has_a_suggestion(
+    capsys: pytest.CaptureFixture[str], flag: str, suggestion: str
+) -> None:
+    """An unknown flag is reported with the flag that it is most similar to."""
+    assert error_of(capsys, flag).endswith(f"unknown flag: {flag}; did you mean {suggestion}?")
+
+
+def test_a_flag_that_is_like_no_other_has_no_suggestion(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Where no flag is similar, none is suggested."""
+    assert error_of(capsys, "--xyzzy").endswith("unknown flag: --xyzzy")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("LOG_LEVEL", "loud"), ("DEMO", "maybe"), ("WEB_TELEMETRY_PATH", "x"), ("LOG_FORMAT", "xml")],
+)
+def test_an_error_about_a_variable_names_it(
+    capsys: pytest.CaptureFixture[str], name: str, value: str
+) -> None:
+    """An invalid value of an environment variable is reported with the variable's name."""
+    assert f"AWS_IAM_KEY_EXPORTER_{name} " in error_of(capsys, **{name: value})
+
+
+def test_an_empty_variable_is_the_default() -> None:
+    """An empty environment variable is like one that is not set."""
+    names = ("LOG_LEVEL", "WEB_LISTEN_ADDRESS", "WEB_TELEMETRY_PATH", "DEMO", "CONFIG_FILE")
+
+    assert flags(**dict.fromkeys(names, "")) == flags()
+
+
+@pytest.mark.parametrize("level", ["warn", "warning"])
+def test_warn_and_warning_are_one_word(call: Call, level: str) -> None:
+    """--log.level accepts both spellings."""
+    assert LEVELS[flags("--log.level", level).log_level] == "WARNING"
+    assert flags(LOG_LEVEL=level).log_level == level
+
+
+def test_unknown_variables_are_warnings() -> None:
+    """A variable with our prefix that is no flag's is reported, with the flag it is similar to."""
+    values = {
+        **dict.fromkeys(("CONFIG_FILE", "LOGLEVEL", "XYZZY"), "x"),
+        "PORT": "10064",
+        # What Kubernetes sets for services whose names begin like that of the exporter.
+        "B_PORT": "tcp://10.0.0.1:10064",
+        "B_PORT_10064_TCP_ADDR": "10.0.0.1",
+        "SERVICE_HOST": "10.0.0.1",
+        "SERVICE_PORT_METRICS": "10064",
+    }
+    variables = {f"AWS_IAM_KEY_EXPORTER_{name}": value for name, value in values.items()}
+
+    assert unknown_variables(variables) == [
+        (
+            "unknown environment variable AWS_IAM_KEY_EXPORTER_LOGLEVEL;"
+            " did you mean AWS_IAM_KEY_EXPORTER_LOG_LEVEL?"
+        ),
+        "unknown environment variable AWS_IAM_KEY_EXPORTER_PORT",
+        "unknown environment variable AWS_IAM_KEY_EXPORTER_XYZZY",
+    ]
+
+
+def test_check_has_every_warning(
+    call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """--config.check warns of what has no effect, also of unknown variables; the code is 0."""
+    monkeypatch.setenv("AWS_IAM_KEY_EXPORTER_LOGLEVEL", "debug")
+    file = tmp_path / "config.yaml"
+    file.write_text("aws: {region: eu-west-9}\nlabels: {hash_secret: 0123456789abcdef}\n")
+
+    result = call("--config.check", f"--config.file={file}")
+
+    warnings = [line for line in result.stdout.splitlines() if line.startswith("# Warning: ")]
+    assert (result.code, len(warnings)) == (0, 3)
+
+
+def test_check_formats_key_ids_and_hides_passwords(call: Call, tmp_path: Path) -> None:
+    """The output of --config.check has key IDs as configured, and no passwords, errors neither."""
+    file = tmp_path / "config.yaml"
+    text = (
+        "labels: {access_key_id: masked}\n"
+        "accounts: [{profile: ci-akiaiosfodnn7example}]\n"
+        "aws: {endpoint_urls: {iam: 'http://me:hush@localhost'}}\n"
+        "exemptions: {entries: [{access_key_id: AKIAIOSFODNN7EXAMPLE, until: 2099-01-01}]}\n"
+    )
+    file.write_text(text)
+    valid = call("--config.check", f"--config.file={file}")
+    file.write_text(text + "users: {include: ['(AKIAIOSFODNN7EXAMPLE']}\n")
+    invalid = call("--config.check", f"--config.file={file}")
+
+    assert (valid.code, invalid.code) == (0, 2)
+    shown = valid.stdout + invalid.stderr
+    assert "AKIA****MPLE" in valid.stdout
+    assert "AKIA****MPLE" in invalid.stderr
+    assert [word for word in ("iosfodnn7example", "hush") if word in shown.lower()] == []
+
+
 # The running program.
 
 
@@ -315,13 +442,15 @@ def test_without_a_configuration_the_account_of_the_credentials_is_read(aws: Fak
 
 
 @pytest.mark.process
-def test_without_any_credentials_the_account_is_down(aws: FakeAws) -> None:
-    """Missing credentials are a failed refresh; the exporter keeps running."""
+def test_an_account_without_an_id_has_one_series(aws: FakeAws) -> None:
+    """Missing credentials are a failed refresh. An account of unknown ID only has account_up."""
     with exporter(environment={"AWS_ENDPOINT_URL": aws.url}) as running:
         running.wait_until_ready()
-        page = running.get("/metrics")
+        page, landing = running.get("/metrics"), running.get("/")
 
-    assert 'failures_total{account_id="",account="default",reason="credentials"} 1\n' in page
+    about = [line for line in page.splitlines() if "account_id=" in line]
+    assert about == ['aws_iam_exporter_account_up{account_id="",account="default"} 0']
+    assert "credentials: " in landing
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -403,6 +532,52 @@ def test_key_ids_are_masked_everywhere(aws: FakeAws, tmp_path: Path) -> None:
 
     assert "access key AKIA****" in running.log
     assert [key.id for key in keys if key.id in shown] == []
+
+
+@pytest.mark.process
+def test_key_ids_in_names_are_masked_everywhere(aws: FakeAws, tmp_path: Path) -> None:
+    """Key IDs within user names, paths and account names are formatted too, whatever their case."""
+    hidden = ["AKIAQQQQQQQQQQQQSAME", "akiazzzzzzzzzzzzsame", "AkIaPpPpPpPpPpPpPpPp"]
+    for name in hidden[:2]:
+        aws.account(PROD).add_user(f"ci-{name}", path=f"/{hidden[2]}/").add_key().use()
+    aws.fault(Fault(operation="AssumeRole", code="AccessDenied", message=hidden[2], account=TEST))
+    flag, environment = setup(aws, tmp_path, PROD, TEST, extra="labels: {access_key_id: masked}\n")
+
+    with exporter(flag, "--log.level=debug", environment=environment) as running:
+        running.wait_until_ready()
+        page = running.get("/metrics")
+        shown = (page + running.get("/") + running.log).upper()
+
+    assert [name for name in hidden if name.upper() in shown] == []
+    users = set(re.findall(r'access_key_active\{.*?user="(ci-[^"]+)"', page))
+    assert len(users) == 2
+    assert 'path="/AKIA****PPPP/"' in page
+
+
+@pytest.mark.process
+def test_passwords_in_urls_are_not_logged(aws: FakeAws, tmp_path: Path) -> None:
+    """The password of an endpoint that cannot be reached is neither logged nor on any page."""
+    file = tmp_path / "config.yaml"
+    url = f"http://me:hu-sh@127.0.0.1:{free_port()}"
+    file.write_text(f"aws: {{endpoint_urls: {{iam: '{url}', sts: '{url}'}}}}")
+
+    with exporter(
+        f"--config.file={file}", "--log.level=debug", environment=aws.environment(PROD)
+    ) as running:
+        running.wait_until_ready()
+        shown = running.get("/metrics") + running.get("/") + running.log
+
+    assert "hu-sh" not in shown
+    assert "refresh failed" in shown
+
+
+@pytest.mark.process
+def test_the_demo_has_no_warnings_about_its_configuration() -> None:
+    """--demo warns of nothing in the configuration that it comes with."""
+    with exporter("--demo") as running:
+        running.wait_until_ready()
+
+    assert "configuration warning" not in running.log
 
 
 @pytest.mark.parametrize(("format_", "begins"), [("json", '{"'), ("logfmt", "time=")])

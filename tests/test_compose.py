@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from exporter.cli.flags import parse_flags
 from tests.servers import find
 
 ROOT = Path(__file__).parents[1]
@@ -73,3 +74,39 @@ def test_grafana_finds_the_dashboards() -> None:
     path = yaml.safe_load(provider.read_text())["providers"][0]["options"]["path"]
 
     assert f"../../grafana/dashboards:{path}:ro" in services()["grafana"]["volumes"]
+
+
+class Loader(yaml.SafeLoader):
+    """Accepts the tag with which Compose replaces a list instead of adding to it."""
+
+
+def _sequence(loader: Loader, node: yaml.SequenceNode) -> list[Any]:
+    return loader.construct_sequence(node)
+
+
+Loader.add_constructor("!override", _sequence)
+
+
+def with_accounts() -> dict[str, Any]:
+    text = (FOLDER / "accounts.yaml").read_text(encoding="utf-8")
+    document = yaml.load(text, Loader)  # noqa: S506 (a SafeLoader)
+    return dict(document["services"]["exporter"])
+
+
+def test_real_accounts_are_read_by_whoever_may_read_the_credentials() -> None:
+    """With accounts.yaml, the exporter runs as the user, and finds ~/.aws where AWS tools look."""
+    service = with_accounts()
+    mounts = dict(mount.split(":")[:2] for mount in service["volumes"])
+
+    assert service["user"].startswith("${EXPORTER_USER:?")
+    assert f"HOME={mounts['${HOME}/.aws'].removesuffix('/.aws')}" in service["environment"]
+    assert f"--config.file={mounts['./config.yaml']}" in service["command"]
+    assert all(mount.endswith(":ro") for mount in service["volumes"])
+
+
+def test_the_flags_of_the_compose_files_exist() -> None:
+    """The exporter accepts the flags that both files give it, on the port that is published."""
+    for service in (services()["exporter"], with_accounts()):
+        flags = parse_flags(service["command"], {})
+
+        assert list(flags.web_listen_address) == ["0.0.0.0:10064"]

@@ -1,8 +1,9 @@
 """The configuration: what is accepted, and how errors are reported."""
 
+import os
 import re
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,23 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from exporter.config import Config, ConfigError, load, parse, summarize
+from exporter.aws.regions import is_region
+from exporter.config import Config, ConfigError, load, parse, summarize, warnings_of
 
 ROOT = Path(__file__).parent.parent
 DATA = Path(__file__).parent / "data" / "config"
 EXAMPLE = ROOT / "config.example.yaml"
+SECRETS = {"PROD_EXTERNAL_ID": "abc", "KEY_ID_SECRET": "0123456789abcdef"}
+NOW = datetime(2026, 11, 24, tzinfo=UTC)
+
+
+def complete_example() -> str:
+    """config.example.yaml with the examples that are commented out."""
+    return re.sub(r"(?m)^#(?=\S|  )", "", EXAMPLE.read_text())
+
+
+def load_example(**environment: str) -> Config:
+    return parse(complete_example(), "config.yaml", {**SECRETS, **environment})
 
 
 def read(text: str, **environment: str) -> Config:
@@ -48,7 +61,7 @@ def test_an_invalid_file_reports_every_problem(path: Path) -> None:
         ("accounts: {}", "must be a list"),
         ("aws: {endpoint_urls: {iam: iam.local}}", "must be an http or https URL"),
         ("aws: {use_fips: 1}", "must be true or false"),
-        ("collection: {credential_report: on}", "must be 'guide', 'off' or 'values'"),
+        ("collection: {credential_report: on}", "must be 'auto', 'guide', 'off' or 'values'"),
         ("collection: {user_tags: 1}", "must be 'off', 'bulk' or 'per_user'"),
         ("collection: {requests_per_second: a}", "must be a number"),
         ("exemptions: {entries: [{user: a}]}", "is required"),
@@ -56,7 +69,21 @@ def test_an_invalid_file_reports_every_problem(path: Path) -> None:
         ("exemptions: {entries: [{user: a, until: 20261231}]}", "must be a date such as 2026"),
         ("exemptions: {entries: [{user: 1, until: 2026-12-31}]}", "must be a string"),
         ("collection: {credential_report: values, stale_after: 2h}", "and longer than 6h with"),
-        ("a: \x01", "invalid YAML: "),
+        ("a: \x01", "invalid YAML: character U+0001 is not allowed"),
+        ("users: {include: []}", "include must not be empty: no user would be read"),
+        ("users: {include: ['']}", "users.include[0]: must not be empty"),
+        ("users: {exclude: [a, '.*']}", "every user: none would be read"),
+        ("labels: {hash_secret: fifteen-charact}", "must have at least 16 characters"),
+        ("accounts: [{account_id: '\uff11\uff11\uff11\uff11'}]", "must be a 12-digit account ID"),
+        ("accounts: [{requests_per_second: 0.0001}]", "must be at least 0.001"),
+        ("collection: {requests_per_second: .nan}", "must be a number"),
+        ("collection: {requests_per_second: .inf}", "must be a number"),
+        ("collection: {workers: '32'}", "must be an integer"),
+        ("collection: {interval: ${X-15m}}", "invalid variable: write ${NAME} or ${NAME:-default}"),
+        (
+            "labels: {access_key_id: masked, user_tags: [akiaiosfodnn7example]}",
+            "user_tags must not contain access key IDs",
+        ),
     ],
 )
 def test_invalid_values(text: str, message: str) -> None:
@@ -86,19 +113,27 @@ def paths(value: Any, path: str = "") -> set[str]:
 
 def test_the_example_has_every_option() -> None:
     """config.example.yaml has exactly the options of the schema."""
-    assert paths(yaml.safe_load(EXAMPLE.read_text())) == options(Config)
+    assert paths(yaml.safe_load(complete_example())) == options(Config)
+
+
+def test_the_example_can_be_used_as_it_is() -> None:
+    """config.example.yaml needs no variable, is the defaults, and has no warnings."""
+    config = load(EXAMPLE, {})
+
+    assert config == Config()
+    assert warnings_of(config, NOW) == []
 
 
 def test_the_example_loads() -> None:
-    """config.example.yaml is a valid configuration."""
-    config = load(EXAMPLE, {"PROD_EXTERNAL_ID": "abc", "KEY_ID_SECRET": "xyz"})
+    """config.example.yaml is a valid configuration, with its examples too."""
+    config = load_example()
 
     assert [account.label for account in config.model_accounts()] == ["prod", "audit"]
 
 
 def test_the_example_shows_the_defaults() -> None:
     """Sections of config.example.yaml without example values equal the defaults."""
-    config = load(EXAMPLE, {"PROD_EXTERNAL_ID": "abc", "KEY_ID_SECRET": "xyz"})
+    config = load_example()
 
     assert (config.collection, config.users) == (Config().collection, Config().users)
 
@@ -138,8 +173,8 @@ def comments(text: str) -> dict[str, str]:
 
 def test_the_example_names_the_other_defaults() -> None:
     """A value of config.example.yaml that is not the default has a comment that names it."""
-    config = load(EXAMPLE, {"PROD_EXTERNAL_ID": "abc", "KEY_ID_SECRET": "xyz"})
-    documented = comments(EXAMPLE.read_text())
+    config = load_example()
+    documented = comments(complete_example())
     documented |= {
         path: documented["aws.endpoint_urls"] for path in documented if "endpoint_urls." in path
     }
@@ -150,7 +185,9 @@ def test_the_example_names_the_other_defaults() -> None:
     assert vague == []
 
 
-@pytest.mark.parametrize("text", ["", "# nothing\n", "collection:\naccounts: []\n"])
+@pytest.mark.parametrize(
+    "text", ["", "# nothing\n", "collection:\naccounts: []\n", "accounts:\nusers: {include: }"]
+)
 def test_the_default_account_is_that_of_the_credentials(text: str) -> None:
     """Without accounts there is one, with the default credentials and an unknown ID."""
     (account,) = read(text).model_accounts()
@@ -188,6 +225,125 @@ def test_environment_variables_are_replaced() -> None:
     assert config.accounts[0].profile == "x-me"
 
 
+@pytest.mark.parametrize(
+    ("variables", "profile"), [({}, "d e"), ({"A": ""}, "d e"), ({"A": "a"}, "a")]
+)
+def test_a_variable_can_have_a_default(variables: dict[str, str], profile: str) -> None:
+    """${NAME:-default} is the default if NAME is not set or empty, as in a shell."""
+    config = read("accounts: [{profile: ${A:-d e}}]", **variables)
+
+    assert config.accounts[0].profile == profile
+
+
+def test_numbers_booleans_and_lists_can_be_variables() -> None:
+    """A variable is converted to the type of its option, quoted or not, in any style of YAML."""
+    config = read(
+        "collection: {interval: ${I}, workers: ${N}, burst: '${N}', passwords: ${P}}\n"
+        "accounts: [{account_id: ${ID}, requests_per_second: ${R}, profile: ${ID}}]\n"
+        "users:\n  include: [${A}, b]\n  exclude: ${LIST}\n"
+        "aws: {use_fips: ${NO}}\n",
+        I="20m",
+        N="7",
+        P="yes",
+        ID="111111111111",
+        R="0.5",
+        A="a.*",
+        LIST="c, d.*",
+        NO="false",
+    )
+
+    assert config.collection.interval == timedelta(minutes=20)
+    assert (config.collection.workers, config.collection.burst) == (7, 7)
+    assert (config.collection.passwords, config.aws.use_fips) == (True, False)
+    assert (config.accounts[0].account_id, config.accounts[0].profile) == ("111111111111",) * 2
+    assert config.accounts[0].requests_per_second == 0.5
+    assert (config.users.include, config.users.exclude) == (("a.*", "b"), ("c", "d.*"))
+
+
+def test_a_list_in_a_variable_can_be_yaml() -> None:
+    """A list whose values contain commas is written in YAML."""
+    config = read("users: {exclude: ${LIST}}", LIST='["a{1,2}", b]')
+
+    assert config.users.exclude == ("a{1,2}", "b")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("collection: {workers: ${V}}", 'must be an integer: "${V}" (environment variable V)'),
+        ("collection: {passwords: ${V}}", '"${V}" (environment variable V)'),
+        ("collection: {interval: ${V}}", '"${V}" (environment variable V)'),
+        ("labels: {hash_secret: ${V}}", "least 16 characters (environment variable V)"),
+        ("accounts: [{profile: ${E}}]", '"${E}" (environment variable E, which is empty)'),
+        ("collection: {workers: ${E}}", '"${E}" (environment variable E, which is empty)'),
+        ("collection: {workers: ${X:-y}}", "(default of environment variable X)"),
+        ("collection: {workers: ${X}}", "environment variable X is not set"),
+        ("accounts: [{profile: ${U}}]", "are not Unicode (environment variable U)"),
+    ],
+)
+def test_errors_about_a_variable_name_it(text: str, message: str) -> None:
+    """An error about the value of a variable names the variable, and says if it is empty."""
+    with pytest.raises(ConfigError) as caught:
+        read(text, V="wrong", E="", U="\udcff")
+
+    assert message in str(caught.value)
+    assert "wrong" not in str(caught.value)
+
+
+def test_a_value_is_not_syntax() -> None:
+    """The value of a variable is never read as YAML."""
+    config = read("accounts: [{profile: ${V}}]", V="x, name: y}] # ${W}")
+
+    assert config.accounts[0].profile == "x, name: y}] # ${W}"
+
+
+MERGED = """
+x-shared: &shared {external_id: ${ID}, requests_per_second: 2}
+x-other: &other {requests_per_second: 3, burst: 4}
+accounts:
+  - {<<: *shared, role_arn: "arn:aws:iam::111111111111:role/x", requests_per_second: 5}
+  - <<: [*shared, *other]
+    role_arn: arn:aws:iam::222222222222:role/x
+"""
+
+
+def test_merge_keys() -> None:
+    """<< merges options into a mapping, whose own come first; x- sections are for anchors."""
+    first, second = read(MERGED, ID="abc").accounts
+
+    assert (first.external_id, first.requests_per_second) == ("abc", 5)
+    assert (second.external_id, second.requests_per_second, second.burst) == ("abc", 2, 4)
+
+
+def test_what_is_merged_is_checked_where_it_is_used() -> None:
+    """A variable that nothing uses need not be set; a problem has the path of its use."""
+    unused = "x-unused: {external_id: ${NOT_SET}}\n"
+
+    assert read(unused) == Config()
+    assert "accounts[0].external_id: environment variable ID is not set" in error_of(MERGED)
+
+
+def test_overridden_options_are_not_checked() -> None:
+    """What a mapping overrides may be invalid."""
+    text = "x-a: &a {workers: ${NOT_SET}, burst: 3}\ncollection: {<<: *a, workers: 1}"
+
+    assert (read(text).collection.workers, read(text).collection.burst) == (1, 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("accounts: [&a {<<: *a}]", "recursive alias"),
+        ("collection: {<<: 3}", "<< must be an alias of a mapping"),
+        ("? [a]\n: b", "the name of an option must be a string"),
+        ("collection:\n  x-a: 1", "unknown option"),
+    ],
+)
+def test_invalid_structures(text: str, message: str) -> None:
+    """What is neither options nor a merge of them is reported."""
+    assert message in error_of(text)
+
+
 def test_an_unquoted_off_is_off() -> None:
     """An unquoted off, which YAML reads as false, is accepted."""
     config = read("collection: {credential_report: off, user_tags: off}")
@@ -214,7 +370,7 @@ def test_a_missing_file_is_reported(tmp_path: Path) -> None:
 
 def test_secrets_stay_out_of_the_representation() -> None:
     """repr() does not contain hash_secret."""
-    config = read("labels: {access_key_id: hashed, hash_secret: hush}")
+    config = read("labels: {access_key_id: hashed, hash_secret: hush-hush-hush-hush}")
 
     assert "hush" not in repr(config)
 
@@ -224,6 +380,18 @@ def test_secrets_stay_out_of_the_representation() -> None:
     [
         "accounts: [{role_arn: 'arn:aws:iam::111111111111:role/x', external_id: '${S}'}]",
         "labels: {hash_secret: 1234567890}",
+        "aws: {endpoint_urls: {iam: 'ftp://hush:hush@iam'}}",
+        "aws: {endpoint_urls: 'http://hush:hush@iam'}",
+        "aws: {endpoint_urls: {iam: ['http://hush:hush@iam']}}",
+        "aws: {endpoint_urls: {iam:http://hush:hush@iam}}",
+        "aws: ['http://hush:hush@iam']",
+        "labels: {hash_secret:hush}",
+        "labels: hash_secret:hush",
+        "accounts: [external_id:hush]",
+        "labels: {hash_secret: *hush}",
+        "labels: {hash_secret: @hush}",
+        "labels: {hash_secret: {hush: hush}}",
+        "labels: {hash_secret: [hush]}",
         "labels: ${S}",
         "collection: {interval: '${S}', workers: '${S}'}",
     ],
@@ -235,6 +403,73 @@ def test_secrets_stay_out_of_errors(text: str) -> None:
 
     assert "hush" not in str(caught.value).replace("hash_secret", "")
     assert "1234567890" not in str(caught.value)
+
+
+ALIASES = "".join(f"x{n}: &x{n} [{', '.join([f'*x{n - 1}'] * 10)}]\n" for n in range(1, 10))
+MERGES = "".join(f"x-{n}: &x{n} {{<<: [{', '.join([f'*x{n - 1}'] * 10)}]}}\n" for n in range(1, 10))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (f"x0: &x0 [a]\n{ALIASES}", "more than 100000 values, counting aliases"),
+        (f"x-0: &x0 {{a: b}}\n{MERGES}collection: *x9", "more than 100000 values"),
+        ("a: [" + "b, " * 200_001 + "]", "more than 100000 values"),
+        ("[" * 5000, "nested more than 50 levels deep"),
+        ("{a: " * 5000, "nested more than 50 levels deep"),
+        ("- " * 5000, "nested more than 50 levels deep"),
+        ("".join(f"x{n}: &x{n} [*x{n - 1}]\n" for n in range(1, 99)), "undefined alias"),
+        (
+            "x0: &x0 a\n" + "".join(f"x{n}: &x{n} [*x{n - 1}]\n" for n in range(1, 99)),
+            "nested more than 50 levels deep",
+        ),
+        ('users: {include: ["\\ud800"]}', "users.include[0]: has characters that are not Unicode"),
+        ('"\\udc00": 1', "has characters that are not Unicode"),
+        ('a: "\\UFFFFFFFF"', "invalid YAML: an escape that is not a character"),
+        ("collection: {workers: 1000000000}", "must be at most 1000"),
+        (f"collection: {{burst: 1{'0' * 400}}}", "must be at most 1000000"),
+        (f"collection: {{requests_per_second: 1{'0' * 400}}}", "must be at most 1000000"),
+        (f"accounts: [{{burst: 1{'0' * 400}}}]", "must be at most 1000000"),
+        (f"accounts: [{{requests_per_second: 1{'0' * 5000}}}]", "must be a number"),
+        ("users: {include: ['a{99999999999}']}", "invalid regular expression"),
+        (f"users: {{include: ['{'(' * 3000}']}}", "invalid regular expression"),
+    ],
+)
+def test_hostile_documents_are_a_sentence(text: str, message: str) -> None:
+    """What would exhaust memory, the stack or a number is refused at once, in short messages."""
+    error = error_of(text)
+
+    assert message in error
+    assert max(map(len, error.splitlines())) < 300
+
+
+def test_many_problems_are_cut() -> None:
+    """Of a file of another kind, the first hundred problems are listed."""
+    lines = error_of("".join(f"option{n}: x\n" for n in range(1000))).splitlines()
+
+    assert lines[0] == "config.yaml: 1000 problems"
+    assert len(lines) == 102
+    assert lines[-1] == "  and 900 more"
+
+
+def test_files_that_are_no_files_are_reported(tmp_path: Path) -> None:
+    """What has no end, or never begins, is not read."""
+    os.mkfifo(tmp_path / "fifo")
+    with (tmp_path / "large").open("wb") as large:
+        large.truncate(10 * 1024 * 1024 + 1)
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    expected = {
+        Path("/dev/zero"): "not a regular file",
+        tmp_path / "fifo": "not a regular file",
+        tmp_path: "Is a directory",
+        tmp_path / "large": "larger than 10 MiB",
+        tmp_path / "binary": "not UTF-8",
+        tmp_path / ("x" * 300): "File name too long",
+    }
+
+    for path, reason in expected.items():
+        with pytest.raises(ConfigError, match=f":1: cannot read file: {reason}"):
+            load(path)
 
 
 def test_a_recursive_alias_is_reported() -> None:
@@ -252,35 +487,141 @@ def test_stale_after_must_exceed_the_interval() -> None:
     assert "stale_after must be longer" in error_of("collection: {stale_after: 1m}")
 
 
-def test_inadvisable_settings_are_warned_about() -> None:
-    """Too short an interval and too high a rate limit are accepted, each with a warning."""
-    config = read("collection: {interval: 1s, requests_per_second: 100}")
+@pytest.mark.parametrize(
+    ("text", "warning"),
+    [
+        ("collection: {interval: 1s}", "collection.interval below 15m has no benefit"),
+        ("collection: {requests_per_second: 100}", "AWS is likely to throttle"),
+        ("accounts: [{requests_per_second: 100}]", "accounts[0].requests_per_second above 10"),
+        (
+            "exemptions: {entries: [{user: a, until: 2026-11-01}]}",
+            "exemptions.entries[0] has no effect: it ended at 2026-11-02 00:00 UTC",
+        ),
+        (
+            "exemptions: {entries: [{access_key_id: AKIA****MPLE, until: 2027-01-01}]}",
+            "exemptions.entries[0] has no effect: access_key_id is not the complete ID",
+        ),
+        (
+            (
+                "accounts: [{profile: a, name: prod}]\n"
+                "exemptions: {entries: [{account: pord, until: 2027-01-01}]}"
+            ),
+            "exemptions.entries[0] has no effect: no account has the ID or name 'pord'",
+        ),
+        (
+            (
+                "accounts: [{account_id: '111111111111'}]\n"
+                "exemptions: {entries: [{account: '222222222222', until: 2027-01-01}]}"
+            ),
+            "no account has the ID or name '222222222222'",
+        ),
+        ("exemptions: {tag: until}", "exemptions.tag has no effect"),
+        ("labels: {hash_secret: 0123456789abcdef}", "labels.hash_secret has no effect"),
+        ("aws: {region: eu-west-9}", "aws.region: AWS is not known to have a region 'eu-west-9'"),
+    ],
+)
+def test_what_is_inadvisable_or_has_no_effect_is_a_warning(text: str, warning: str) -> None:
+    """Settings that are inadvisable, or without effect, are accepted with one warning each."""
+    (given,) = warnings_of(read(text), NOW, region_exists=lambda name: name == "eu-west-1")
 
-    assert len(config.warnings()) == 2
+    assert warning in given
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "exemptions: {entries: [{account: '222222222222', until: 2027-01-01}]}",
+        (
+            "accounts: [{profile: a, name: prod}]\n"
+            "exemptions: {entries: [{account: prod, until: 2026-11-24}]}"
+        ),
+        "exemptions: {entries: [{access_key_id: AKIAIOSFODNN7EXAMPLE, until: 2027-01-01}]}",
+        "collection: {user_tags: bulk}\nexemptions: {tag: until}",
+        "labels: {access_key_id: hashed, hash_secret: 0123456789abcdef}",
+        "aws: {region: eu-west-1}",
+    ],
+)
+def test_what_may_have_an_effect_is_no_warning(text: str) -> None:
+    """An exemption for an account whose ID is unknown, or until today, may have an effect."""
+    config = read(text)
+
+    assert warnings_of(config, NOW, region_exists=lambda name: name == "eu-west-1") == []
+
+
+def test_the_regions_of_aws_exist() -> None:
+    """Regions of every partition exist, others do not."""
+    names = ["us-east-1", "cn-north-1", "us-gov-west-1", "eu-west-9", "useast1", ""]
+
+    assert [name for name in names if is_region(name)] == names[:3]
 
 
 def test_a_summary_is_the_configuration() -> None:
     """A summary shows every option, and is a valid configuration that equals the original."""
-    config = load(EXAMPLE, {"PROD_EXTERNAL_ID": "abc", "KEY_ID_SECRET": "abc"})
+    config = load_example()
 
     summary = summarize(config, "config.yaml")
 
     assert paths(yaml.safe_load(summary)) == options(Config)
-    assert read(summary.replace("<hidden>", "abc")) == config
+    assert read(_with_secrets(summary)) == config
+
+
+def _with_secrets(summary: str) -> str:
+    for option, secret in (("external_id", "PROD_EXTERNAL_ID"), ("hash_secret", "KEY_ID_SECRET")):
+        summary = summary.replace(f"{option}: <hidden>", f"{option}: {SECRETS[secret]}")
+    return summary
 
 
 def test_a_summary_hides_secrets() -> None:
     """External IDs and hash_secret are not shown."""
-    config = load(EXAMPLE, {"PROD_EXTERNAL_ID": "hush-1", "KEY_ID_SECRET": "hush-2"})
+    config = load_example(PROD_EXTERNAL_ID="hush-1", KEY_ID_SECRET="hush-2-hush-2-hush-2")
 
     assert "hush" not in summarize(config, "config.yaml")
 
 
+def test_a_summary_hides_passwords_in_urls() -> None:
+    """User names and passwords of endpoint_urls are not shown."""
+    text = "aws: {endpoint_urls: {iam: 'http://hush:hu@sh@iam.local/x', sts: 'https://hush@sts'}}"
+
+    summary = summarize(read(text), "config.yaml")
+
+    assert "iam: http://<hidden>@iam.local/x\n" in summary
+    assert "sts: https://<hidden>@sts\n" in summary
+    assert "hush" not in summary
+
+
+def test_a_summary_says_what_the_options_amount_to() -> None:
+    """A summary's comments have the region, labels, passwords and each account's rate limit."""
+    summary = summarize(
+        read(
+            "collection: {passwords: true, user_tags: bulk, requests_per_second: 3}\n"
+            "labels: {access_key_id: masked, user_tags: [Cost Center]}\n"
+            "accounts:\n"
+            "- {name: a, account_id: '111111111111', requests_per_second: 0.5, burst: 2}\n"
+            "- {profile: b}\n"
+            "aws: {region: eu-west-1}"
+        ),
+        "config.yaml",
+    )
+
+    assert [line for line in summary.splitlines() if line.startswith("# ")][1:] == [
+        "# Region: eu-west-1",
+        "# Labels: access key IDs masked; user tags: tag_Cost_Center (Cost Center)",
+        "# Passwords: exported",
+        "# Account a (111111111111): 0.5 requests per second, burst 2",
+        "# Account b (ID unknown): 3 requests per second, burst 10",
+    ]
+
+
+def test_a_summary_of_hostile_names_is_yaml() -> None:
+    """A name with line breaks or control characters cannot end a comment."""
+    config = read('accounts: [{name: "a\\nb: c\\r\\u2028\\e[0m", profile: p}]')
+
+    assert read(summarize(config, "x\ny: z")) == config
+
+
 def test_a_summary_has_the_warnings() -> None:
     """Each warning is a comment of the summary."""
-    config = read("collection: {interval: 1s}")
-
-    assert f"# Warning: {config.warnings()[0]}\n" in summarize(config, "config.yaml")
+    assert "# Warning: take care\n" in summarize(Config(), "config.yaml", ["take care"])
 
 
 @pytest.mark.parametrize("text", ["0.5s", "30s", "1h30m", "7d", "1d2h3m4.25s"])

@@ -1,5 +1,7 @@
 """The demo: its accounts, and the exporter that reads them."""
 
+import subprocess
+import sys
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -30,6 +32,32 @@ def test_the_dormant_key_is_used_after_three_minutes() -> None:
     assert timedelta(days=300) <= idle < timedelta(days=301)
     assert [round(seconds) for seconds in used_at] == [demo.WAKE_UP]
     assert now - key.last_used.timestamp < timedelta(minutes=1)
+
+
+def test_the_welcome_names_the_target_to_scrape() -> None:
+    """On another address than the one that Prometheus scrapes, the demo says what to change."""
+    assert "instead of" not in demo.welcome("127.0.0.1:10064")
+    assert "with the target 127.0.0.1:1 instead of 127.0.0.1:10064," in demo.welcome("127.0.0.1:1")
+
+
+@pytest.mark.process
+def test_the_demo_needs_nothing_of_motos_server() -> None:
+    """The demo works where Flask and the rest of moto's server are not installed."""
+    code = (
+        "import sys\n"
+        "sys.modules |= dict.fromkeys(('flask', 'flask_cors', 'docker', 'cfnlint'))\n"
+        "from exporter import demo\n"
+        "import re, urllib.request as u\n"
+        "url = re.search(r'iam: \"(.*?)\"', demo.start('127.0.0.1:1')).group(1)\n"
+        "body = b'Action=ListUsers&Version=2010-05-08'\n"
+        "print(u.urlopen(u.Request(url, body)).status)\n"
+    )
+
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert result.stdout.endswith("\n200\n"), result.stderr
 
 
 @pytest.mark.process

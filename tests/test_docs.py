@@ -1,5 +1,7 @@
 """The documentation is true and complete."""
 
+import json
+import os
 import pkgutil
 import re
 import shutil
@@ -8,14 +10,20 @@ import sys
 import sysconfig
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
-from exporter import __version__
+from exporter import __version__, demo
 from exporter.__main__ import run
 from exporter.aws import Operation
 from exporter.cli.flags import make_parser, parse_flags
-from exporter.model import Reason
+from exporter.config import parse
+from exporter.key_ids import KeyIdFormatter
+from exporter.metrics import FAMILIES
+from exporter.model import KeyIdFormat, Reason
+from tests.servers import find
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -46,6 +54,85 @@ def test_every_permission_is_documented(operation: str) -> None:
     service = "sts" if operation == "AssumeRole" else "iam"
 
     assert f"{service}:{operation}" in README
+
+
+def policies() -> list[dict[str, Any]]:
+    """Return the JSON documents of the README: permissions, trust, the exporter's own identity."""
+    return [json.loads(text) for text in re.findall(r"```json\n(.*?)```", README, re.DOTALL)]
+
+
+def test_the_trust_policy_lets_the_exporter_in() -> None:
+    """The role trusts the exporter's identity, which may assume the roles of every account."""
+    permissions, trust, own = (policy["Statement"] for policy in policies())
+
+    assert {action.partition(":")[0] for part in permissions for action in part["Action"]} == {
+        "iam"
+    }
+    assert [set(part) for part in trust] == [{"Effect", "Principal", "Action", "Condition"}]
+    assert [part["Action"] for part in (*trust, *own)] == ["sts:AssumeRole"] * 2
+    assert own[0]["Resource"] in README.replace("arn:aws:iam::111111111111:", "arn:aws:iam::*:")
+    assert trust[0]["Condition"] == {"StringEquals": {"sts:ExternalId": "EXTERNAL-ID"}}
+
+
+def test_the_configurations_of_the_readme_are_valid() -> None:
+    """Each YAML document of the README is a valid configuration."""
+    texts = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+
+    assert len(texts) >= 2
+    variables = {"EXTERNAL_ID": "abc", "PROD_EXTERNAL_ID": "abc"}
+    for text in texts:
+        assert len(parse(text, "README.md", variables).accounts) == 2
+
+
+@pytest.mark.process
+def test_the_command_that_hashes_a_key_id_is_right() -> None:
+    """The README's command for the hash of a key ID prints what the exporter shows."""
+    (command,) = re.findall(r"^ +(printf %s AKIA.*)$", README, re.MULTILINE)
+    key_id, secret = "AKIAIOSFODNN7EXAMPLE", "0123456789abcdef"
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+
+    result = subprocess.run(
+        ["bash", "-c", command.replace("AKIA...", key_id)],
+        env={**os.environ, "KEY_ID_SECRET": secret},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert result.stdout.strip() == KeyIdFormatter(KeyIdFormat.HASHED, secret).label(key_id)
+
+
+@pytest.mark.process
+def test_the_queries_of_the_readme_are_valid() -> None:
+    """promtool accepts every query of the README, and each metric in them exists."""
+    section = README.partition("### Queries\n")[2].partition("\n### ")[0]
+    queries = re.split(r"\n\s*\n", re.sub(r"(?m)^ +#.*\n", "", section).strip("\n"))
+    rules = [{"record": f"q{n}", "expr": query} for n, query in enumerate(queries)]
+
+    run = subprocess.run(
+        [find("promtool"), "check", "rules", "/dev/stdin"],
+        input=json.dumps({"groups": [{"name": "g", "rules": rules}]}),
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+
+    assert len(queries) == 4
+    assert "SUCCESS" in run.stdout
+    names = {family.name for family in FAMILIES}
+    assert set(re.findall(r"aws_iam_\w+", section)) <= names
+
+
+def test_the_demo_listens_where_prometheus_scrapes() -> None:
+    """`make demo`, the default port and the scrape configuration name the same address."""
+    listen = re.search(r"^LISTEN \?= (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    scraping = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())
+    (target,) = scraping["scrape_configs"][0]["static_configs"][0]["targets"]
+
+    assert listen is not None
+    assert listen.group(1) == target == demo.TARGET
+    assert target in README
 
 
 def test_the_number_of_alerts_is_right() -> None:

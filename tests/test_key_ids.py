@@ -59,6 +59,32 @@ def test_ids_within_text_are_redacted() -> None:
     assert redacted == "access key AKIA****MPLE, (ASIA****DFGH) %3DAKIA****MPLE%2F x_AKIA****MPLE"
 
 
+@pytest.mark.parametrize("text", [ID.lower(), ID.title(), "aKiA" + ID[4:].lower()])
+def test_ids_are_redacted_whatever_their_case(text: str) -> None:
+    """An id that people wrote in another case is formatted like the id."""
+    masked, hashed = KeyIdFormatter(KeyIdFormat.MASKED), KeyIdFormatter(KeyIdFormat.HASHED, "s")
+
+    assert masked.redact(f"ci-{text}") == "ci-AKIA****MPLE"
+    assert hashed.redact(f"ci-{text}") == f"ci-{hashed.label(ID)}"
+
+
+def test_names_that_look_the_same_stay_different() -> None:
+    """Users whose names differ only within a key id have different labels; others keep theirs."""
+    names = [
+        "ci-AKIAAAAAAAAAAAAASAME",
+        "ci-akiabbbbbbbbbbbbsame",
+        "x-AKIACCCCCCCCCCCCSAME",
+        "alice",
+    ]
+
+    labels = KeyIdFormatter(KeyIdFormat.MASKED).names(names)
+
+    assert len(set(labels.values())) == 3
+    assert labels["x-AKIACCCCCCCCCCCCSAME"] == "x-AKIA****SAME"
+    assert all(label.startswith(("ci-AKIA****SAME~", "x-")) for label in labels.values())
+    assert KeyIdFormatter().names(names) == {}
+
+
 def test_other_words_are_unchanged() -> None:
     """A word that is too short for an id is not redacted."""
     text = "AKIA is a prefix, AKIASHORT is short"

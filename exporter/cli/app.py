@@ -6,12 +6,13 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from socket import socket
 
 from exporter import __version__, aws, server
+from exporter.cli.logs import QueueHandler
 from exporter.config import Config, label_of_tag
 from exporter.exemptions import Exemption, Exemptions
 from exporter.key_ids import KeyIdFormatter, description_of, is_description_tag
@@ -33,14 +34,25 @@ class SystemClock:
 
 
 async def run(
-    config: Config, key_ids: KeyIdFormatter, sockets: Sequence[socket], telemetry_path: str
+    config: Config,
+    sockets: Sequence[socket],
+    *,
+    key_ids: KeyIdFormatter,
+    redact: Callable[[str], str],
+    handler: QueueHandler,
+    telemetry_path: str,
 ) -> None:
-    """Refresh accounts and serve on *sockets* until SIGTERM or SIGINT."""
-    loop = asyncio.get_running_loop()
-    stopped = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopped.set)
-    scheduler, exposition = build(config, key_ids, threading.Event(), SystemClock())
+    """
+    Refresh accounts and serve on *sockets* until SIGTERM or SIGINT.
+
+    Args:
+        redact: Removes what must not be shown from a text.
+        handler: Counts the log messages that are dropped.
+    """
+    stopped = _stop_on_signals(asyncio.get_running_loop())
+    self_metrics = SelfMetrics(version=__version__, operations=aws.Operation)
+    handler.on_drop(self_metrics.count_dropped_log_messages)
+    scheduler, exposition = build(config, key_ids, threading.Event(), SystemClock(), self_metrics)
 
     def metrics(accept: str, names: frozenset[str], gzip: bool) -> tuple[bytes, str]:  # noqa: FBT001 (called by position)
         format_ = negotiate(accept)
@@ -51,7 +63,7 @@ async def run(
         telemetry_path,
         metrics,
         scheduler.is_ready,
-        partial(_account_rows, scheduler, key_ids),
+        partial(_account_rows, scheduler, redact),
     )
     http = server.serve(site, sockets)
     for bound in sockets:
@@ -63,15 +75,41 @@ async def run(
     http.stop()
 
 
+def _stop_on_signals(loop: asyncio.AbstractEventLoop) -> asyncio.Event:
+    """
+    Return an event that SIGTERM and SIGINT set. SIGHUP is logged.
+
+    asyncio's own signal handlers are removed when the loop is closed; then another Ctrl-C would
+    end the program with a traceback.
+    """
+    stopped = asyncio.Event()
+
+    def in_loop(callback: Callable[[], None]) -> Callable[..., None]:
+        def handle(*_: object) -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(callback)
+
+        return handle
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, in_loop(stopped.set))
+    text = "ignoring SIGHUP: restart the exporter to change its configuration"
+    signal.signal(signal.SIGHUP, in_loop(partial(log.warning, text)))
+    return stopped
+
+
 def key_id_formatter(config: Config) -> KeyIdFormatter:
     return KeyIdFormatter(config.labels.access_key_id, config.labels.hash_secret or "")
 
 
 def build(
-    config: Config, key_ids: KeyIdFormatter, stop: threading.Event, clock: Clock
+    config: Config,
+    key_ids: KeyIdFormatter,
+    stop: threading.Event,
+    clock: Clock,
+    self_metrics: SelfMetrics,
 ) -> tuple[Scheduler, Exposition]:
     """Create everything that *config* describes, without starting it."""
-    self_metrics = SelfMetrics(version=__version__, operations=aws.Operation)
     exemptions = _exemptions(config)
     store = MetricsStore(_render_options(config, key_ids, exemptions))
 
@@ -159,24 +197,23 @@ def _render_options(
         tags={tag: label_of_tag(tag) for tag in config.labels.user_tags},
         passwords=config.collection.passwords,
         key_labels=key_ids.labels,
+        user_names=key_ids.names,
         redact=key_ids.redact,
         description=description_of,
         exempt_until=exemptions.until,
     )
 
 
-def _account_rows(scheduler: Scheduler, key_ids: KeyIdFormatter) -> list[server.AccountRow]:
+def _account_rows(scheduler: Scheduler, redact: Callable[[str], str]) -> list[server.AccountRow]:
     return [
         server.AccountRow(
             id=snapshot.account.id,
-            name=snapshot.account.label,
+            name=redact(snapshot.account.label),
             up=snapshot.up if snapshot.finished_at else None,
             keys=len(snapshot.keys) if snapshot.keys_known else None,
             last_success=snapshot.read_at,
             next_refresh=seconds,
-            error=key_ids.redact(f"{snapshot.failure}: {snapshot.error}")
-            if snapshot.failure
-            else "",
+            error=redact(f"{snapshot.failure}: {snapshot.error}") if snapshot.failure else "",
         )
         for snapshot, seconds in scheduler.snapshots()
     ]

@@ -4,17 +4,22 @@ import asyncio
 import logging
 import os
 import platform
-import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from socket import socket
 
 from exporter import __version__, server
+from exporter.aws.regions import is_region
 from exporter.cli import app
-from exporter.cli.flags import NAME, parse_flags
+from exporter.cli.flags import NAME, parse_flags, unknown_variables
 from exporter.cli.logs import configure_logging
-from exporter.config import Config, ConfigError, load, parse, summarize
+from exporter.cli.redaction import redactor
+from exporter.cli.streams import write_error, write_output
+from exporter.config import Config, ConfigError, load, parse, summarize, warnings_of
+from exporter.key_ids import KeyIdFormatter
+from exporter.model import KeyIdFormat
 
 log = logging.getLogger(__name__)
 
@@ -27,44 +32,63 @@ def main(argv: Sequence[str] | None = None) -> int:
     Run the program until SIGTERM or SIGINT and return its exit code.
 
     Raises:
-        SystemExit: The flags are invalid, or ask for help or the version; or a signal arrived
-            before the event loop was running.
+        SystemExit: The flags are invalid, or ask for help or the version.
     """
-    for number in (signal.SIGTERM, signal.SIGINT):  # until the event loop handles them
-        signal.signal(number, lambda *_: sys.exit(OK))
     flags = parse_flags(sys.argv[1:] if argv is None else argv, os.environ)
     try:
         config = load(Path(flags.config_file)) if flags.config_file else Config()
     except ConfigError as error:
-        print(error, file=sys.stderr)
+        # How key ids are to be shown is part of what is invalid.
+        write_error(KeyIdFormatter(KeyIdFormat.MASKED).redact(f"{error}\n"))
         return USAGE
+    key_ids = app.key_id_formatter(config)
+    redact = redactor(key_ids, config.secrets())
+    warnings = warnings_of(config, datetime.now(UTC), region_exists=is_region)
+    warnings += [*unknown_variables(os.environ), *_unknown_region(config)]
     if flags.config_check:
-        print(summarize(config, flags.config_file), end="")
+        write_output(redact(summarize(config, flags.config_file, warnings)))
         return OK
     # Before anything else: if a port is in use, no call to AWS is made.
     try:
         sockets = _bind(flags.web_listen_address)
     except OSError as error:
-        print(f"{NAME}: {error}", file=sys.stderr)
+        write_error(f"{NAME}: {error}\n")
         return FAILURE
-    key_ids = app.key_id_formatter(config)
-    configure_logging(flags.log_level, flags.log_format, key_ids)
+    handler = configure_logging(flags.log_level, flags.log_format, redact)
     log.info("starting", extra={"version": __version__, "python": platform.python_version()})
     if os.geteuid() == 0:
         log.warning("running as root is not necessary")
+    for warning in warnings:
+        log.warning("configuration warning", extra={"warning": warning})
     if flags.demo:
         try:
             config = _demo(server.address_of(sockets[0]))
         except ImportError as error:
             for bound in sockets:
                 bound.close()
-            print(f"{NAME}: --demo requires: pip install '{NAME}[demo]' ({error})", file=sys.stderr)
+            handler.flush()
+            write_error(f"{NAME}: --demo requires: pip install '{NAME}[demo]' ({error})\n")
             return FAILURE
-    for warning in config.warnings():
-        log.warning("configuration warning", extra={"warning": warning})
-    asyncio.run(app.run(config, key_ids, sockets, flags.web_telemetry_path))
+    asyncio.run(
+        app.run(
+            config,
+            sockets,
+            key_ids=key_ids,
+            redact=redact,
+            handler=handler,
+            telemetry_path=flags.web_telemetry_path,
+        )
+    )
     log.info("stopped")
     return OK
+
+
+def _unknown_region(config: Config) -> Iterator[str]:
+    name = os.environ.get("AWS_DEFAULT_REGION")
+    if config.aws.region is None and name and not is_region(name):
+        yield (
+            f"environment variable AWS_DEFAULT_REGION: AWS is not known to have a region {name!r}"
+        )
 
 
 def _bind(addresses: Sequence[str]) -> list[socket]:

@@ -1,7 +1,18 @@
 """The configuration: YAML to one frozen `Config`, or every problem at once."""
 
-from exporter.config.load import ConfigError, Problem, load, parse
+from exporter.config.document import Problem
+from exporter.config.load import ConfigError, load, parse
 from exporter.config.schema import Config, label_of_tag
 from exporter.config.summary import summarize
+from exporter.config.warnings import warnings_of
 
-__all__ = ["Config", "ConfigError", "Problem", "label_of_tag", "load", "parse", "summarize"]
+__all__ = [
+    "Config",
+    "ConfigError",
+    "Problem",
+    "label_of_tag",
+    "load",
+    "parse",
+    "summarize",
+    "warnings_of",
+]

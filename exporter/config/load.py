@@ -2,19 +2,24 @@
 
 import difflib
 import os
-import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import stat
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from exporter.config.document import Document, DocumentPath, Problem, Refused, dotted
 from exporter.config.schema import SECRETS, Config, check_references
 
-VARIABLE = re.compile(r"\$\{(\w+)\}")
+MAX_BYTES: Final = 10 * 1024 * 1024
+
+MAX_PROBLEMS: Final = 100
+"""How many problems are listed; a file of another kind has one in every line."""
+
+MAX_QUOTED: Final = 100
+"""Characters of a value that are quoted in a message."""
 
 MESSAGES = {
     "missing": "is required",
@@ -22,28 +27,14 @@ MESSAGES = {
     "bool_type": "must be true or false",
     "int_type": "must be an integer",
     "float_type": "must be a number",
+    "finite_number": "must be a number",
     "greater_than": "must be greater than {gt:g}",
+    "greater_than_equal": "must be at least {ge:.15g}",
+    "less_than_equal": "must be at most {le:.15g}",
     "tuple_type": "must be a list",
     "model_type": "must be a mapping",
 }
 """Messages by pydantic's error type."""
-
-DocumentPath = tuple[str | int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """
-    One problem with a configuration.
-
-    Attributes:
-        line: Counted from 1.
-        path: Such as ``accounts[2].role_arn``. Empty for the document itself.
-    """
-
-    line: int
-    path: str
-    text: str
 
 
 class ConfigError(Exception):
@@ -54,8 +45,10 @@ class ConfigError(Exception):
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         lines = [
             f"  {name}:{problem.line}: " + ": ".join(filter(None, (problem.path, problem.text)))
-            for problem in problems
+            for problem in problems[:MAX_PROBLEMS]
         ]
+        if len(problems) > MAX_PROBLEMS:
+            lines.append(f"  and {len(problems) - MAX_PROBLEMS} more")
         super().__init__("\n".join([f"{name}: {count}", *lines]))
 
 
@@ -67,11 +60,35 @@ def load(path: Path, environment: Mapping[str, str] = os.environ) -> Config:
         ConfigError: The file cannot be read or is invalid.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        raise ConfigError(str(path), [Problem(1, "", f"cannot read file: {reason}")]) from error
+        text = _read(path).decode("utf-8-sig")
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else None
+        if isinstance(error, UnicodeDecodeError):
+            reason = "not UTF-8"
+        problem = Problem(1, "", f"cannot read file: {reason or error}")
+        raise ConfigError(str(path), [problem]) from error
     return parse(text, str(path), environment)
+
+
+def _read(path: Path) -> bytes:
+    """
+    Read a regular file; anything else could have no end, or never begin.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is not a regular file, or too large.
+    """
+    # Opening a FIFO would wait for its writer.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ValueError("not a regular file")
+        content = file.read(MAX_BYTES + 1)
+        if content is None:  # such as /proc/kmsg, which looks like a regular file
+            raise ValueError("not a regular file")
+    if len(content) > MAX_BYTES:
+        raise ValueError("larger than 10 MiB")
+    return content
 
 
 def parse(text: str, name: str, environment: Mapping[str, str] = os.environ) -> Config:
@@ -85,29 +102,23 @@ def parse(text: str, name: str, environment: Mapping[str, str] = os.environ) -> 
         ConfigError: *text* is invalid.
     """
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = mark.line + 1 if mark else 1
-        problem = Problem(line, "", f"invalid YAML: {error.problem or error.context}")
-        raise ConfigError(name, [problem]) from error
-    except yaml.YAMLError as error:
-        raise ConfigError(name, [Problem(1, "", f"invalid YAML: {error}")]) from error
-    if root is None:
-        return Config()
-    document = _Document(root, environment)
+        document = Document(text, environment)
+    except Refused as error:
+        raise ConfigError(name, [error.problem]) from error
     problems = document.problems
+    if any(problem.text.startswith("has characters") for problem in problems):
+        raise ConfigError(name, problems)  # pydantic cannot represent them
     config = None
     try:
-        config = Config.model_validate(document.value)
+        config = Config.model_validate({} if document.value is None else document.value)
     except ValidationError as error:
         reported = {problem.path for problem in problems}
-        for details in error.errors():
+        for details in error.errors(include_url=False, include_input=False):
             problem = _problem(details, document)
             if problem.path not in reported:
                 problems.append(problem)
     problems += [
-        Problem(document.line(path), _dotted(path), text)
+        Problem(document.line(path), dotted(path), text)
         for path, text in check_references(document.value)
     ]
     if config is None or problems:
@@ -115,90 +126,29 @@ def parse(text: str, name: str, environment: Mapping[str, str] = os.environ) -> 
     return config
 
 
-class _Document:
-    """
-    The values of a YAML document and their positions.
-
-    Attributes:
-        value: The document, with environment variables replaced.
-        lines: Line numbers by path, counted from 1.
-        written: Scalars as written in the file, by path.
-        problems: Those found while reading: duplicate keys, recursive aliases, unset variables.
-    """
-
-    def __init__(self, root: yaml.Node, environment: Mapping[str, str]) -> None:
-        self._environment = environment
-        self._constructor = yaml.SafeLoader("")
-        self.lines: dict[DocumentPath, int] = {}
-        self.written: dict[DocumentPath, str] = {}
-        self.problems: list[Problem] = []
-        self._ancestors: list[yaml.Node] = []
-        self.value = self._value(root, ())
-
-    def line(self, path: DocumentPath) -> int:
-        """Return the line of *path*, or of its nearest parent in the document."""
-        while path not in self.lines and path:
-            path = path[:-1]
-        return self.lines.get(path, 1)
-
-    def _value(self, node: yaml.Node, path: DocumentPath) -> Any:
-        self.lines.setdefault(path, node.start_mark.line + 1)
-        if node in self._ancestors:
-            self._problem(path, "recursive alias")
-            return None
-        if isinstance(node, yaml.CollectionNode):
-            self._ancestors.append(node)
-            try:
-                if isinstance(node, yaml.MappingNode):
-                    return dict(self._items(node, path))
-                return [self._value(child, (*path, i)) for i, child in enumerate(node.value)]
-            finally:
-                self._ancestors.pop()
-        self.written[path] = node.value
-        try:
-            value = self._constructor.construct_object(node)
-        except (yaml.YAMLError, ValueError):  # such as February 31
-            value = node.value
-        return self._with_variables(value, path) if isinstance(value, str) else value
-
-    def _items(self, node: yaml.MappingNode, path: DocumentPath) -> Iterator[tuple[str, Any]]:
-        seen: set[str] = set()
-        for key, child in node.value:
-            name = str(key.value)
-            here = (*path, name)
-            self.lines[here] = key.start_mark.line + 1
-            if name in seen:
-                self._problem(here, "is defined twice")
-            seen.add(name)
-            yield name, self._value(child, here)
-
-    def _with_variables(self, text: str, path: DocumentPath) -> str:
-        def value(match: re.Match[str]) -> str:
-            name = match.group(1)
-            if name not in self._environment:
-                self._problem(path, f"environment variable {name} is not set")
-            return self._environment.get(name, "")
-
-        return VARIABLE.sub(value, text)
-
-    def _problem(self, path: DocumentPath, text: str) -> None:
-        self.problems.append(Problem(self.line(path), _dotted(path), text))
-
-
-def _problem(details: ErrorDetails, document: _Document) -> Problem:
+def _problem(details: ErrorDetails, document: Document) -> Problem:
     path = tuple(details["loc"])
     kind = details["type"]
     if kind == "extra_forbidden":
-        return Problem(document.line(path), _dotted(path), "unknown option" + _suggestion(path))
+        return Problem(document.line(path), dotted(path), "unknown option" + _suggestion(path))
     if kind in MESSAGES:
         text = MESSAGES[kind].format(**details.get("ctx", {}))
     else:
         text = details["msg"][:1].lower() + details["msg"][1:]
     # Quote the file, not the value: environment variables may hold secrets.
     written = document.written.get(path)
-    if written is not None and not {*path[-1:]} & SECRETS:
-        text = f'{text}: "{written}"'
-    return Problem(document.line(path), _dotted(path), text)
+    if written is not None and not _is_secret(path, written):
+        shown = written if len(written) <= MAX_QUOTED else f"{written[:MAX_QUOTED]}..."
+        text = f'{text}: "{shown}"'
+    if path in document.variables:
+        text = f"{text} ({document.variables[path]})"
+    return Problem(document.line(path), dotted(path), text)
+
+
+def _is_secret(path: DocumentPath, written: str) -> bool:
+    """Whether *written*, the value at *path*, may hold a secret: also a password in a URL."""
+    has_password = "@" in written and ("endpoint_urls" in path or "://" in written)
+    return bool({*path} & SECRETS) or has_password or any(name in written for name in SECRETS)
 
 
 def _suggestion(path: DocumentPath) -> str:
@@ -207,7 +157,7 @@ def _suggestion(path: DocumentPath) -> str:
     for part in path[:-1]:
         if isinstance(part, str):
             section = _section_of(section.model_fields[part].annotation)
-    close = difflib.get_close_matches(str(path[-1]), section.model_fields, n=1)
+    close = difflib.get_close_matches(str(path[-1])[:MAX_QUOTED], section.model_fields, n=1)
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
@@ -215,8 +165,3 @@ def _section_of(annotation: Any) -> type[BaseModel]:
     """Return the section class that *annotation* is, or is a list of."""
     candidates = [annotation, *getattr(annotation, "__args__", ())]
     return next(c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel))
-
-
-def _dotted(path: DocumentPath) -> str:
-    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
-    return text.removeprefix(".")

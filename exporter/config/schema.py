@@ -5,21 +5,28 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from exporter.config.values import (
     AccountId,
+    Boolean,
+    Burst,
     Duration,
     Expiry,
     ExternalId,
     IdFormat,
     Mode,
     Name,
+    Names,
     Pattern,
+    Patterns,
+    Rate,
     Role,
+    Secret,
     SessionName,
     Source,
     Url,
+    Workers,
     invalid,
 )
 from exporter.model import Account, KeyIdFormat, Partition, ReportMode, TagSource
@@ -28,27 +35,34 @@ SECRETS = frozenset({"external_id", "hash_secret"})
 """Options whose values are never shown, neither in errors nor in summaries."""
 
 
+KEY_ID = r"(?i)A[KS]IA[A-Z0-9]{12,}"
+
+
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     @model_validator(mode="before")
     @classmethod
     def _empty(cls, value: Any) -> Any:
-        """Accept a section without options: all of them may be commented out."""
+        """Accept sections and lists that are empty: all of them may be commented out."""
+        if isinstance(value, dict):
+            fields = cls.model_fields
+            lists = {name for name, field in fields.items() if isinstance(field.default, tuple)}
+            return {k: v for k, v in value.items() if v is not None or k not in lists}
         return {} if value is None else value
 
 
 class Collection(Section):
     interval: Duration = timedelta(minutes=15)
-    workers: PositiveInt = 32
-    requests_per_second: PositiveFloat = 5.0
-    burst: PositiveInt = 10
+    workers: Workers = 32
+    requests_per_second: Rate = 5.0
+    burst: Burst = 10
     deadline: Duration = timedelta(hours=1)
-    credential_report: Mode = ReportMode.GUIDE
+    credential_report: Mode = ReportMode.AUTO
     stale_after: Duration = timedelta(days=7)
     user_tags: Source = TagSource.OFF
     user_tags_interval: Duration = timedelta(hours=1)
-    passwords: bool = False
+    passwords: Boolean = False
 
     @model_validator(mode="after")
     def _consistent(self) -> "Collection":
@@ -70,8 +84,8 @@ class AccountEntry(Section):
     external_id: ExternalId | None = None
     session_name: SessionName = "aws-iam-key-exporter"
     profile: Name | None = None
-    requests_per_second: PositiveFloat | None = None
-    burst: PositiveInt | None = None
+    requests_per_second: Rate | None = None
+    burst: Burst | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> "AccountEntry":
@@ -100,8 +114,16 @@ class AccountEntry(Section):
 
 
 class Users(Section):
-    include: tuple[Pattern, ...] = Field(default=(".*",), strict=False)
-    exclude: tuple[Pattern, ...] = Field(default=(), strict=False)
+    include: Patterns = (".*",)
+    exclude: Patterns = ()
+
+    @model_validator(mode="after")
+    def _some(self) -> "Users":
+        if not self.include:
+            raise invalid("include must not be empty: no user would be read")
+        if {".*", ".+"} & {*self.exclude}:
+            raise invalid("exclude has a pattern that matches every user: none would be read")
+        return self
 
     def matcher(self) -> Callable[[str], bool]:
         """
@@ -121,8 +143,8 @@ class Users(Section):
 
 class Labels(Section):
     access_key_id: IdFormat = KeyIdFormat.FULL
-    hash_secret: Name | None = Field(default=None, repr=False)
-    user_tags: tuple[Name, ...] = Field(default=(), strict=False)
+    hash_secret: Secret | None = Field(default=None, repr=False)
+    user_tags: Names = ()
 
     @model_validator(mode="after")
     def _consistent(self) -> "Labels":
@@ -130,6 +152,8 @@ class Labels(Section):
             raise invalid("hashed IDs require a hash_secret: without one they could be guessed")
         names: dict[str, str] = {}
         for tag in self.user_tags:
+            if self.access_key_id is not KeyIdFormat.FULL and re.search(KEY_ID, tag):
+                raise invalid("user_tags must not contain access key IDs, which would be shown")
             other = names.setdefault(label_of_tag(tag), tag)
             if other != tag:
                 text = f"user_tags {other!r} and {tag!r} both become the label"
@@ -162,8 +186,14 @@ class ExemptionList(Section):
 
 
 class EndpointUrls(Section):
-    iam: Url | None = None
-    sts: Url | None = None
+    iam: Url | None = Field(default=None, repr=False)
+    sts: Url | None = Field(default=None, repr=False)
+
+    def passwords(self) -> list[str]:
+        """List what must not be shown of the URLs: user names and passwords."""
+        urls = filter(None, (self.iam, self.sts))
+        parts = (url.partition("://")[2].rpartition("@")[0] for url in urls)
+        return [part for part in parts if part]
 
     def by_service(self) -> dict[str, str]:
         """Return the configured URLs by the name of the service."""
@@ -174,8 +204,8 @@ class EndpointUrls(Section):
 class Aws(Section):
     region: Name | None = None
     endpoint_urls: EndpointUrls = EndpointUrls()
-    use_fips: bool = False
-    use_dualstack: bool = False
+    use_fips: Boolean = False
+    use_dualstack: Boolean = False
 
 
 class Config(Section):
@@ -186,21 +216,16 @@ class Config(Section):
     exemptions: ExemptionList = ExemptionList()
     aws: Aws = Aws()
 
+    def secrets(self) -> list[str]:
+        """List the texts that must not be shown anywhere, longest first."""
+        secrets = self.aws.endpoint_urls.passwords()
+        if self.labels.hash_secret is not None:
+            secrets.append(self.labels.hash_secret)
+        return sorted(secrets, key=len, reverse=True)
+
     def model_accounts(self) -> list[Account]:
         """List the accounts to read. Default: the one that the AWS credentials belong to."""
         return [entry.account() for entry in self.accounts or (AccountEntry(),)]
-
-    def warnings(self) -> list[str]:
-        """Describe settings that are valid but inadvisable."""
-        warnings = []
-        if self.collection.interval < timedelta(minutes=15):
-            warnings.append(
-                "collection.interval below 15m has no benefit: AWS updates last-used data at most"
-                " every 15 minutes"
-            )
-        if self.collection.requests_per_second > 10:
-            warnings.append("collection.requests_per_second above 10: AWS is likely to throttle")
-        return warnings
 
 
 def check_references(document: Any) -> Iterator[tuple[tuple[str | int, ...], str]]:

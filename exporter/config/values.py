@@ -1,11 +1,13 @@
 """The types of options: how values are validated, and how they are written in a summary."""
 
 import re
+import warnings
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import BeforeValidator, PlainSerializer, PlainValidator
+import yaml
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, PlainValidator
 from pydantic_core import PydanticCustomError
 
 from exporter.model import KeyIdFormat, ReportMode, RoleArn, TagSource, parse_expiry
@@ -14,6 +16,18 @@ UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 """Seconds by unit."""
 
 MAX_DURATION = timedelta(days=3650)
+
+TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0", "")
+
+
+class FromEnvironment(str):
+    """
+    The text of a value that has environment variables.
+
+    Numbers, booleans and lists accept it, although they accept no other strings.
+    """
+
+    __slots__ = ()
 
 
 def invalid(text: str) -> PydanticCustomError:
@@ -27,7 +41,8 @@ def invalid(text: str) -> PydanticCustomError:
 
 
 def _duration(value: object) -> timedelta:
-    parts = re.fullmatch(r"(?:\d+(?:\.\d+)?[smhdw])+", value) if isinstance(value, str) else None
+    pattern = r"(?:[0-9]+(?:\.[0-9]+)?[smhdw])+"
+    parts = re.fullmatch(pattern, value) if isinstance(value, str) else None
     if parts is None:
         raise invalid("must be a duration such as 30s, 15m, 1h30m or 7d")
     found = re.findall(r"([\d.]+)([smhdw])", parts.group())
@@ -57,17 +72,21 @@ def _duration_text(duration: timedelta) -> str:
 
 def _pattern(value: object) -> object:
     if isinstance(value, str):
+        if not value:
+            raise invalid("must not be empty")
         try:
-            re.compile(value)
-        except re.error as error:
+            with warnings.catch_warnings():  # such as one about a possible nested set
+                warnings.simplefilter("ignore")
+                re.compile(value)
+        except (re.error, OverflowError, RecursionError) as error:
             raise invalid(f"invalid regular expression ({error})") from error
     return value
 
 
 def _account_id(value: object) -> object:
-    if isinstance(value, int):
+    if isinstance(value, int) and not isinstance(value, bool):
         raise invalid("must be quoted: YAML reads bare digits as a number")
-    if isinstance(value, str) and not re.fullmatch(r"\d{12}", value):
+    if isinstance(value, str) and not re.fullmatch(r"[0-9]{12}", value):
         raise invalid("must be a 12-digit account ID")
     return value
 
@@ -105,9 +124,50 @@ def _expiry(value: object) -> datetime:
     raise invalid("must be a date such as 2026-12-31")
 
 
+def _integer(value: object) -> object:
+    if isinstance(value, FromEnvironment) and re.fullmatch(r"[0-9]{1,18}", value.strip()):
+        return int(value)
+    return value
+
+
+def _number(value: object) -> object:
+    if isinstance(value, FromEnvironment):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    # float() fails for an integer that is too large; no bound is anywhere near.
+    return min(value, 10**12) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _not_too_slow(rate: float) -> float:
+    if rate < 0.001:
+        raise invalid("must be at least 0.001")
+    return rate
+
+
+def _boolean(value: object) -> object:
+    if isinstance(value, FromEnvironment):
+        word = value.strip().lower()
+        return word in TRUE if word in TRUE + FALSE else value
+    return value
+
+
+def _list(value: object) -> object:
+    """Split a variable: ``a, b`` or, for what has commas itself, a list in YAML: ``["a", "b"]``."""
+    if not isinstance(value, FromEnvironment):
+        return value
+    if value.lstrip().startswith("["):
+        try:
+            return yaml.safe_load(value)
+        except (yaml.YAMLError, ValueError, RecursionError):
+            return value
+    return [part.strip() for part in value.split(",") if part.strip()]
+
+
 def _matching(pattern: str, message: str) -> BeforeValidator:
     def validate(value: object) -> object:
-        if isinstance(value, str) and not re.fullmatch(pattern, value):
+        if isinstance(value, str) and not re.fullmatch(pattern, value, re.ASCII):
             raise invalid(message)
         return value
 
@@ -134,4 +194,16 @@ SessionName = Annotated[
     str, _matching(r"[\w+=,.@-]{2,64}", "must be 2 to 64 letters, digits or any of _+=,.@-")
 ]
 Name = Annotated[str, _matching(r"(?s).+", "must not be empty")]
-Url = Annotated[str, _matching(r"https?://.+", "must be an http or https URL")]
+Secret = Annotated[str, _matching(r"(?s).{16,}", "must have at least 16 characters")]
+Url = Annotated[str, _matching(r"https?://[^\s]+", "must be an http or https URL")]
+Boolean = Annotated[bool, BeforeValidator(_boolean)]
+Workers = Annotated[int, Field(gt=0, le=1000), BeforeValidator(_integer)]
+Burst = Annotated[int, Field(gt=0, le=1_000_000), BeforeValidator(_integer)]
+Rate = Annotated[
+    float,
+    Field(gt=0, le=1_000_000, allow_inf_nan=False),
+    BeforeValidator(_number),
+    AfterValidator(_not_too_slow),
+]
+Names = Annotated[tuple[Name, ...], Field(strict=False), BeforeValidator(_list)]
+Patterns = Annotated[tuple[Pattern, ...], Field(strict=False), BeforeValidator(_list)]

@@ -105,9 +105,17 @@ class UserFamily(SnapshotFamily[User]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountFamily(SnapshotFamily[AccountSnapshot]):
-    """Facts about an account and its refreshes."""
+    """
+    Facts about an account and its refreshes.
+
+    Attributes:
+        unidentified: Samples are also exposed while the id of the account is unknown. Others are
+            not: their labels would change as soon as it is known.
+    """
 
     subject: ClassVar[tuple[str, ...]] = ACCOUNT
+
+    unidentified: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -269,8 +277,10 @@ ACCOUNT_FAMILIES: tuple[AccountFamily, ...] = (
         name="aws_iam_exporter_account_up",
         kind="gauge",
         help="1 if the last refresh of the account succeeded completely, otherwise 0 (also before"
-        " the first one).",
+        " the first one). The only metric about an account whose ID is unknown: account_id is empty"
+        " until AWS has reported it.",
         samples=lambda snapshot: _sample(snapshot.up),
+        unidentified=True,
     ),
     AccountFamily(
         name="aws_iam_exporter_account_last_success_timestamp_seconds",
@@ -354,6 +364,11 @@ EXPORTER_FAMILIES: tuple[ExporterFamily, ...] = (
         name="aws_iam_exporter_refresh_interval_seconds",
         kind="gauge",
         help="Configured interval between two refreshes of an account, in seconds.",
+    ),
+    ExporterFamily(
+        name="aws_iam_exporter_log_messages_dropped_total",
+        kind="counter",
+        help="Log messages that were not written, because nobody read them or the disk was full.",
     ),
     ExporterFamily(
         name="aws_iam_exporter_build_info",

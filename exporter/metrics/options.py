@@ -19,6 +19,8 @@ class RenderOptions:
         key_labels: Returns the label value of each key of one user, by key id.
         exempt_until: Returns when the exemption of a key expires. None: the key is not exempt.
         description: Returns the description of a key. Empty: it has none, or tags are not read.
+        user_names: Returns the label value of each user of one account whose name has a key id in
+            it, by name.
         redact: Formats key ids within free text as *key_labels* does.
     """
 
@@ -29,6 +31,7 @@ class RenderOptions:
     }
     exempt_until: Callable[[Account, User, AccessKey], datetime | None] = lambda *_: None
     description: Callable[[User, AccessKey], str] = lambda *_: ""
+    user_names: Callable[[Iterable[str]], Mapping[str, str]] = lambda names: {}
     redact: Callable[[str], str] = str
 
     def __post_init__(self) -> None:

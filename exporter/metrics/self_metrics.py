@@ -47,6 +47,7 @@ class SelfMetrics:
         self._durations: Histogram = metrics["aws_iam_exporter_api_request_duration_seconds"]
         self._accounts: Gauge = metrics["aws_iam_exporter_accounts_configured"]
         self._interval: Gauge = metrics["aws_iam_exporter_refresh_interval_seconds"]
+        self._dropped: Counter = metrics["aws_iam_exporter_log_messages_dropped_total"]
         metrics["aws_iam_exporter_build_info"].labels(version, platform.python_version()).set(1)
         for operation in operations:
             self._requests.labels(operation)
@@ -67,6 +68,10 @@ class SelfMetrics:
     def count_error(self, operation: str, code: str) -> None:
         """Count a failed request, or a response that cannot be used."""
         self._errors.labels(operation, code).inc()
+
+    def count_dropped_log_messages(self, count: int) -> None:
+        """Count log messages that were not written."""
+        self._dropped.inc(count)
 
     def render(self, *, as_openmetrics: bool, names: frozenset[str]) -> bytes:
         """Render the families with these *names*, all if empty; without OpenMetrics' `# EOF`."""

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from types import MappingProxyType
 
@@ -102,11 +102,14 @@ class MetricsStore:
     def _samples_of(self, snapshot: AccountSnapshot) -> Iterator[tuple[Family, str, Samples, str]]:
         """Yield (family, labels of the subject, samples, tag labels) of every subject."""
         options = self._options
-        account = _labels(ACCOUNT, (snapshot.account.id, snapshot.account.label)).removeprefix(",")
+        label = options.redact(snapshot.account.label)
+        account = _labels(ACCOUNT, (snapshot.account.id, label)).removeprefix(",")
         for account_family in self._account_families:
-            yield account_family, account, account_family.samples(snapshot), ""
+            if snapshot.account.id or account_family.unidentified:
+                yield account_family, account, account_family.samples(snapshot), ""
+        names = options.user_names(user.name for user in snapshot.users)
         for user, keys in _keys_by_user(snapshot):
-            of_user = account + _labels(("user",), (user.name,))
+            of_user = account + _labels(("user",), (names.get(user.name, user.name),))
             for user_family in self._user_families:
                 yield user_family, of_user, user_family.samples(user), ""
             values = dict(user.tags)
@@ -115,11 +118,13 @@ class MetricsStore:
                 [options.redact(values.get(tag, "")) for tag in options.tags],
             )
             key_labels = options.key_labels(keys)
+            path = options.redact(user.path)
+            shown = user if path == user.path else replace(user, path=path)
             for key in keys:
                 of_key = of_user + _labels(("access_key_id",), (key_labels[key.id],))
                 facts = KeyFacts(
                     key,
-                    user,
+                    shown,
                     options.exempt_until(snapshot.account, user, key),
                     options.redact(options.description(user, key)),
                 )

@@ -1,0 +1,30 @@
+"""What must not be shown: key ids as the configuration says, and passwords in URLs."""
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from exporter.key_ids import KeyIdFormatter
+
+HIDDEN: Final = "<hidden>"
+
+_USER_INFO = re.compile(r"""(?i)\b(https?|socks\w*)://[^\s/"'<>]*@""")
+"""The user name and password of a URL, such as that of a proxy."""
+
+
+def redactor(key_ids: KeyIdFormatter, secrets: Sequence[str]) -> Callable[[str], str]:
+    """
+    Return a function that formats the key ids in a text and hides passwords.
+
+    Args:
+        secrets: Texts that are hidden wherever they are.
+    """
+
+    def redact(text: str) -> str:
+        for secret in secrets:
+            text = text.replace(secret, HIDDEN)
+        if "@" in text:
+            text = _USER_INFO.sub(rf"\1://{HIDDEN}@", text)
+        return key_ids.redact(text)
+
+    return redact
