@@ -20,8 +20,13 @@ LEVELS = {
 }
 """Levels of the standard library by the value of ``--log.level``."""
 
-NOISY = ("asyncio", "boto3", "botocore", "moto", "responses", "urllib3", "werkzeug")
-"""Libraries that log nothing useful below warning, and credentials at debug."""
+LIBRARY_LEVELS: Final = {
+    **dict.fromkeys(("asyncio", "moto", "responses", "werkzeug"), logging.WARNING),
+    # What they warn of reaches us as an exception, which is logged once, by us; at debug they log
+    # credentials.
+    **dict.fromkeys(("boto3", "botocore", "urllib3"), logging.CRITICAL),
+}
+"""The level from which on a library's messages are logged."""
 
 CONTROL: Final = {
     code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)
@@ -146,8 +151,8 @@ def configure_logging(level: str, format_: str, redact: Callable[[str], str]) ->
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(LEVELS[level])
-    for name in NOISY:
-        logging.getLogger(name).setLevel(logging.WARNING)
+    for name, library_level in LIBRARY_LEVELS.items():
+        logging.getLogger(name).setLevel(library_level)
     _log_what_python_prints()
     return handler
 
