@@ -15,7 +15,15 @@ from exporter import __version__, aws, server
 from exporter.config import Config, label_of_tag
 from exporter.exemptions import Exemption, Exemptions
 from exporter.key_ids import KeyIdFormatter, description_of, is_description_tag
-from exporter.metrics import Exposition, MetricsStore, RenderOptions, SelfMetrics, negotiate
+from exporter.metrics import (
+    Exposition,
+    Format,
+    MetricsStore,
+    Page,
+    RenderOptions,
+    SelfMetrics,
+    negotiate,
+)
 from exporter.model import Account, AccountSnapshot, Clock
 from exporter.refresh import Publish, Scheduler
 
@@ -33,7 +41,11 @@ class SystemClock:
 
 
 async def run(
-    config: Config, key_ids: KeyIdFormatter, sockets: Sequence[socket], telemetry_path: str
+    config: Config,
+    key_ids: KeyIdFormatter,
+    sockets: Sequence[socket],
+    telemetry_path: str,
+    max_requests: int,
 ) -> None:
     """Refresh accounts and serve on *sockets* until SIGTERM or SIGINT."""
     loop = asyncio.get_running_loop()
@@ -42,18 +54,20 @@ async def run(
         loop.add_signal_handler(number, stopped.set)
     scheduler, exposition = build(config, key_ids, threading.Event(), SystemClock())
 
-    def metrics(accept: str, names: frozenset[str], gzip: bool) -> tuple[bytes, str]:
-        format_ = negotiate(accept)
-        return exposition.render(format_, names=names, gzip=gzip), format_
+    def metrics(content_type: str, names: frozenset[str], gzip: bool) -> Page:
+        return exposition.page(Format(content_type), names=names, gzip=gzip)
 
     site = server.Site(
         __version__,
         telemetry_path,
+        negotiate,
         metrics,
         scheduler.is_ready,
         partial(_account_rows, scheduler, key_ids),
+        exposition.count_request,
     )
-    http = server.serve(site, sockets)
+    connections = server.max_connections(server.raise_file_limit())
+    http = server.serve(site, sockets, server.Limits(connections, max_requests))
     for bound in sockets:
         log.info("listening", extra={"address": server.address_of(bound)})
     scheduler.start()

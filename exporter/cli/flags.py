@@ -35,6 +35,7 @@ class Flags:
     config_check: bool
     web_listen_address: Sequence[str]
     web_telemetry_path: str
+    web_max_requests: int
     log_level: str
     log_format: str
     demo: bool
@@ -62,6 +63,8 @@ def parse_flags(argv: Sequence[str], environment: Mapping[str, str]) -> Flags:
         parser.error("--web.telemetry-path must start with / and must not be / itself")
     if args.web_telemetry_path.startswith("/-/"):
         parser.error("--web.telemetry-path must not start with /-/, which is reserved for probes")
+    if args.web_max_requests < 0:
+        parser.error("--web.max-requests must not be negative")
     if args.demo and args.config_file:
         parser.error("--demo cannot be combined with --config.file")
     return Flags(
@@ -69,6 +72,7 @@ def parse_flags(argv: Sequence[str], environment: Mapping[str, str]) -> Flags:
         args.config_check,
         args.web_listen_address or [":10064"],
         args.web_telemetry_path,
+        args.web_max_requests,
         args.log_level,
         args.log_format,
         args.demo,
@@ -118,6 +122,15 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="PATH",
         default="/metrics",
         help="path of the metrics (default: /metrics)",
+    )
+    add(
+        "--web.max-requests",
+        dest="web_max_requests",
+        metavar="NUMBER",
+        type=int,
+        default=40,
+        help="how many scrapes may be in progress at the same time; others are answered with 503"
+        " (default: 40, no limit: 0)",
     )
     add(
         "--log.level",

@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return FAILURE
     for warning in config.warnings():
         log.warning("configuration warning", extra={"warning": warning})
-    asyncio.run(app.run(config, key_ids, sockets, flags.web_telemetry_path))
+    asyncio.run(app.run(config, key_ids, sockets, flags.web_telemetry_path, flags.web_max_requests))
     log.info("stopped")
     return OK
 

@@ -105,6 +105,10 @@ class Exposition:
         self._self_metrics = self_metrics
         self._clock = clock
 
+    def count_request(self, handler: str, code: int) -> None:
+        """Count a request to the exporter, not only for the metrics."""
+        self._self_metrics.count_http_request(handler, code)
+
     def page(
         self, format_: Format, *, names: frozenset[str] = frozenset(), gzip: bool = False
     ) -> Page:

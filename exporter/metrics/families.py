@@ -346,6 +346,13 @@ EXPORTER_FAMILIES: tuple[ExporterFamily, ...] = (
         extra_labels=("operation",),
     ),
     ExporterFamily(
+        name="aws_iam_exporter_http_requests_total",
+        kind="counter",
+        help="HTTP requests to the exporter by status code and handler. The handler malformed counts"
+        " what is not valid HTTP.",
+        extra_labels=("code", "handler"),
+    ),
+    ExporterFamily(
         name="aws_iam_exporter_accounts_configured",
         kind="gauge",
         help="Number of accounts configured.",
