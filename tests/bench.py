@@ -1,5 +1,6 @@
 """
-The cost of a refresh, in calls, time, CPU and memory, compared with a plain boto3 loop.
+The cost of a refresh, in calls, time, CPU and memory, compared with a plain boto3 loop; and the
+memory and liveness of the exporter while many clients scrape it, of `tests.bench_scrapes`.
 
     python -m tests.bench
 
@@ -29,6 +30,7 @@ from exporter.aws import AccountSessions, Clients, Endpoints
 from exporter.cli.app import SystemClock
 from exporter.model import Account, AccountSnapshot, ReportMode, RoleArn
 from exporter.refresh import Scheduler
+from tests import bench_scrapes
 from tests.builders import refresh_of
 from tests.fake_aws import FakeAws
 from tests.fake_aws.fleet import MONITORING, ROLE, USES, fill
@@ -245,6 +247,7 @@ def main() -> None:
     print(
         f"\nlimit of {CPU_LIMIT} ms of CPU per call: {verdict}, at most {_per_call(worst):.2f} ms"
     )
+    bench_scrapes.main()
 
 
 def _row(cost: Cost, naive: Cost) -> str:

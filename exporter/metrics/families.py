@@ -348,8 +348,8 @@ EXPORTER_FAMILIES: tuple[ExporterFamily, ...] = (
     ExporterFamily(
         name="aws_iam_exporter_http_requests_total",
         kind="counter",
-        help="HTTP requests to the exporter by status code and handler. The handler malformed counts"
-        " what is not valid HTTP.",
+        help="HTTP requests to the exporter by status code and handler; malformed requests have the"
+        " handler malformed.",
         extra_labels=("code", "handler"),
     ),
     ExporterFamily(
