@@ -8,6 +8,7 @@ import resource
 import socket
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Any
 
 from tornado.httpserver import HTTPServer
@@ -104,6 +105,15 @@ def max_connections(files: int) -> int:
     return max(1, min(files // 2, MAX_CONNECTIONS)) if files >= 0 else MAX_CONNECTIONS
 
 
+class State(Enum):
+    """What a connection waits for, from the client unless it is the response."""
+
+    IDLE = auto()
+    HEADER = auto()
+    BODY = auto()
+    RESPONSE = auto()
+
+
 class Connection(IOStream):
     """
     The connection of one client. Closes itself when the client is too slow.
@@ -119,36 +129,28 @@ class Connection(IOStream):
         self.sending = False
         self._limits = limits
         self._malformed = malformed
-        self._requests = 0
-        self._idle = False
-        self._pipelined: int | None = None
+        self._awaiting = State.HEADER
         self._timer = self.io_loop.call_later(limits.header, self.close)
 
     def wait_for_request(self) -> None:
-        """Called when the connection is ready for the next request."""
-        self._requests += 1
-        self._pipelined = None
-        self._idle = self._requests > 1
-        if self._idle:
-            self._set_timer(self._limits.idle)
+        """Called when the connection is ready for a request."""
+        if self._awaiting is State.RESPONSE:
+            # What arrived with or after the last request is the beginning of the next one.
+            self._enter(State.HEADER if self._read_buffer_size else State.IDLE)
 
     def header_received(self) -> None:
-        self._idle = False
-        self.io_loop.remove_timeout(self._timer)
+        self._enter(State.BODY)
 
     def request_received(self) -> None:
-        self._pipelined = 0
+        self._enter(State.RESPONSE)
 
     def read_from_fd(self, buf: bytearray | memoryview) -> int | None:
         size: int | None = super().read_from_fd(buf)
-        if size and self._idle:
-            self._idle = False
-            self._set_timer(self._limits.header)
-        if size and self._pipelined is not None:
-            self._pipelined += size
-            if self._pipelined > MAX_PIPELINED:
-                self._malformed()
-                raise ConnectionResetError
+        if size and self._awaiting is State.IDLE:
+            self._enter(State.HEADER)
+        if size and self._awaiting is State.RESPONSE and self._read_buffer_size > MAX_PIPELINED:
+            self._malformed()
+            raise ConnectionResetError  # Tornado closes the connection
         return size
 
     def write(self, data: bytes | memoryview) -> "asyncio.Future[None]":
@@ -168,9 +170,15 @@ class Connection(IOStream):
                 self._malformed()
         super().close(exc_info)
 
-    def _set_timer(self, seconds: float) -> None:
+    def _enter(self, state: State) -> None:
+        if self.closed():
+            return
+        self._awaiting = state
         self.io_loop.remove_timeout(self._timer)
-        self._timer = self.io_loop.call_later(seconds, self.close)
+        if state is State.IDLE:
+            self._timer = self.io_loop.call_later(self._limits.idle, self.close)
+        elif state is not State.RESPONSE:
+            self._timer = self.io_loop.call_later(self._limits.header, self.close)
 
 
 class Server(HTTPServer):
@@ -189,8 +197,7 @@ class Server(HTTPServer):
     ) -> None:
         super().initialize(
             application,
-            idle_connection_timeout=limits.header + limits.idle,  # Connection is more precise
-            body_timeout=limits.header,
+            idle_connection_timeout=2 * (limits.header + limits.idle),  # Connection has its own
             max_body_size=MAX_BODY,
             max_header_size=MAX_HEADER,
         )
@@ -214,12 +221,17 @@ class Server(HTTPServer):
 
     def start_request(self, server_conn: Any, request_conn: Any) -> HTTPMessageDelegate:
         connection: Connection = server_conn.stream
-        if not connection.closed():
-            self._connections_by_age.pop(connection, None)
-            self._connections_by_age[connection] = None
-            connection.wait_for_request()
+        connection.wait_for_request()
+        self._renew(connection)
         self._resume()
-        return _Request(super().start_request(server_conn, request_conn), connection)
+        delegate = super().start_request(server_conn, request_conn)
+        return _Request(delegate, connection, self._renew)
+
+    def _renew(self, connection: Connection) -> None:
+        """Note that *connection* is in use."""
+        if connection in self._connections_by_age:
+            del self._connections_by_age[connection]
+            self._connections_by_age[connection] = None
 
     def on_close(self, server_conn: Any) -> None:
         super().on_close(server_conn)
@@ -240,7 +252,9 @@ class Server(HTTPServer):
 
     def _accept(self, listener: socket.socket, _: int) -> None:
         for _ in range(BATCH):
-            if len(self._connections_by_age) >= self._limits.connections and not self._close_one():
+            is_full = len(self._connections_by_age) >= self._limits.connections
+            waiting = self._longest_waiting() if is_full else None
+            if is_full and waiting is None:
                 self._pause()  # until a connection is closed, or waits for a request
                 return
             try:
@@ -251,22 +265,26 @@ class Server(HTTPServer):
                 if error.errno not in EXHAUSTED:
                     continue  # the client is gone
                 self._warn(error)
-                if not self._close_one():
+                if not self._drop(self._longest_waiting()):
                     self._pause()
                     IOLoop.current().call_later(PAUSE, self._resume)
                 return
+            self._drop(waiting)
             connection = Connection(accepted, self._limits, self._malformed)
             self._connections_by_age[connection] = None
             self.handle_stream(connection, address)
 
-    def _close_one(self) -> bool:
-        """Close the connection that has waited longest for a request, if there is one."""
-        for connection in self._connections_by_age:
-            if not connection.sending:
-                del self._connections_by_age[connection]
-                connection.close()
-                return True
-        return False
+    def _longest_waiting(self) -> Connection | None:
+        """Return the connection that has waited longest for a request, if there is one."""
+        return next((each for each in self._connections_by_age if not each.sending), None)
+
+    def _drop(self, connection: Connection | None) -> bool:
+        """Close *connection*, if there is one."""
+        if connection is None:
+            return False
+        del self._connections_by_age[connection]
+        connection.close()
+        return True
 
     def _warn(self, error: OSError) -> None:
         now = IOLoop.current().time()
@@ -278,9 +296,15 @@ class Server(HTTPServer):
 class _Request(HTTPMessageDelegate):
     """Reports the progress of a request to its connection."""
 
-    def __init__(self, delegate: HTTPMessageDelegate, connection: Connection) -> None:
+    def __init__(
+        self,
+        delegate: HTTPMessageDelegate,
+        connection: Connection,
+        received: Callable[[Connection], None],
+    ) -> None:
         self._delegate = delegate
         self._connection = connection
+        self._received = received
 
     def headers_received(self, start_line: Any, headers: HTTPHeaders) -> Awaitable[None] | None:
         self._connection.header_received()
@@ -292,6 +316,7 @@ class _Request(HTTPMessageDelegate):
 
     def finish(self) -> None:
         self._connection.request_received()
+        self._received(self._connection)
         self._delegate.finish()
 
     def on_connection_close(self) -> None:
