@@ -61,7 +61,7 @@ class Limits:
 
     Attributes:
         connections: How many connections may be open. At the limit, a new one replaces the one that
-            has waited longest for a request.
+            whose last request is longest ago.
         requests: How many requests for metrics may be in progress, and how many for the landing
             page; others are answered with 503. 0: any number.
         header: How long a client may take to send the header of a request, and the body.
@@ -203,8 +203,8 @@ class Server(HTTPServer):
         )
         self._limits = limits
         self._malformed = malformed
-        self._connections_by_age: dict[Connection, None] = {}
-        """Those that have waited longest for a request come first."""
+        self._by_last_request: dict[Connection, None] = {}
+        """Those whose last request, or else whose beginning, is longest ago come first."""
         self._listeners: list[socket.socket] = []
         self._accepting = False
         self._warn_after = 0.0
@@ -222,20 +222,19 @@ class Server(HTTPServer):
     def start_request(self, server_conn: Any, request_conn: Any) -> HTTPMessageDelegate:
         connection: Connection = server_conn.stream
         connection.wait_for_request()
-        self._renew(connection)
         self._resume()
         delegate = super().start_request(server_conn, request_conn)
         return _Request(delegate, connection, self._renew)
 
     def _renew(self, connection: Connection) -> None:
-        """Note that *connection* is in use."""
-        if connection in self._connections_by_age:
-            del self._connections_by_age[connection]
-            self._connections_by_age[connection] = None
+        """Note a request on *connection*."""
+        if connection in self._by_last_request:
+            del self._by_last_request[connection]
+            self._by_last_request[connection] = None
 
     def on_close(self, server_conn: Any) -> None:
         super().on_close(server_conn)
-        self._connections_by_age.pop(server_conn.stream, None)
+        self._by_last_request.pop(server_conn.stream, None)
         self._resume()
 
     def _resume(self) -> None:
@@ -252,9 +251,9 @@ class Server(HTTPServer):
 
     def _accept(self, listener: socket.socket, _: int) -> None:
         for _ in range(BATCH):
-            is_full = len(self._connections_by_age) >= self._limits.connections
-            waiting = self._longest_waiting() if is_full else None
-            if is_full and waiting is None:
+            is_full = len(self._by_last_request) >= self._limits.connections
+            candidate = self._least_recent() if is_full else None
+            if is_full and candidate is None:
                 self._pause()  # until a connection is closed, or waits for a request
                 return
             try:
@@ -265,24 +264,24 @@ class Server(HTTPServer):
                 if error.errno not in EXHAUSTED:
                     continue  # the client is gone
                 self._warn(error)
-                if not self._drop(self._longest_waiting()):
+                if not self._drop(self._least_recent()):
                     self._pause()
                     IOLoop.current().call_later(PAUSE, self._resume)
                 return
-            self._drop(waiting)
+            self._drop(candidate)
             connection = Connection(accepted, self._limits, self._malformed)
-            self._connections_by_age[connection] = None
+            self._by_last_request[connection] = None
             self.handle_stream(connection, address)
 
-    def _longest_waiting(self) -> Connection | None:
-        """Return the connection that has waited longest for a request, if there is one."""
-        return next((each for each in self._connections_by_age if not each.sending), None)
+    def _least_recent(self) -> Connection | None:
+        """Return the connection whose last request is longest ago, if there is one."""
+        return next((each for each in self._by_last_request if not each.sending), None)
 
     def _drop(self, connection: Connection | None) -> bool:
         """Close *connection*, if there is one."""
         if connection is None:
             return False
-        del self._connections_by_age[connection]
+        del self._by_last_request[connection]
         connection.close()
         return True
 

@@ -24,6 +24,20 @@ LARGE = Chunks(*[b"x" * 65536] * 1024)
 """64 MiB: more than the kernel buffers for a client that does not read."""
 
 
+class Started:
+    """Counts the scrapes that have begun to be answered."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def negotiate(self, accept: str) -> str:
+        self.count += 1
+        return f"text/for; accept={accept}"
+
+    def wait(self, count: int = 1) -> None:
+        wait_until(lambda: self.count >= count, f"scrapes that have begun: {count}")
+
+
 class Metrics:
     """Renders pages, counts them, and can be held up."""
 
@@ -46,12 +60,11 @@ def metrics() -> Iterator[Metrics]:
 
 def test_concurrent_scrapes_share_one_rendering(metrics: Metrics) -> None:
     """Scrapes for the same page at the same time are one rendering, and all get the page."""
-    requests = Requests()
-    site = replace(SITE, metrics=metrics, observe=requests.observe)
+    requests, started = Requests(), Started()
+    site = replace(SITE, metrics=metrics, observe=requests.observe, negotiate=started.negotiate)
     with serving(site) as port, ThreadPoolExecutor(20) as pool:
         scrapes = [pool.submit(request, port, "/metrics") for _ in range(20)]
-        wait_until(lambda: metrics.rendered, "a scrape is being rendered")
-        request(port, "/-/healthy")
+        started.wait(20)
         metrics.go_on.set()
         bodies = {scrape.result()[1] for scrape in scrapes}
 
@@ -91,11 +104,13 @@ def test_a_page_is_not_shared_forever(metrics: Metrics) -> None:
 
 def test_too_many_scrapes_are_503(metrics: Metrics) -> None:
     """Beyond the limit, a scrape is answered with 503 at once; probes are not limited."""
-    with serving(replace(SITE, metrics=metrics), Limits(requests=2)) as port:
+    started = Started()
+    site = replace(SITE, metrics=metrics, negotiate=started.negotiate)
+    with serving(site, Limits(requests=2)) as port:
         scrapes = [connect(port) for _ in range(2)]
         for client in scrapes:
             client.sendall(get("/metrics"))
-        wait_until(lambda: request(port, "/metrics")[0].status == 503, "the limit is reached")
+        started.wait(2)
         answer, body = request(port, "/metrics")
         probe, _ = request(port, "/-/healthy")
         landing_page, _ = request(port, "/")
@@ -112,10 +127,11 @@ def test_too_many_scrapes_are_503(metrics: Metrics) -> None:
 
 def test_zero_is_no_limit(metrics: Metrics) -> None:
     """With a limit of 0, any number of scrapes is answered."""
-    site = replace(SITE, metrics=metrics)
+    started = Started()
+    site = replace(SITE, metrics=metrics, negotiate=started.negotiate)
     with serving(site, Limits(requests=0)) as port, ThreadPoolExecutor(60) as pool:
         scrapes = [pool.submit(request, port, "/metrics") for _ in range(60)]
-        wait_until(lambda: metrics.rendered, "a scrape is being rendered")
+        started.wait(60)
         metrics.go_on.set()
 
     assert {scrape.result()[0].status for scrape in scrapes} == {200}
@@ -129,11 +145,13 @@ def test_scrapes_leave_connections_for_probes() -> None:
 
 def test_a_client_that_does_not_read_is_cut_off() -> None:
     """A client that receives nothing for the allowed time is disconnected, and frees its slot."""
-    site = replace(SITE, metrics=lambda *_: LARGE)
+    started = Started()
+    site = replace(SITE, metrics=lambda *_: LARGE, negotiate=started.negotiate)
     limits = Limits(requests=1, stalled=0.3)
     with serving(site, limits) as port, connect(port, receive_buffer=4096) as client:
         client.sendall(get("/metrics"))
-        wait_until(lambda: request(port, "/metrics")[0].status == 503, "it is being answered")
+        started.wait()
+        assert request(port, "/metrics")[0].status == 503
         wait_until(lambda: request(port, "/metrics", "HEAD")[0].status == 200, "it is cut off")
         received = read_all(client)
 
@@ -142,11 +160,13 @@ def test_a_client_that_does_not_read_is_cut_off() -> None:
 
 def test_a_client_that_reads_slowly_is_cut_off() -> None:
     """A client that receives a little now and then is disconnected after a longer time."""
-    site = replace(SITE, metrics=lambda *_: LARGE)
+    started = Started()
+    site = replace(SITE, metrics=lambda *_: LARGE, negotiate=started.negotiate)
     limits = Limits(requests=1, stalled=60, response=0.3)
     with serving(site, limits) as port, connect(port, receive_buffer=4096) as client:
         client.sendall(get("/metrics"))
-        wait_until(lambda: request(port, "/metrics")[0].status == 503, "it is being answered")
+        started.wait()
+        assert request(port, "/metrics")[0].status == 503
         wait_until(lambda: request(port, "/metrics", "HEAD")[0].status == 200, "it is cut off")
         received = read_all(client)
 
@@ -164,11 +184,13 @@ def test_a_client_that_reads_receives_everything() -> None:
 
 def test_a_client_that_leaves_frees_its_slot() -> None:
     """A scrape whose client disconnects while it is being answered ends."""
-    site = replace(SITE, metrics=lambda *_: LARGE)
+    started = Started()
+    site = replace(SITE, metrics=lambda *_: LARGE, negotiate=started.negotiate)
     with serving(site, Limits(requests=1)) as port:
         with connect(port, receive_buffer=4096) as client:
             client.sendall(get("/metrics"))
-            wait_until(lambda: request(port, "/metrics")[0].status == 503, "it is being answered")
+            started.wait()
+            assert request(port, "/metrics")[0].status == 503
         wait_until(lambda: request(port, "/metrics", "HEAD")[0].status == 200, "its slot is free")
 
 
@@ -186,11 +208,13 @@ def test_pages_are_sent_as_fast_as_they_are_read() -> None:
                 sent.append(1)
                 yield b"x" * 65536
 
-    site = replace(SITE, metrics=lambda *_: Endless())
+    started = Started()
+    site = replace(SITE, metrics=lambda *_: Endless(), negotiate=started.negotiate)
     limits = Limits(requests=1, stalled=0.3)
     with serving(site, limits) as port, connect(port, receive_buffer=4096) as client:
         client.sendall(get("/metrics"))
-        wait_until(lambda: request(port, "/metrics")[0].status == 503, "it is being answered")
+        started.wait()
+        assert request(port, "/metrics")[0].status == 503
         wait_until(lambda: request(port, "/metrics", "HEAD")[0].status == 200, "it is cut off")
 
     assert 0 < len(sent) * 65536 < 20_000_000
