@@ -250,7 +250,8 @@ class Server(HTTPServer):
                 IOLoop.current().remove_handler(listener)
 
     def _accept(self, listener: socket.socket, _: int) -> None:
-        for _ in range(BATCH):
+        # At most half of the limit: each has time to send a request before it can be replaced.
+        for _ in range(max(1, min(BATCH, self._limits.connections // 2))):
             is_full = len(self._by_last_request) >= self._limits.connections
             candidate = self._least_recent() if is_full else None
             if is_full and candidate is None:

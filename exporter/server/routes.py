@@ -176,7 +176,8 @@ class PageHandler(Handler):
                     await asyncio.sleep(0)  # flush() returns at once while the client keeps up
                     if connection.closed():
                         return
-        except (TimeoutError, StreamClosedError):
+        except (TimeoutError, StreamClosedError, asyncio.CancelledError):
+            # The client is too slow or gone, or the exporter stops: no error can be sent any more.
             connection.close()
 
 

@@ -4,6 +4,7 @@ import os
 import resource
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -28,8 +29,9 @@ ENVIRONMENT = {
 class Running:
     """A running exporter whose log is *log*."""
 
-    def __init__(self, pid: int, log: Path) -> None:
-        self.pid = pid
+    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
+        self.process = process
+        self.pid = process.pid
         self._log = log
         wait_until(lambda: "address=" in self.log, "listening")
         self.port = int(self.log.partition("address=127.0.0.1:")[2].split()[0])
@@ -60,7 +62,7 @@ def exporter(folder: Path, limit: str) -> Iterator[Running]:
     with log.open("w") as stderr:
         process = subprocess.Popen(shell, env={**os.environ, **ENVIRONMENT}, stderr=stderr)
     try:
-        running = Running(process.pid, log)
+        running = Running(process, log)
         wait_until(running.is_healthy, "it is healthy")
         yield running
     finally:
@@ -131,3 +133,23 @@ def test_malformed_requests_are_metrics_and_not_logged(tmp_path: Path) -> None:
         sample = b'aws_iam_exporter_http_requests_total{code="400",handler="malformed"} 50.0\n'
         assert sample in page
         assert running.log.count("\n") - lines < 5
+
+
+def test_scrapes_in_progress_do_not_delay_the_end(tmp_path: Path) -> None:
+    """SIGTERM ends the exporter within a second and without errors, also while pages are sent."""
+    limit = "export AWS_IAM_KEY_EXPORTER_WEB_MAX_REQUESTS=5"
+    with exporter(tmp_path, limit) as running, ExitStack() as stack:
+        for _ in range(5):
+            client = stack.enter_context(connect(running.port, receive_buffer=4096))
+            client.sendall(get("/metrics") * 400)  # more than fits into the kernel's buffers
+        wait_until(
+            lambda: all(request(running.port, "/metrics")[0].status == 503 for _ in range(20)),
+            "all pages are in progress",
+        )
+        began = time.monotonic()
+        running.process.terminate()
+
+        assert running.process.wait(5) == 0
+        assert time.monotonic() - began < 1
+        assert "level=error" not in running.log
+        assert running.log.splitlines()[-1].endswith("msg=stopped")
