@@ -33,11 +33,8 @@ PAUSE = 1.0
 WARNING_INTERVAL = 60.0
 """Seconds between two warnings about exhausted resources."""
 
-# In bytes. Requests are small, so the limits are tight.
-MAX_HEADER = 16384
-MAX_BODY = 4096
-MAX_PIPELINED = 32768
-"""How much a client may send while it is being answered."""
+MAX_HEADER, MAX_BODY = 16384, 4096
+"""Bytes. Requests are small, so the limits are tight."""
 
 TORNADO_400 = b"HTTP/1.1 400 Bad Request\r\n\r\n"
 """Tornado's response to a malformed request."""
@@ -106,7 +103,7 @@ def max_connections(files: int) -> int:
 
 
 class State(Enum):
-    """What a connection waits for, from the client unless it is the response."""
+    """What a connection waits for: a request, the rest of its header, its body, the response."""
 
     IDLE = auto()
     HEADER = auto()
@@ -148,9 +145,13 @@ class Connection(IOStream):
         size: int | None = super().read_from_fd(buf)
         if size and self._awaiting is State.IDLE:
             self._enter(State.HEADER)
-        if size and self._awaiting is State.RESPONSE and self._read_buffer_size > MAX_PIPELINED:
-            self._malformed()
-            raise ConnectionResetError  # Tornado closes the connection
+        if size == 0 and self._awaiting is State.RESPONSE:
+            # The client sends no more, but it may still read. Tornado would close the connection;
+            # after an empty line, which may precede a request, it does so after the response.
+            if self._read_buffer_size:
+                return None
+            buf[0] = ord("\n")
+            return 1
         return size
 
     def write(self, data: bytes | memoryview) -> "asyncio.Future[None]":
@@ -249,7 +250,7 @@ class Server(HTTPServer):
             for listener in self._listeners:
                 IOLoop.current().remove_handler(listener)
 
-    def _accept(self, listener: socket.socket, _: int) -> None:
+    def _accept(self, listener: socket.socket, events: int) -> None:
         # At most half of the limit: each has time to send a request before it can be replaced.
         for _ in range(max(1, min(BATCH, self._limits.connections // 2))):
             is_full = len(self._by_last_request) >= self._limits.connections

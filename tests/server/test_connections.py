@@ -2,6 +2,7 @@
 
 import logging
 import socket
+import threading
 from contextlib import ExitStack
 from dataclasses import replace
 
@@ -30,18 +31,24 @@ def is_open(client: socket.socket, data: bytes) -> bool:
     return True
 
 
+def ask(client: socket.socket) -> bytes:
+    """Send a request and return the first line of the response."""
+    client.sendall(get("/-/healthy"))
+    return client.recv(1000).partition(b"\r\n")[0]
+
+
 def test_new_connections_replace_the_oldest_idle_ones() -> None:
     """At the limit, the connections that have waited longest for a request are closed."""
     with serving(limits=Limits(connections=3)) as port, ExitStack() as stack:
-        oldest, older, *_ = [stack.enter_context(connect(port)) for _ in range(3)]
-        oldest.sendall(get("/-/healthy"))
-        assert oldest.recv(1000).startswith(b"HTTP/1.1 200")
+        first, second, third = [stack.enter_context(connect(port)) for _ in range(3)]
+        answers = [ask(client) for client in (first, second, third, first)]
 
         answer, _ = request(port, "/-/healthy")
 
-        assert (answer.status, read_all(older)) == (200, b"")
-        oldest.sendall(get("/-/healthy"))
-        assert oldest.recv(1000).startswith(b"HTTP/1.1 200")
+        assert (answer.status, read_all(second)) == (200, b"")
+        answers += [ask(client) for client in (first, third)]
+
+    assert answers == [b"HTTP/1.1 200 OK"] * 6
 
 
 def test_a_page_in_progress_is_not_closed_for_new_connections() -> None:
@@ -223,13 +230,25 @@ def test_a_flood_of_pipelined_requests_is_cut_off(caplog: pytest.LogCaptureFixtu
     assert caplog.messages == []
 
 
-def test_a_client_that_closes_its_side_is_answered() -> None:
-    """A client that sends nothing more can still receive the answer."""
-    with serving() as port, connect(port) as client:
-        client.sendall(get("/-/healthy"))
-        client.shutdown(socket.SHUT_WR)
+@pytest.mark.parametrize("path", ["/-/healthy", "/metrics", "/"])
+def test_a_client_that_closes_its_side_is_answered(path: str) -> None:
+    """A client that sends nothing more still receives the complete answer, and then the end."""
+    closed = threading.Event()
+    large = Chunks(*[b"x" * 65536] * 128)
 
-        assert read_all(client).endswith(b"Healthy\n")
+    def metrics(*_: object) -> Chunks:
+        closed.wait(5)
+        return large
+
+    with serving(replace(SITE, metrics=metrics)) as port, connect(port) as client:
+        client.sendall(get(path))
+        client.shutdown(socket.SHUT_WR)
+        request(port, "/-/healthy")  # by now the server has seen the end
+        closed.set()
+        head, _, body = read_all(client).partition(b"\r\n\r\n")
+
+    assert f"Content-Length: {len(body)}".encode() in head
+    assert len(body) > 0
 
 
 def test_many_names_are_answered() -> None:
@@ -237,6 +256,13 @@ def test_many_names_are_answered() -> None:
     names = "&".join(f"name[]=n{number}" for number in range(1000))
     with serving() as port:
         assert request(port, f"/metrics?{names}")[0].status == 200
+
+
+def test_default_limits() -> None:
+    """The documented limits are the defaults."""
+    limits = Limits()
+
+    assert (limits.requests, limits.header, limits.stalled) == (40, 10, 30)
 
 
 def test_half_of_the_files_are_for_connections() -> None:
