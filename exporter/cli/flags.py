@@ -129,8 +129,8 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="NUMBER",
         type=int,
         default=40,
-        help="how many scrapes may be in progress at the same time; others are answered with 503"
-        " (default: 40, no limit: 0)",
+        help="how many scrapes may be in progress; others are answered with 503 (default: 40; 0: no"
+        " limit)",
     )
     add(
         "--log.level",
