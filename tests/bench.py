@@ -1,6 +1,8 @@
 """
 The cost of a refresh, in calls, time, CPU and memory, compared with a plain boto3 loop.
 
+And then what `tests.bench_scrapes` measures: memory and liveness while many clients scrape.
+
     python -m tests.bench
 
 The simulated AWS and each way to read an account run in separate processes. The rate is not
@@ -30,6 +32,7 @@ from exporter.aws import AccountSessions, Clients, Endpoints
 from exporter.cli.app import SystemClock
 from exporter.model import Account, AccountSnapshot, ReportMode, RoleArn
 from exporter.refresh import Scheduler
+from tests import bench_scrapes
 from tests.builders import refresh_of
 from tests.fake_aws import FakeAws
 from tests.fake_aws.fleet import MONITORING, ROLE, USES, fill
@@ -247,6 +250,7 @@ def main() -> None:
     print(
         f"\nlimit of {CPU_LIMIT} ms of CPU per call: {verdict}, at most {_per_call(worst):.2f} ms"
     )
+    bench_scrapes.main()
 
 
 def _row(cost: Cost, naive: Cost) -> str:

@@ -202,6 +202,8 @@ def test_an_invalid_address_is_exit_code_1(call: Call) -> None:
         ["--web.telemetry-path=/a b"],
         ["--web.telemetry-path=/\udcff"],
         ["--web.telemetry-path=/metrics?x"],
+        ["--web.max-requests=-1"],
+        ["--web.max-requests=many"],
         ["--demo", "--config.file=x"],
         ["dance"],
     ],
@@ -273,11 +275,12 @@ def test_every_flag_has_an_environment_variable() -> None:
         CONFIG_CHECK="true",
         WEB_LISTEN_ADDRESS=":1, :2",
         WEB_TELEMETRY_PATH="/m",
+        WEB_MAX_REQUESTS="7",
         LOG_LEVEL="warn",
         LOG_FORMAT="json",
     )
 
-    assert parsed == Flags("c.yaml", True, [":1", ":2"], "/m", "warn", "json", False)
+    assert parsed == Flags("c.yaml", True, [":1", ":2"], "/m", 7, "warn", "json", False)
 
 
 def test_a_flag_overrides_its_environment_variable() -> None:

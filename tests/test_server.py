@@ -1,84 +1,23 @@
 """The HTTP server, over real sockets."""
 
-import asyncio
 import gzip
-import http.client
 import re
 import socket
 import threading
 import tomllib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from exporter import server
-from exporter.server import AccountRow, Site
+from exporter.server import AccountRow
 from exporter.server.landing import format_duration, render
+from tests.server.serving import NOON, ROW, SITE, Chunks, request, serving
 
 ROOT = Path(__file__).parent.parent
-NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
-ROW = AccountRow(
-    id="111111111111",
-    name="prod <b>",
-    up=False,
-    keys=3,
-    last_success=NOON - timedelta(hours=2),
-    next_refresh=300.0,
-    error="assume_role: <no>",
-)
-SITE = Site(
-    version="1.2.3",
-    telemetry_path="/metrics",
-    metrics=lambda accept, names, compress: (
-        gzip.compress(b"page\n") if compress else f"page {accept} {sorted(names)}\n".encode(),
-        "text/plain; version=0.0.4; charset=utf-8",
-    ),
-    is_ready=lambda: True,
-    accounts=lambda: [ROW],
-)
-
-
-@contextmanager
-def serving(site: Site = SITE) -> Iterator[int]:
-    """Serve *site* in a thread and yield the port."""
-    (bound,) = server.bind("127.0.0.1:0")
-    loop = asyncio.new_event_loop()
-    started = threading.Event()
-
-    async def run() -> None:
-        http_server = server.serve(site, [bound])
-        stop.append(asyncio.Event())
-        started.set()
-        await stop[0].wait()
-        http_server.stop()
-        await http_server.close_all_connections()
-
-    stop: list[asyncio.Event] = []
-    thread = threading.Thread(target=loop.run_until_complete, args=(run(),))
-    thread.start()
-    started.wait(5)
-    try:
-        yield int(bound.getsockname()[1])
-    finally:
-        loop.call_soon_threadsafe(stop[0].set)
-        thread.join(5)
-        loop.close()
-
-
-def request(
-    port: int, path: str, method: str = "GET", **headers: str
-) -> tuple[http.client.HTTPResponse, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-    sent = {name.replace("_", "-"): value for name, value in headers.items()}
-    connection.request(method, path, headers=sent)
-    answer = connection.getresponse()
-    body = answer.read()
-    connection.close()
-    return answer, body
 
 
 def test_the_metrics_are_served() -> None:
@@ -86,8 +25,8 @@ def test_the_metrics_are_served() -> None:
     with serving() as port:
         answer, body = request(port, "/metrics?name[]=b&name[]=a", Accept="x/y")
 
-    assert (answer.status, body) == (200, b"page x/y ['a', 'b']\n")
-    assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert (answer.status, body) == (200, b"page text/for; accept=x/y ['a', 'b']\n")
+    assert answer.headers["Content-Type"] == "text/for; accept=x/y"
 
 
 def test_gzip_if_accepted() -> None:
@@ -128,11 +67,12 @@ def test_unknown_paths_are_not_found(path: str) -> None:
 @pytest.mark.parametrize("path", ["/", "/metrics", "/-/healthy", "/-/ready", "/nothing"])
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
 def test_other_methods_are_not_allowed(path: str, method: str) -> None:
-    """Methods other than GET and HEAD are 405."""
+    """Methods other than GET and HEAD are 405, which says so."""
     with serving() as port:
         answer, body = request(port, path, method=method)
 
     assert (answer.status, body) == (405, b"405 Method Not Allowed\n")
+    assert answer.headers["Allow"] == "GET, HEAD"
 
 
 def test_healthy_does_not_depend_on_ready() -> None:
@@ -152,6 +92,16 @@ def test_the_landing_page_escapes_text() -> None:
     assert "prod &lt;b&gt;" in text
     assert "assume_role: &lt;no&gt;" in text
     assert "<b>" not in text
+
+
+def test_the_landing_page_cannot_be_embedded() -> None:
+    """The landing page cannot be framed, and loads, submits and redirects nothing."""
+    with serving() as port:
+        answer, _ = request(port, "/")
+
+    policy = set(answer.headers["Content-Security-Policy"].split("; "))
+    none = ("default-src", "frame-ancestors", "base-uri", "form-action")
+    assert policy == {f"{name} 'none'" for name in none} | {"style-src 'unsafe-inline'"}
 
 
 def cells(row: AccountRow) -> list[str]:
@@ -210,11 +160,9 @@ def test_the_landing_page_is_package_data() -> None:
 
 def test_a_failed_scrape_does_not_affect_the_next() -> None:
     """An error while rendering is a 500 for that scrape only."""
-    answers: Iterator[Exception | tuple[bytes, str]] = iter(
-        [ZeroDivisionError("x"), (b"page\n", "text/plain")]
-    )
+    answers: Iterator[Exception | Chunks] = iter([ZeroDivisionError("x"), Chunks(b"page\n")])
 
-    def metrics(*_: object) -> tuple[bytes, str]:
+    def metrics(*_: object) -> Chunks:
         answer = next(answers)
         if isinstance(answer, Exception):
             raise answer
@@ -230,9 +178,9 @@ def test_slow_scrapes_do_not_delay_probes() -> None:
     """Probes are answered while scrapes are being rendered."""
     release = threading.Event()
 
-    def metrics(*_: object) -> tuple[bytes, str]:
+    def metrics(*_: object) -> Chunks:
         release.wait(5)
-        return b"page\n", "text/plain"
+        return Chunks(b"page\n")
 
     with serving(replace(SITE, metrics=metrics)) as port:
         scrapes = [threading.Thread(target=request, args=(port, "/metrics")) for _ in range(5)]
@@ -270,7 +218,7 @@ def test_invalid_host_names_are_rejected() -> None:
 def test_large_requests_are_rejected() -> None:
     """A request with a large body is rejected without reading it."""
     with serving() as port, socket.create_connection(("127.0.0.1", port), timeout=5) as client:
-        client.sendall(b"POST /metrics HTTP/1.1\r\nContent-Length: 50000000\r\n\r\n")
+        client.sendall(b"POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 50000000\r\n\r\n")
 
         answer = client.recv(100)
 

@@ -16,7 +16,15 @@ from exporter.cli.logs import QueueHandler
 from exporter.config import Config, label_of_tag
 from exporter.exemptions import Exemption, Exemptions
 from exporter.key_ids import KeyIdFormatter, description_of, is_description_tag
-from exporter.metrics import Exposition, MetricsStore, RenderOptions, SelfMetrics, negotiate
+from exporter.metrics import (
+    Exposition,
+    Format,
+    MetricsStore,
+    Page,
+    RenderOptions,
+    SelfMetrics,
+    negotiate,
+)
 from exporter.model import Account, AccountSnapshot, Clock
 from exporter.refresh import Publish, Scheduler
 
@@ -41,6 +49,7 @@ async def run(
     redact: Callable[[str], str],
     handler: QueueHandler,
     telemetry_path: str,
+    max_requests: int,
 ) -> None:
     """
     Refresh accounts and serve on *sockets* until SIGTERM or SIGINT.
@@ -54,18 +63,20 @@ async def run(
     handler.on_drop(self_metrics.count_dropped_log_messages)
     scheduler, exposition = build(config, key_ids, threading.Event(), SystemClock(), self_metrics)
 
-    def metrics(accept: str, names: frozenset[str], gzip: bool) -> tuple[bytes, str]:  # noqa: FBT001 (called by position)
-        format_ = negotiate(accept)
-        return exposition.render(format_, names=names, gzip=gzip), format_
+    def metrics(content_type: str, names: frozenset[str], gzip: bool) -> Page:  # noqa: FBT001 (called by position)
+        return exposition.page(Format(content_type), names=names, gzip=gzip)
 
     site = server.Site(
         __version__,
         telemetry_path,
+        negotiate,
         metrics,
         scheduler.is_ready,
         partial(_account_rows, scheduler, redact),
+        exposition.count_request,
     )
-    http = server.serve(site, sockets)
+    connections = server.max_connections(server.raise_file_limit())
+    http = server.serve(site, sockets, server.Limits(connections, max_requests))
     for bound in sockets:
         log.info("listening", extra={"address": server.address_of(bound)})
     scheduler.start()

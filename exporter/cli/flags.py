@@ -43,6 +43,7 @@ class Flags:
     config_check: bool
     web_listen_address: Sequence[str]
     web_telemetry_path: str
+    web_max_requests: int
     log_level: str
     log_format: str
     demo: bool
@@ -83,6 +84,8 @@ def parse_flags(argv: Sequence[str], environment: Mapping[str, str]) -> Flags:
         parser.error(f"{path} must consist of visible ASCII characters other than ? and #")
     if args.web_telemetry_path.startswith("/-/"):
         parser.error(f"{path} must not start with /-/, which is reserved for probes")
+    if args.web_max_requests < 0:
+        parser.error(f"{source('--web.max-requests')} must not be negative")
     if args.demo and args.config_file:
         parser.error(f"{source('--demo')} cannot be combined with {source('--config.file')}")
     return Flags(
@@ -90,6 +93,7 @@ def parse_flags(argv: Sequence[str], environment: Mapping[str, str]) -> Flags:
         args.config_check,
         args.web_listen_address or [":10064"],
         args.web_telemetry_path,
+        args.web_max_requests,
         args.log_level,
         args.log_format,
         args.demo,
@@ -175,6 +179,15 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="PATH",
         default="/metrics",
         help="path of the metrics (default: /metrics)",
+    )
+    add(
+        "--web.max-requests",
+        dest="web_max_requests",
+        metavar="NUMBER",
+        type=int,
+        default=40,
+        help="how many scrapes may be in progress; others are answered with 503 (default: 40; 0: no"
+        " limit)",
     )
     add(
         "--log.level",

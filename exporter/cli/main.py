@@ -77,6 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             redact=redact,
             handler=handler,
             telemetry_path=flags.web_telemetry_path,
+            max_requests=flags.web_max_requests,
         )
     )
     log.info("stopped")

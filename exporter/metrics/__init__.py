@@ -1,6 +1,6 @@
 """Everything that is exposed: the metric families, the samples of all accounts, self metrics."""
 
-from exporter.metrics.exposition import Exposition, Format, negotiate
+from exporter.metrics.exposition import Exposition, Format, Page, negotiate
 from exporter.metrics.families import FAMILIES
 from exporter.metrics.options import RenderOptions
 from exporter.metrics.self_metrics import SelfMetrics
@@ -11,6 +11,7 @@ __all__ = [
     "Exposition",
     "Format",
     "MetricsStore",
+    "Page",
     "RenderOptions",
     "SelfMetrics",
     "negotiate",

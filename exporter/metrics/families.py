@@ -356,6 +356,13 @@ EXPORTER_FAMILIES: tuple[ExporterFamily, ...] = (
         extra_labels=("operation",),
     ),
     ExporterFamily(
+        name="aws_iam_exporter_http_requests_total",
+        kind="counter",
+        help="HTTP requests to the exporter by status code and handler; malformed requests have the"
+        " handler malformed.",
+        extra_labels=("code", "handler"),
+    ),
+    ExporterFamily(
         name="aws_iam_exporter_accounts_configured",
         kind="gauge",
         help="Number of accounts configured.",

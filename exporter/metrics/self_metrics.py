@@ -45,6 +45,7 @@ class SelfMetrics:
         self._requests: Counter = metrics["aws_iam_exporter_api_requests_total"]
         self._errors: Counter = metrics["aws_iam_exporter_api_request_errors_total"]
         self._durations: Histogram = metrics["aws_iam_exporter_api_request_duration_seconds"]
+        self._http_requests: Counter = metrics["aws_iam_exporter_http_requests_total"]
         self._accounts: Gauge = metrics["aws_iam_exporter_accounts_configured"]
         self._interval: Gauge = metrics["aws_iam_exporter_refresh_interval_seconds"]
         self._dropped: Counter = metrics["aws_iam_exporter_log_messages_dropped_total"]
@@ -72,6 +73,10 @@ class SelfMetrics:
     def count_dropped_log_messages(self, count: int) -> None:
         """Count log messages that were not written."""
         self._dropped.inc(count)
+
+    def count_http_request(self, handler: str, code: int) -> None:
+        """Count a request to the exporter."""
+        self._http_requests.labels(code, handler).inc()
 
     def render(self, *, as_openmetrics: bool, names: frozenset[str]) -> bytes:
         """Render the families with these *names*, all if empty; without OpenMetrics' `# EOF`."""

@@ -1,9 +1,9 @@
-"""The samples of all accounts: rendered when a snapshot is published, copied when scraped."""
+"""The samples of all accounts: rendered when a snapshot is published, sent when scraped."""
 
 import threading
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from types import MappingProxyType
 
 from exporter.metrics.families import (
@@ -25,6 +25,41 @@ Series = tuple[str, float]
 """A line up to its value, and the value."""
 
 
+AGE_LINES = 1000
+"""How many ages are rendered at once: a fraction of a millisecond's work."""
+
+
+class AgeLines:
+    """
+    Lines whose values are ages, which depend on the time of the scrape.
+
+    Their size is known before they are rendered, so that a response can begin at once, and only the
+    lines that are being sent are in memory.
+    """
+
+    __slots__ = ("_bytes", "_series", "_times")
+
+    def __init__(self, series: Sequence[Series]) -> None:
+        """*series*: the value is the Unix time that the age is counted from."""
+        self._series = tuple([(line.encode(), int(time)) for line, time in series])
+        self._times = tuple(sorted([time for _, time in self._series]))
+        # Each line ends with at least one digit and a newline.
+        self._bytes = sum([len(line) + 2 for line, _ in self._series])
+
+    def size(self, at: int) -> int:
+        """Return the number of bytes as of Unix time *at*."""
+        size, ten = self._bytes, 10
+        while longer := bisect_right(self._times, at - ten):
+            size += longer
+            ten *= 10
+        return size
+
+    def render(self, at: int) -> bytes:
+        """Render the lines as of Unix time *at*."""
+        # A clock behind AWS's must not make an age negative.
+        return b"".join([b"%b%d\n" % (line, max(0, at - time)) for line, time in self._series])
+
+
 @dataclass(frozen=True, slots=True)
 class _AccountSamples:
     """
@@ -32,11 +67,11 @@ class _AccountSamples:
 
     Attributes:
         lines: Complete lines.
-        ages: (line up to its value, Unix time) pairs: the value depends on the time of the scrape.
+        ages: The families of ages.
     """
 
     lines: Mapping[str, bytes]
-    ages: Mapping[str, tuple[tuple[bytes, int], ...]]
+    ages: Mapping[str, tuple[AgeLines, ...]]
 
 
 class MetricsStore:
@@ -69,16 +104,13 @@ class MetricsStore:
         with self._lock:
             self._accounts = MappingProxyType({**self._accounts, account: samples})
 
-    def samples(self, now: datetime) -> Iterator[tuple[Family, list[bytes]]]:
-        """Yield each family with its lines; ages are as of *now*."""
+    def samples(self) -> Iterator[tuple[Family, list[bytes | AgeLines]]]:
+        """Yield each family with its lines."""
         accounts = tuple(self._accounts.values())
-        at = int(now.timestamp())
         for family in self._families:
             name = family.name
             if name in self._ages:
-                pairs = (pair for account in accounts for pair in account.ages[name])
-                # A clock behind AWS's must not make an age negative.
-                yield family, [b"%b%d\n" % (line, max(0, at - then)) for line, then in pairs]
+                yield family, [lines for account in accounts for lines in account.ages[name]]
             else:
                 yield family, [account.lines[name] for account in accounts]
 
@@ -94,7 +126,12 @@ class MetricsStore:
             if name not in self._ages
         }
         ages = {
-            name: tuple([(line.encode(), int(value)) for line, value in series[name]])
+            name: tuple(
+                [
+                    AgeLines(series[name][start : start + AGE_LINES])
+                    for start in range(0, len(series[name]), AGE_LINES)
+                ]
+            )
             for name in self._ages
         }
         return _AccountSamples(MappingProxyType(lines), MappingProxyType(ages))

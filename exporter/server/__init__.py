@@ -1,7 +1,17 @@
 """The HTTP server: metrics, probes and the landing page. Knows nothing of AWS."""
 
+from exporter.server.connections import Limits, max_connections, raise_file_limit
 from exporter.server.landing import AccountRow
 from exporter.server.routes import Site, serve
 from exporter.server.sockets import address_of, bind
 
-__all__ = ["AccountRow", "Site", "address_of", "bind", "serve"]
+__all__ = [
+    "AccountRow",
+    "Limits",
+    "Site",
+    "address_of",
+    "bind",
+    "max_connections",
+    "raise_file_limit",
+    "serve",
+]

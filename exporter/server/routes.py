@@ -1,28 +1,37 @@
 """Routes and their handlers."""
 
 import asyncio
+import logging
 import re
-from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import sys
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from socket import socket
-from typing import Any
+from typing import Any, ClassVar, Protocol, cast
 
-from tornado.httpserver import HTTPServer
-from tornado.log import access_log
-from tornado.web import Application, RequestHandler
+from tornado.http1connection import HTTP1Connection
+from tornado.iostream import StreamClosedError
+from tornado.log import access_log, gen_log
+from tornado.web import Application, HTTPError, RequestHandler
 
 from exporter.server import landing
+from exporter.server.connections import Connection, Limits, Server
+from exporter.server.shared import Shared
 
-MAX_SCRAPES = 2
-"""How many scrapes are rendered at the same time; others wait. Probes never wait for them."""
+log = logging.getLogger(__name__)
 
-Metrics = Callable[[str, frozenset[str], bool], tuple[bytes, str]]
-"""
-Renders the metrics, given the Accept header, the names of the families (empty: all) and whether to
-compress with gzip; returns the body and its content type. Called from several threads.
-"""
+METHODS = ("GET", "HEAD")
+
+
+class Page(Protocol):
+    """The body of a response, in chunks that are small enough to be sent one by one."""
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+
+    def __iter__(self) -> Iterator[bytes]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,46 +41,50 @@ class Site:
 
     Attributes:
         telemetry_path: The path of the metrics.
+        negotiate: Returns the content type of the metrics for an Accept header.
+        metrics: Renders the metrics, given the content type, the names of the families (empty: all)
+            and whether to compress with gzip. Called from several threads.
         is_ready: Whether the first refresh of every account has finished.
-        accounts: The table of the landing page.
+        accounts: The table of the landing page. Called from several threads.
+        observe: Counts a request, given the name of its handler and the status code.
     """
 
     version: str
     telemetry_path: str
-    metrics: Metrics
+    negotiate: Callable[[str], str]
+    metrics: Callable[[str, frozenset[str], bool], Page]
     is_ready: Callable[[], bool]
     accounts: Callable[[], list[landing.AccountRow]]
+    observe: Callable[[str, int], None]
 
 
-def serve(site: Site, sockets: Sequence[socket]) -> HTTPServer:
+def serve(site: Site, sockets: Sequence[socket], limits: Limits) -> Server:
     """Serve *site* on *sockets*, on the running event loop."""
-    pool = ThreadPoolExecutor(MAX_SCRAPES, thread_name_prefix="scrape")
-    options: dict[str, Any] = {"site": site, "pool": pool}
+    # What clients do wrong is counted: a line for each would let them flood the log.
+    gen_log.setLevel(logging.WARNING)
+    options: dict[str, Any] = {"site": site, "limits": limits, "shared": Shared()}
+
+    def limited() -> dict[str, Any]:
+        return options | {"slots": asyncio.Semaphore(limits.pages or sys.maxsize)}
+
     application = Application(
         [
-            (re.escape(site.telemetry_path), MetricsHandler, options),
-            (r"/", LandingHandler, options),
+            (re.escape(site.telemetry_path), MetricsHandler, limited()),
+            (r"/", LandingHandler, limited()),
             (r"/-/healthy", HealthyHandler, options),
             (r"/-/ready", ReadyHandler, options),
         ],
         default_handler_class=NotFoundHandler,
         default_handler_args=options,
-        log_function=_log_request,
+        log_function=_count_request,
     )
-    # Requests are small, so the limits are tight. The idle timeout is long because Prometheus
-    # reuses connections between scrapes.
-    server = HTTPServer(
-        application,
-        idle_connection_timeout=300,
-        body_timeout=10,
-        max_body_size=4096,
-        max_header_size=16384,
-    )
+    server = Server(application, limits=limits, malformed=lambda: site.observe("malformed", 400))
     server.add_sockets(sockets)
     return server
 
 
-def _log_request(handler: RequestHandler) -> None:
+def _count_request(handler: "Handler") -> None:
+    handler.site.observe(handler.name, handler.get_status())
     request = handler.request
     access_log.debug(
         "request",
@@ -85,11 +98,24 @@ def _log_request(handler: RequestHandler) -> None:
 
 
 class Handler(RequestHandler):
-    SUPPORTED_METHODS = ("GET", "HEAD")
+    """
+    What all handlers have in common.
 
-    def initialize(self, site: Site, pool: ThreadPoolExecutor) -> None:
+    Attributes:
+        name: The label value of the requests that it handles.
+    """
+
+    SUPPORTED_METHODS = METHODS
+
+    name: ClassVar[str]
+
+    def initialize(
+        self, site: Site, limits: Limits, shared: Shared, slots: asyncio.Semaphore | None = None
+    ) -> None:
         self.site = site
-        self.pool = pool
+        self.limits = limits
+        self.shared = shared
+        self.slots = slots
 
     def set_default_headers(self) -> None:
         self.clear_header("Server")
@@ -107,22 +133,69 @@ class Handler(RequestHandler):
         self.finish(text)
 
     def write_error(self, status_code: int, **_: Any) -> None:
+        if status_code == 405:
+            self.set_header("Allow", ", ".join(METHODS))
         self.send_text(f"{status_code} {self._reason}\n", status_code)
 
+    def log_exception(self, kind: Any, error: Any, traceback: Any) -> None:
+        if not isinstance(error, HTTPError):  # those are the client's mistakes
+            log.error("request failed", exc_info=(kind, error, traceback))
 
-class MetricsHandler(Handler):
+
+class PageHandler(Handler):
+    """Sends large responses, to a limited number of clients at the same time."""
+
     async def get(self) -> None:
-        accept = self.request.headers.get("Accept", "")
+        slots = cast(asyncio.Semaphore, self.slots)
+        if slots.locked():
+            # As promhttp, and so node_exporter, writes it.
+            limit = self.limits.pages
+            self.send_text(
+                f"Limit of concurrent requests reached ({limit}), try again later.\n", 503
+            )
+            return
+        async with slots:
+            connection = cast(Connection, cast(HTTP1Connection, self.request.connection).stream)
+            connection.sending = True
+            try:
+                await self.send_page(connection)
+            finally:
+                connection.sending = False
+
+    async def send_page(self, connection: Connection) -> None:
+        raise NotImplementedError
+
+    async def send(self, connection: Connection, size: int, chunks: Iterable[bytes]) -> None:
+        """Send a body as fast as the client receives it."""
+        self.set_header("Content-Length", str(size))
+        if self.request.method == "HEAD":
+            return
+        try:
+            async with asyncio.timeout(self.limits.response):
+                for chunk in chunks:
+                    self.write(chunk)
+                    await self.flush()
+                    await asyncio.sleep(0)  # flush() returns at once while the client keeps up
+                    if connection.closed():
+                        return
+        except (TimeoutError, StreamClosedError, asyncio.CancelledError):
+            # The client is too slow or gone, or the exporter stops: no error can be sent any more.
+            connection.close()
+
+
+class MetricsHandler(PageHandler):
+    name = "metrics"
+
+    async def send_page(self, connection: Connection) -> None:
+        content_type = self.site.negotiate(self.request.headers.get("Accept", ""))
         gzip = _accepts_gzip(self.request.headers.get("Accept-Encoding", ""))
         names = frozenset(self.get_query_arguments("name[]"))
-        body, content_type = await asyncio.get_running_loop().run_in_executor(
-            self.pool, self.site.metrics, accept, names, gzip
-        )
+        page = await self.shared.call(self.site.metrics, content_type, names, gzip)
         self.set_header("Content-Type", content_type)
         self.set_header("Vary", "Accept, Accept-Encoding")
         if gzip:
             self.set_header("Content-Encoding", "gzip")
-        self.finish(body)
+        await self.send(connection, page.size, page)
 
 
 def _accepts_gzip(accept_encoding: str) -> bool:
@@ -134,11 +207,15 @@ def _accepts_gzip(accept_encoding: str) -> bool:
 
 
 class HealthyHandler(Handler):
+    name = "healthy"
+
     async def get(self) -> None:
         self.send_text("Healthy\n")
 
 
 class ReadyHandler(Handler):
+    name = "ready"
+
     async def get(self) -> None:
         if self.site.is_ready():
             self.send_text("Ready\n")
@@ -147,18 +224,31 @@ class ReadyHandler(Handler):
 
 
 class NotFoundHandler(Handler):
+    name = "not_found"
+
     async def get(self) -> None:
         self.send_text(f"404 Not Found. The metrics are at {self.site.telemetry_path}\n", 404)
 
 
-class LandingHandler(Handler):
-    async def get(self) -> None:
-        page = landing.render(
-            version=self.site.version,
-            telemetry_path=self.site.telemetry_path,
-            accounts=self.site.accounts(),
+class LandingHandler(PageHandler):
+    name = "landing"
+
+    CONTENT_SECURITY_POLICY: ClassVar[str] = (
+        "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none';"
+        " form-action 'none'"
+    )
+
+    async def send_page(self, connection: Connection) -> None:
+        html = await self.shared.call(self.render_page, self.site)
+        self.set_header("Content-Type", "text/html; charset=utf-8")
+        self.set_header("Content-Security-Policy", self.CONTENT_SECURITY_POLICY)
+        await self.send(connection, len(html), [html])
+
+    @staticmethod
+    def render_page(site: Site) -> bytes:
+        return landing.render(
+            version=site.version,
+            telemetry_path=site.telemetry_path,
+            accounts=site.accounts(),
             now=datetime.now(UTC),
         )
-        self.set_header("Content-Type", "text/html; charset=utf-8")
-        self.set_header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
-        self.finish(page)

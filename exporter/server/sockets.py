@@ -4,6 +4,9 @@ from socket import socket
 
 from tornado.netutil import bind_sockets
 
+BACKLOG = 1024
+"""How many connections wait to be accepted; the kernel makes others try again a second later."""
+
 
 def bind(address: str) -> list[socket]:
     """
@@ -16,7 +19,8 @@ def bind(address: str) -> list[socket]:
     if not colon or not port.isdecimal() or int(port) > 65535:
         raise OSError("not an address such as :10064, 127.0.0.1:10064 or [::1]:10064")
     try:
-        return bind_sockets(int(port), host.removeprefix("[").removesuffix("]") or None)
+        host = host.removeprefix("[").removesuffix("]")
+        return bind_sockets(int(port), host or None, backlog=BACKLOG)
     except UnicodeError as error:
         raise OSError(f"invalid host name: {host}") from error
 
