@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -212,8 +212,11 @@ def test_many_signals_end_the_exporter_once(aws: FakeAws, number: int) -> None:
     """Further signals while the exporter stops change nothing: no traceback, exit code 0."""
     with exporter(environment=environment(aws)) as running:
         running.wait_until_ready()
-        while running.process.poll() is None:
+        for _ in range(100):
             running.process.send_signal(number)
+            with suppress(subprocess.TimeoutExpired):
+                running.process.wait(0.005)
+        running.process.wait(20)
         running._reader.join(5)
 
     assert running.process.returncode == 0
