@@ -4,7 +4,7 @@ import contextlib
 import difflib
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
@@ -137,17 +137,21 @@ class BaseCredentials:
 
     def discard(self, rejected: ExpiringCredentials | None) -> bool:
         """
-        Discard credentials that AWS rejected, so that they are looked up again.
+        Look again for credentials, since these were rejected or are of another account.
 
         Returns:
             Whether there may be others: not if they have only just been looked up.
         """
         with self._lock:
-            if self._current is not None and self._current is not rejected:
+            current = self._current
+            if current and (not rejected or current.credentials is not rejected.credentials):
                 return True  # another account was faster
-            if self._clock.monotonic() - self._found_at < REBUILD_AFTER:
+            self._session = None
+            again_at = self._found_at + REBUILD_AFTER
+            if current is not None and self._clock.monotonic() < again_at:
+                self._current = replace(current, renew_at=min(current.renew_at, again_at))
                 return False
-            self._session = self._current = None
+            self._current = None
             return True
 
     def _find(self) -> ExpiringCredentials:
@@ -208,6 +212,8 @@ class BaseCredentials:
             if known.reason in WORTH_RETRYING:
                 return known
             return ReadError(Reason.CREDENTIALS, str(known), code=known.code)
+        if isinstance(error, RuntimeError) and "still expired" in str(error):
+            code = "ExpiredCredentials"
         text = code  # without its text, which may quote what a program wrote
         if isinstance(error, OSError) and error.strerror:
             text = error.strerror + (f": {error.filename}" if error.filename else "")
