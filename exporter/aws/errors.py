@@ -1,5 +1,6 @@
 """AWS's and botocore's errors, translated into ours."""
 
+import logging
 import re
 import ssl
 from types import TracebackType
@@ -167,6 +168,11 @@ NOT_WORTH_RETRYING = frozenset(
 
 MAX_MESSAGE = 300
 """Characters of AWS's own message that we repeat."""
+
+for _name in ("botocore.credentials", "botocore.tokens", "urllib3.connection"):
+    # They log tracebacks of errors that reach us as well, and quote what a program or a server
+    # wrote, which may be a secret. It is for us to log them.
+    logging.getLogger(_name).setLevel(logging.CRITICAL)
 
 _USER_INFO = re.compile(r"//[^/@\s]*@")
 
