@@ -103,6 +103,10 @@ class FakeAws:
         """End all sessions in an account: from now on their calls fail with ExpiredToken."""
         self._answers.credentials.revoke(account_id)
 
+    def forget_credentials(self, key_id: str) -> None:
+        """Delete the key of a principal: from now on its calls fail with InvalidClientTokenId."""
+        self._answers.credentials.forget(key_id)
+
     def organization(self, management: str | None = None) -> Organization:
         """Find the organization, or create it with a management account."""
         organization = self._answers.organization
