@@ -228,9 +228,7 @@ def test_a_last_use(aws: FakeAws, watched: Watched, use: str) -> None:
 
 
 @pytest.mark.parametrize("use", LAST_USES)
-def test_a_first_last_use(
-    aws: FakeAws, prod: fake_aws.Account, monitor: Monitor, use: str
-) -> None:
+def test_a_first_last_use(aws: FakeAws, prod: fake_aws.Account, monitor: Monitor, use: str) -> None:
     """A key whose last use was malformed from the start has an unknown one."""
     key = add_key(prod)
     body = response("GetAccessKeyLastUsed", f"<AccessKeyLastUsed>{use}</AccessKeyLastUsed>")

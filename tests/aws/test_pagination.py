@@ -126,7 +126,9 @@ def test_other_users_are_refreshed(
 ) -> None:
     """A list of keys without an end costs only its user."""
     more = f"{TRUNCATED}<Marker>a</Marker>"
-    aws.fault(Fault(operation="ListAccessKeys", user="alice", body=page("ListAccessKeys", "", more)))
+    aws.fault(
+        Fault(operation="ListAccessKeys", user="alice", body=page("ListAccessKeys", "", more))
+    )
     for key in prod.keys:
         key.use("ec2", "us-east-1")
     account.refresh()

@@ -275,4 +275,3 @@ def test_a_report_of_another_account(
     assert account.latest.report is not None
     assert not account.latest.report.usable
     assert "cannot use credential report" in caplog.text
-
