@@ -71,7 +71,7 @@ def build(
     config: Config, key_ids: KeyIdFormatter, stop: threading.Event, clock: Clock
 ) -> tuple[Scheduler, Exposition]:
     """Create everything that *config* describes, without starting it."""
-    self_metrics = SelfMetrics(version=__version__, operations=aws.Operation)
+    self_metrics = SelfMetrics(version=__version__, operations=aws.Operation, redact=key_ids.redact)
     exemptions = _exemptions(config)
     store = MetricsStore(_render_options(config, key_ids, exemptions))
 

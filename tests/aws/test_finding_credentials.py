@@ -17,7 +17,7 @@ from tests.fake_aws import FakeAws, Fault
 
 pytestmark = pytest.mark.process
 
-SECRET = "wJalrXUtnFEMISENTINEL"
+SECRET = "wJalrXUtnFEMISENTINEL"  # noqa: S105 (no password)
 
 KEYS = {"AccessKeyId": "AKIAEXAMPLEEXAMPLE12", "SecretAccessKey": SECRET}
 
@@ -135,28 +135,32 @@ ROLE = "role_arn = arn:aws:iam::111111111111:role/x\n"
 
 STATIC = f"aws_access_key_id = AKIAEXAMPLEEXAMPLE12\naws_secret_access_key = {SECRET}\n"
 
+LOOP = "".join(
+    f"[{name}]\nsource_profile = {source}\n{ROLE}"
+    for name, source in {"default": "a", "profile a": "b", "profile b": "a"}.items()
+)
+
+MFA = (
+    f"[default]\nsource_profile = a\nmfa_serial = arn:aws:iam::1:mfa/x\n{ROLE}[profile a]\n{STATIC}"
+)
+
+SSO = "sso_region = us-east-1\nsso_account_id = 1\nsso_role_name = x\n"
+
 CONFIGS = {
     "syntax": ("[default\nx", "config"),
     "not text": (b"[default]\nx = \xff\xfe\n", "config"),
     "no section": ("region = us-east-1\n", "config"),
     "partial": ("[default]\naws_access_key_id = AKIAEXAMPLEEXAMPLE12\n", "Partial credentials"),
-    "loop": (f"[default]\nsource_profile = a\n{ROLE}[profile a]\nsource_profile = b\n{ROLE}"
-             f"[profile b]\nsource_profile = a\n{ROLE}", "Infinite loop"),
+    "loop": (LOOP, "Infinite loop"),
     "no source": (f"[default]\nsource_profile = a\n{ROLE}", "a"),
-    "two sources": (f"[default]\nsource_profile = default\ncredential_source = Environment\n{ROLE}",
-                    "source_profile"),
-    "MFA": (f"[default]\nsource_profile = a\nmfa_serial = arn:aws:iam::1:mfa/x\n{ROLE}"
-            f"[profile a]\n{STATIC}", "MFA"),
-    "no token file": (f"[default]\nweb_identity_token_file = /nonexistent/token\n{ROLE}",
-                      "/nonexistent/token"),
-    "no SSO session": ("[default]\nsso_session = nowhere\nsso_account_id = 1\nsso_role_name = x\n",
-                       "nowhere"),
-    "SSO without login": ("[default]\nsso_start_url = https://x\nsso_region = us-east-1\n"
-                          "sso_account_id = 1\nsso_role_name = x\n", "SSO"),
+    "two sources": (f"[default]\nsource_profile = a\ncredential_source = x\n{ROLE}", "source"),
+    "MFA": (MFA, "MFA"),
+    "no token file": (f"[default]\nweb_identity_token_file = /no/token\n{ROLE}", "/no/token"),
+    "no SSO session": (f"[default]\nsso_session = nowhere\n{SSO}", "nowhere"),
+    "SSO without login": (f"[default]\nsso_start_url = https://x\n{SSO}", "SSO"),
     "nothing": ("[default]\nregion = us-east-1\n", "Unable to locate credentials"),
-    "control characters": (f"[default]\naws_access_key_id = AKIA\x01\n"
-                           f"aws_secret_access_key = {SECRET}\n", "no credentials"),
-}  # fmt: skip
+    "control characters": (f"[default]\n{STATIC}aws_session_token = a\x01\n", "no credentials"),
+}
 
 
 @pytest.mark.parametrize("config", CONFIGS)
