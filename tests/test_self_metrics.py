@@ -1,6 +1,7 @@
 """AWS's error codes as a label: well-formed, few, and without readable key ids."""
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from exporter.key_ids import KeyIdFormatter
 from exporter.metrics.self_metrics import MAX_CODES, OTHER_CODE, SelfMetrics
@@ -11,12 +12,13 @@ KEY_ID = "AKIAIOSFODNN7EXAMPLE"
 
 def codes(metrics: SelfMetrics, operation: str = "ListUsers") -> dict[str, float]:
     """The errors counted so far for *operation*, by code."""
+    text = metrics.render(as_openmetrics=False, names=frozenset()).decode()
     found = {}
-    name = f'aws_iam_exporter_api_request_errors_total{{operation="{operation}",code="'
-    for line in metrics.render(as_openmetrics=False, names=frozenset()).decode().splitlines():
-        if line.startswith(name):
-            code, _, number = line.removeprefix(name).partition('"} ')
-            found[code] = float(number)
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            if sample.name == "aws_iam_exporter_api_request_errors_total":
+                if sample.labels["operation"] == operation:
+                    found[sample.labels["code"]] = sample.value
     return found
 
 
