@@ -16,9 +16,9 @@ def codes(metrics: SelfMetrics, operation: str = "ListUsers") -> dict[str, float
     found = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
-            if sample.name == "aws_iam_exporter_api_request_errors_total":
-                if sample.labels["operation"] == operation:
-                    found[sample.labels["code"]] = sample.value
+            counted = sample.name == "aws_iam_exporter_api_request_errors_total"
+            if counted and sample.labels["operation"] == operation:
+                found[sample.labels["code"]] = sample.value
     return found
 
 

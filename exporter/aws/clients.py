@@ -135,7 +135,8 @@ class Clients:
             return ReadError(Reason.TIMEOUT, text, code="RequestTimeout")
         if isinstance(error, ResponseTooLargeError):
             return malformed(operation, str(error))
-        return to_read_error(error, operation, source(call.status, call.content_type))
+        response = source(call.status, call.content_type)
+        return to_read_error(error, operation, response, call.status)
 
     def _client(self, service: str, region: str) -> Any:
         # Any: which client it is depends on the service, and stubs have no common type.

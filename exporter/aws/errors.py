@@ -179,7 +179,9 @@ _USER_INFO = re.compile(r"//[^/@\s]*@")
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_.:-]{0,99}")
 
 
-def to_read_error(error: Exception, operation: str, response: str = "") -> ReadError | None:
+def to_read_error(
+    error: Exception, operation: str, response: str = "", status: int = 200
+) -> ReadError | None:
     """
     Translate *error*, raised by a call to *operation*. None: it is no failure that we know of.
 
@@ -188,11 +190,14 @@ def to_read_error(error: Exception, operation: str, response: str = "") -> ReadE
 
     Args:
         response: Describes the response, if there was one: see `source`.
+        status: Its HTTP status.
     """
     if isinstance(error, botocore.ClientError):
         return _from_response(error, operation, response)
     if isinstance(error, ResponseParserError) or _raised_by_parser(error.__traceback__):
         # botocore's parser raises whatever comes to hand: it met something that is not AWS's XML.
+        if status >= 300:
+            return _from_stranger(operation, status, response)
         return malformed(operation, f"unparseable response{response}")
     for type_, reason in REASON_OF_TYPE:
         if isinstance(error, type_):
@@ -270,17 +275,21 @@ def _from_response(error: botocore.ClientError, operation: str, response: str) -
     code = str(details.get("Code", ""))
     reason = REASON_OF_CODE.get(code)
     if reason is None and (not _CODE.fullmatch(code) or code == "Unknown"):
-        # No error of AWS's: something between us and AWS answered, such as a proxy.
-        reason = _reason_of_status(status, otherwise=Reason.MALFORMED)
-        return ReadError(
-            Reason.NETWORK if reason is Reason.ACCESS_DENIED else reason,
-            f"{operation}: no AWS error code{response or f' (HTTP status {status})'}",
-            code=f"HTTP{status}",
-        )
+        return _from_stranger(operation, status, response)
     if reason is None:
         reason = _reason_of_status(status, otherwise=Reason.INVALID_REQUEST)
     message = single_line(str(details.get("Message", "")))
     return ReadError(reason, f"{operation}: {code}: {message}", code=code)
+
+
+def _from_stranger(operation: str, status: int, response: str) -> ReadError:
+    """Describe an error that is not AWS's: something before AWS has answered, such as a proxy."""
+    reason = _reason_of_status(status, otherwise=Reason.MALFORMED)
+    return ReadError(
+        Reason.NETWORK if reason is Reason.ACCESS_DENIED else reason,
+        f"{operation}: no AWS error code{response or f' (HTTP status {status})'}",
+        code=f"HTTP{status}",
+    )
 
 
 def _reason_of_status(status: int, *, otherwise: Reason) -> Reason:
