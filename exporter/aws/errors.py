@@ -3,7 +3,6 @@
 import logging
 import re
 import ssl
-from types import TracebackType
 
 from botocore import exceptions as botocore
 from botocore.parsers import ResponseParserError
@@ -194,7 +193,7 @@ def to_read_error(
     """
     if isinstance(error, botocore.ClientError):
         return _from_response(error, operation, response)
-    if isinstance(error, ResponseParserError) or _raised_by_parser(error.__traceback__):
+    if isinstance(error, ResponseParserError) or _raised_by_parser(error):
         # botocore's parser raises whatever comes to hand: it met something that is not AWS's XML.
         if status >= 300:
             return _from_stranger(operation, status, response)
@@ -272,14 +271,16 @@ def single_line(text: str, limit: int = MAX_MESSAGE) -> str:
 def _from_response(error: botocore.ClientError, operation: str, response: str) -> ReadError:
     details = error.response.get("Error", {})
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-    code = str(details.get("Code", ""))
+    code, message = (  # what is no text has elements of its own, and is none of AWS's
+        text if isinstance(text := details.get(member), str) else ""
+        for member in ("Code", "Message")
+    )
     reason = REASON_OF_CODE.get(code)
     if reason is None and (not _CODE.fullmatch(code) or code == "Unknown"):
         return _from_stranger(operation, status, response)
     if reason is None:
         reason = _reason_of_status(status, otherwise=Reason.INVALID_REQUEST)
-    message = single_line(str(details.get("Message", "")))
-    return ReadError(reason, f"{operation}: {code}: {message}", code=code)
+    return ReadError(reason, f"{operation}: {code}: {single_line(message)}", code=code)
 
 
 def _from_stranger(operation: str, status: int, response: str) -> ReadError:
@@ -303,9 +304,14 @@ def _reason_of_status(status: int, *, otherwise: Reason) -> Reason:
     return known.get(status, otherwise)
 
 
-def _raised_by_parser(traceback: TracebackType | None) -> bool:
+def _raised_by_parser(error: Exception) -> bool:
+    """Whether botocore failed, in a way that it does not foresee, to understand a response."""
+    module = ""
+    traceback = error.__traceback__
     while traceback is not None:
-        if traceback.tb_frame.f_globals.get("__name__") == "botocore.parsers":
+        module = str(traceback.tb_frame.f_globals.get("__name__"))
+        if module == "botocore.parsers":
             return True
         traceback = traceback.tb_next
-    return False
+    # botocore.client looks for a code in what is no structure.
+    return module == "botocore.client" and isinstance(error, AttributeError)

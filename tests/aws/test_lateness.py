@@ -13,6 +13,7 @@ from tests.builders import (
     MonitoredAccount,
     add_key,
     add_users,
+    days_ago,
     last_uses_of,
     some_sessions,
 )
@@ -79,7 +80,7 @@ def test_a_use_right_before_a_deactivation(
     prod: fake_aws.Account, clock: FakeClock, monitor: Monitor
 ) -> None:
     """A use of an inactive key that AWS reports late is taken over, and is no re-activation."""
-    key = add_key(prod, status="Inactive")
+    key = add_key(prod, status="Inactive", used=days_ago(3))
     account = monitor()
     account.refresh()
     key.use("ec2", "us-east-1", at=clock.now() - timedelta(minutes=1))
@@ -151,7 +152,9 @@ def test_values_with_a_report_that_lacks_users(
     prod: fake_aws.Account, clock: FakeClock, monitor: Monitor, cut: str
 ) -> None:
     """A report without some users is not trusted: all users and keys are there, and true."""
-    add_users(prod, 7, keys=7)
+    for number in range(7):
+        prod.add_user(f"user-{number}", created=days_ago(9))
+        add_key(prod, f"user-{number}")
     rows = fake_aws.report.content(prod, quoted=True).splitlines()
     lines = {"short": 5, "root only": 2, "one user": 3}.get(cut, len(rows))
     prod.report.content = b"\n".join(rows[:lines])
