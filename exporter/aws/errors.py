@@ -305,13 +305,9 @@ def _reason_of_status(status: int, *, otherwise: Reason) -> Reason:
 
 
 def _raised_by_parser(error: Exception) -> bool:
-    """Whether botocore failed, in a way that it does not foresee, to understand a response."""
-    module = ""
     traceback = error.__traceback__
     while traceback is not None:
-        module = str(traceback.tb_frame.f_globals.get("__name__"))
-        if module == "botocore.parsers":
+        if traceback.tb_frame.f_globals.get("__name__") == "botocore.parsers":
             return True
         traceback = traceback.tb_next
-    # botocore.client looks for a code in what is no structure.
-    return module == "botocore.client" and isinstance(error, AttributeError)
+    return False

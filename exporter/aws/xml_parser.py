@@ -44,6 +44,17 @@ class ParserFactory(ResponseParserFactory):
 
 
 class _TolerantParser(QueryParser):
+    def _do_error_parse(self, response: Any, shape: Any) -> Any:
+        # botocore relies on an error having members, and on these being text.
+        parsed = super()._do_error_parse(response, shape)  # type: ignore[misc]
+        if "Error" in parsed:
+            members = parsed["Error"] if isinstance(parsed["Error"], dict) else {}
+            parsed["Error"] = {
+                member: text if isinstance(text := members.get(member), str) else ""
+                for member in ("Code", "Message")
+            }
+        return parsed
+
     def _handle_timestamp(self, _: Any, node: Any) -> Any:
         text = _text(node)
         try:
