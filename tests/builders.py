@@ -341,6 +341,12 @@ class MonitoredAccount:
         self.latest = AccountSnapshot(self._account)
         self.calls: Counter[str] = Counter()
 
+    @property
+    def sessions(self) -> AccountSessions:
+        """For another account that shares them."""
+        sessions: AccountSessions = self._options["sessions"]
+        return sessions
+
     def reconfigure(self, **options: Any) -> None:
         """Replace arguments of the refresher; snapshots and the other arguments stay."""
         self._options |= options

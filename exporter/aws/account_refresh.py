@@ -134,7 +134,7 @@ class _Refresh:
             self._refresh_users()
             self._refresh_tags()
             self._refresh_root()
-            keys = KeyRefresh(self._api, progress, self._before)
+            keys = KeyRefresh(self._api, progress, self._before, self._refresher.clock)
             for user in self._rotated(list(progress.users.values())):
                 keys.refresh(user)
         except Aborted as aborted:
@@ -148,7 +148,7 @@ class _Refresh:
         snapshot = replace(
             self._before,
             users=tuple(progress.users.values()),
-            keys=tuple(key for name in progress.users for key in progress.keys[name]),
+            keys=progress.all_keys(),
             root=self._root,
             report=self._report_state,
             bookmarks=replace(
@@ -179,12 +179,14 @@ class _Refresh:
         progress.mode = self._report_mode(users)
         if progress.mode is ReportMode.OFF:
             progress.report, self._report_state = NoReport(), None
+            self._bookmarks = replace(self._bookmarks, next_report_at=None)
         else:
             progress.report, next_at = read_report(
                 self._api,
                 self._before.report,
                 self._before.bookmarks.next_report_at,
                 began=progress.began,
+                clock=self._refresher.clock,
                 rng=self._refresher.rng,
                 check=lambda report: _check_complete(report, users),
             )
@@ -214,29 +216,38 @@ class _Refresh:
         Raises:
             ReadError: They cannot be listed, or are another account's.
         """
-        progress = self._progress
+        progress, now = self._progress, self._refresher.clock.now
         users: dict[str, User] = {}  # by name: pages are no snapshot, and may return a user twice
         complete = True
         for item in self._api.pages(Operation.LIST_USERS):
-            name = item.get("UserName")
-            if isinstance(name, str) and not self._refresher.include_user(name):
+            text = item.get("UserName")
+            name = text if isinstance(text, str) else ""
+            if name and not self._refresher.include_user(name):
                 continue
             try:
-                user = responses.user(item, self._before.account.id, progress.began)
+                user = responses.user(item, self._before.account.id, now())
             except ReadError as error:
                 if error.reason is Reason.WRONG_ACCOUNT:
                     self._api.discard_credentials()
                     raise Aborted(error) from error
-                self._api.count_malformed(Operation.LIST_USERS)
-                progress.failures.append(error)
+                self._count_malformed(Operation.LIST_USERS, error)
                 if name in progress.users:
                     users[name] = progress.users[name]
-                complete = complete and isinstance(name, str)
-            else:
-                users[user.name] = user
+                complete = complete and name != ""
+                continue
+            try:
+                used = responses.password_last_used(item, now())
+                user = replace(user, password_last_used=used)
+            except ReadError as error:
+                self._count_malformed(Operation.LIST_USERS, error)
+            users[user.name] = user
         if not complete:  # it may be any of those that are missing
             users = {**progress.users, **users}
         return list(users.values())
+
+    def _count_malformed(self, operation: Operation, error: ReadError) -> None:
+        self._api.count_malformed(operation)
+        self._progress.failures.append(error)
 
     def _refresh_root(self) -> None:
         due = self._bookmarks.next_root_at
@@ -265,7 +276,9 @@ class _Refresh:
         progress = self._progress
         incomplete: list[ReadError] = []
         try:
-            read = tags.of_all_users(self._api, self._refresher.keep_tag, incomplete.append)
+            read = tags.of_all_users(
+                self._api, self._before.account.id, self._refresher.keep_tag, incomplete.append
+            )
         except ReadError as error:
             progress.failures.append(error)
             return

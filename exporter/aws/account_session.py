@@ -10,7 +10,7 @@ from botocore.credentials import Credentials
 
 from exporter.aws.base_credentials import BaseCredentials, ExpiringCredentials, expiring
 from exporter.aws.clients import Clients
-from exporter.aws.errors import malformed
+from exporter.aws.credential_process import PROCESS_SECONDS
 from exporter.aws.operations import Operation
 from exporter.aws.rate_limiter import RateLimiter
 from exporter.model import Account, Clock, Partition, ReadError, Reason
@@ -51,6 +51,7 @@ class AccountSession:
         self._claim = claim
         self._clock = clock
         self._current: ExpiringCredentials | None = None
+        self._signed_in_with: ExpiringCredentials | None = None
 
     def credentials(self, request: Request) -> Credentials:
         """
@@ -72,21 +73,28 @@ class AccountSession:
 
     def discard(self) -> bool:
         """
-        Discard credentials that AWS rejected.
+        Discard credentials that AWS rejected, or that belong to another account.
 
         Returns:
             Whether signing in again may help.
         """
         assumed = self._current is not None and self.account.role_arn is not None
         self._current = None
-        return assumed or self._base.discard()
+        return assumed or self._base.discard(self._signed_in_with)
 
     def _sign_in(self, request: Request) -> ExpiringCredentials:
         current, self.region = self._base.get(self.account)
+        self._signed_in_with = current
         if self.account.role_arn is not None:
             current = self._assume_role(request, current.credentials)
         identity = request(Operation.GET_CALLER_IDENTITY, {}, current.credentials)
-        self._verify(str(identity["Account"]), str(identity.get("Arn", "")))
+        try:
+            self._verify(identity["Account"], identity["Arn"])
+        except ReadError:
+            # Whoever corrects this does not have to wait until these expire.
+            if self.account.role_arn is None:
+                self._base.discard(self._signed_in_with)
+            raise
         return current
 
     def _assume_role(self, request: Request, base: Credentials) -> ExpiringCredentials:
@@ -104,16 +112,13 @@ class AccountSession:
                 raise
             # From IAM the same code is about the permission policy; here it is the trust policy.
             raise ReadError(Reason.ASSUME_ROLE, str(error), code=error.code) from error
-        try:
-            return expiring(
-                result["AccessKeyId"],
-                result["SecretAccessKey"],
-                result["SessionToken"],
-                result["Expiration"],
-                self._clock,
-            )
-        except (KeyError, TypeError) as error:
-            raise malformed(Operation.ASSUME_ROLE, "incomplete credentials") from error
+        return expiring(
+            result["AccessKeyId"],
+            result["SecretAccessKey"],
+            result["SessionToken"],
+            result["Expiration"],
+            self._clock,
+        )
 
     def _verify(self, account_id: str, arn: str) -> None:
         expected = self.account.id
@@ -121,12 +126,9 @@ class AccountSession:
             text = f"the credentials belong to account {account_id}, not to {expected}"
             raise ReadError(Reason.WRONG_ACCOUNT, text)
         if not expected:
-            try:
-                partition = Partition(arn.split(":")[1])
-            except (IndexError, ValueError) as error:
-                raise malformed(Operation.GET_CALLER_IDENTITY, "no valid Arn") from error
             self._claim(account_id)
             log.info("identified AWS caller", extra={"account": account_id, "arn": arn})
+            partition = Partition(arn.split(":")[1])
             self.account = replace(self.account, id=account_id, partition=partition)
         else:
             self._claim(account_id)
@@ -140,6 +142,7 @@ class AccountSessions:
         requests_per_second: Default rate limit, for accounts that do not set one.
         burst: Default burst size.
         stop: Ends all waiting.
+        process_timeout: Seconds that a credential_process may take.
     """
 
     def __init__(
@@ -150,8 +153,10 @@ class AccountSessions:
         burst: int,
         stop: threading.Event,
         clock: Clock,
+        process_timeout: float = PROCESS_SECONDS,
     ) -> None:
         self.clients = clients
+        self._process_timeout = process_timeout
         self._rate = requests_per_second
         self._burst = burst
         self._stop = stop
@@ -172,7 +177,9 @@ class AccountSessions:
     def _new_session(self, account: Account) -> AccountSession:
         if account.profile not in self._bases:
             region = self.clients.endpoints.region
-            self._bases[account.profile] = BaseCredentials(account.profile, region, self._clock)
+            self._bases[account.profile] = BaseCredentials(
+                account.profile, region, self._clock, process_timeout=self._process_timeout
+            )
         rate_limiter = RateLimiter(
             account.requests_per_second or self._rate,
             account.burst or self._burst,

@@ -24,8 +24,11 @@ MAX_CONSECUTIVE_FAILURES: Final = 3
 MAX_DENIALS: Final = 20
 """Stop calling an operation that was denied this many times and did not succeed once."""
 
-MAX_EMPTY_PAGES: Final = 5
-"""Consecutive empty pages after which a list is taken to be endless."""
+MAX_IDLE_PAGES: Final = 5
+"""Consecutive pages without anything new after which a list is taken to be endless."""
+
+MAX_PAGES: Final = 1000
+"""Pages after which a list is taken to be endless: an account has at most a few thousand users."""
 
 MAX_ITEMS: Final = 1000
 """The largest page that IAM returns."""
@@ -117,20 +120,31 @@ class AccountApi:
             Aborted: See `call`.
         """
         markers: set[str] = set()
-        empty = 0
-        while True:
+        seen: set[str] = set()
+        idle = 0
+        for _ in range(MAX_PAGES):
             page = self.call(operation, MaxItems=MAX_ITEMS, **parameters)
-            yield from page[operation.member]
+            items = page[operation.member]
+            yield from items
             # A page that is shorter than requested, even empty, need not be the last.
-            if not page.get("IsTruncated"):
+            marker, truncated = page.get("Marker"), page.get("IsTruncated")
+            if truncated in (False, None) and not marker:
                 return
-            marker = page.get("Marker")
-            empty = 0 if page[operation.member] else empty + 1
-            if not marker or marker in markers or empty == MAX_EMPTY_PAGES:
-                self.count_malformed(operation)
-                raise malformed(operation, "the pages of the response do not come to an end")
+            ids = {str(item.get(operation.item_id)) for item in items}
+            idle = idle + 1 if ids <= seen else 0
+            if (
+                truncated is not True
+                or not isinstance(marker, str)
+                or not marker
+                or marker in markers
+                or idle == MAX_IDLE_PAGES
+            ):
+                break
+            seen |= ids
             markers.add(marker)
             parameters["Marker"] = marker
+        self.count_malformed(operation)
+        raise malformed(operation, "the pages of the response do not come to a proper end")
 
     def has_ended(self, operation: Operation) -> bool:
         """Whether *operation* is denied for everything, and not called again in this refresh."""

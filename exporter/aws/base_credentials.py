@@ -1,18 +1,25 @@
 """Base credentials: those of a profile or of the default chain, as every AWS tool finds them."""
 
+import contextlib
+import difflib
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
 import boto3
+import botocore.session
+from botocore.config import Config
 from botocore.credentials import Credentials
-from botocore.exceptions import BotoCoreError, NoCredentialsError
+from botocore.exceptions import NoCredentialsError, ProfileNotFound
 
-from exporter.aws.errors import single_line, to_read_error
+from exporter.aws import credential_process
+from exporter.aws.errors import WORTH_RETRYING, single_line, to_read_error
+from exporter.aws.responses import is_credential
 from exporter.model import Account, Clock, Partition, ReadError, Reason
 
 HOME_REGION: Final[Mapping[Partition, str]] = MappingProxyType(
@@ -40,7 +47,17 @@ RENEW_BEFORE: Final = 300.0
 """Seconds before their expiry at which credentials are renewed."""
 
 LIFETIME: Final = 3600.0
-"""Seconds for which credentials that do not expire are trusted without another look."""
+"""Seconds after which credentials that do not expire are looked up again."""
+
+MIN_LIFETIME: Final = 60.0
+"""
+Seconds for which credentials are used, however soon they expire.
+
+If AWS's clock and ours differ, they may seem to have expired already, and yet be accepted.
+"""
+
+MAX_LIFETIME: Final = 43200.0
+"""Seconds after which credentials are renewed in any case: the longest session that AWS allows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +82,7 @@ def expiring(
         left = (expiry - clock.now()).total_seconds()
         # Credentials that live for minutes only are still used for three quarters of that.
         seconds = left - min(RENEW_BEFORE, left / 4)
+    seconds = min(max(seconds, MIN_LIFETIME), MAX_LIFETIME)
     return ExpiringCredentials(
         Credentials(access_key, secret_key, token), clock.monotonic() + seconds
     )
@@ -77,10 +95,19 @@ class BaseCredentials:
     Args:
         profile: None: the default chain.
         region: Overrides the environment's and the profile's.
+        process_timeout: Seconds that a credential_process may take.
     """
 
-    def __init__(self, profile: str | None, region: str | None, clock: Clock) -> None:
+    def __init__(
+        self,
+        profile: str | None,
+        region: str | None,
+        clock: Clock,
+        *,
+        process_timeout: float = credential_process.PROCESS_SECONDS,
+    ) -> None:
         self._profile = profile
+        self._process_timeout = process_timeout
         self._region = region or ""
         self._clock = clock
         # Sessions are not thread-safe. Each has its own lock, since finding credentials can take
@@ -88,7 +115,8 @@ class BaseCredentials:
         self._lock = threading.Lock()
         self._session: boto3.Session | None = None
         self._session_region = ""
-        self._built_at = 0.0
+        self._found_at = 0.0
+        self._expires = False
         self._current: ExpiringCredentials | None = None
 
     def get(self, account: Account) -> tuple[ExpiringCredentials, str]:
@@ -107,44 +135,114 @@ class BaseCredentials:
             region = HOME_REGION[account.partition]
         return current, region
 
-    def discard(self) -> bool:
+    def discard(self, rejected: ExpiringCredentials | None) -> bool:
         """
-        Discard credentials that AWS rejected, so that they are looked up again.
+        Look again for credentials, since these were rejected or are of another account.
 
         Returns:
-            Whether they were: not if they have only just been looked up.
+            Whether there may be others: not if they have only just been looked up.
         """
         with self._lock:
-            if self._clock.monotonic() - self._built_at < REBUILD_AFTER:
+            current = self._current
+            if current and (not rejected or current.credentials is not rejected.credentials):
+                return True  # another account was faster
+            self._session = None
+            again_at = self._found_at + REBUILD_AFTER
+            if current is not None and self._clock.monotonic() < again_at:
+                self._current = replace(current, renew_at=min(current.renew_at, again_at))
                 return False
-            self._session = self._current = None
+            self._current = None
             return True
 
     def _find(self) -> ExpiringCredentials:
         self._current = None
         try:
-            if self._session is None:
-                self._session = boto3.Session(profile_name=self._profile)
+            if self._session is None or not self._expires:  # a session keeps what does not expire
+                self._session = self._new_session()
                 self._session_region = self._session.region_name or ""
-                self._built_at = self._clock.monotonic()
             found: Any = self._session.get_credentials()
             if found is None:
                 raise NoCredentialsError
             frozen = found.get_frozen_credentials()
-        except (BotoCoreError, OSError, ValueError) as error:
+            # Refreshable credentials have an expiry, but no public name for it.
+            expiry = getattr(found, "_expiry_time", None)
+            valid = (
+                is_credential(frozen.access_key)
+                and is_credential(frozen.secret_key)
+                and (not frozen.token or is_credential(frozen.token))
+            )
+            if not valid:
+                text = "find credentials: what was found are no credentials"
+                raise ReadError(Reason.CREDENTIALS, text, code="InvalidCredentials")
+            current = expiring(
+                frozen.access_key, frozen.secret_key, frozen.token, expiry, self._clock
+            )
+        except Exception as error:  # noqa: BLE001 (whatever it is: there are no credentials)
             self._session = None
-            raise _credentials_error(error) from error
-        # Refreshable credentials have an expiry, but no public name for it.
-        expiry = getattr(found, "_expiry_time", None)
-        return expiring(frozen.access_key, frozen.secret_key, frozen.token, expiry, self._clock)
+            # Not `from error`: a traceback would show it, and it may quote what a program wrote.
+            raise self._failure(error) from None
+        self._expires = expiry is not None
+        self._found_at = self._clock.monotonic()
+        return current
+
+    def _new_session(self) -> boto3.Session:
+        session = botocore.session.Session(profile=self._profile)
+        # For the requests by which botocore itself finds credentials.
+        session.set_default_client_config(
+            Config(connect_timeout=5, read_timeout=10, retries={"total_max_attempts": 2})
+        )
+        credential_process.limit(
+            session.get_component("credential_provider"), self._process_timeout
+        )
+        return boto3.Session(botocore_session=session)
+
+    def _failure(self, error: Exception) -> ReadError:
+        """Explain why there are no credentials: never as an unexpected error."""
+        if isinstance(error, ReadError):
+            return error
+        code = type(error).__name__
+        if unreadable := _unreadable_file():
+            return ReadError(
+                Reason.CREDENTIALS, f"find credentials: cannot read {unreadable}", code=code
+            )
+        if isinstance(error, ProfileNotFound):
+            return ReadError(Reason.CREDENTIALS, self._profile_not_found(error), code=code)
+        known = to_read_error(error, "find credentials")
+        if known is not None:
+            if known.reason in WORTH_RETRYING:
+                return known
+            return ReadError(Reason.CREDENTIALS, str(known), code=known.code)
+        if isinstance(error, RuntimeError) and "still expired" in str(error):
+            code = "ExpiredCredentials"
+        text = code  # without its text, which may quote what a program wrote
+        if isinstance(error, OSError) and error.strerror:
+            text = error.strerror + (f": {error.filename}" if error.filename else "")
+        return ReadError(Reason.CREDENTIALS, f"find credentials: {single_line(text)}", code=code)
+
+    def _profile_not_found(self, error: ProfileNotFound) -> str:
+        profile = str(error.kwargs.get("profile"))
+        text = f"find credentials: there is no profile {profile!r}"
+        known: list[str] = []
+        with contextlib.suppress(Exception):  # the files may be broken as well
+            known = botocore.session.Session().available_profiles
+        close = difflib.get_close_matches(profile, known, n=1)
+        if close:
+            return f"{text}; did you mean {close[0]!r}?"
+        return single_line(f"{text}; there are: {', '.join(known) or 'none at all'}")
 
 
-def _credentials_error(error: Exception) -> ReadError:
-    known = to_read_error(error, "find credentials")
-    if known is not None:
-        return known
-    text = f"find credentials: {single_line(str(error))}"
-    return ReadError(Reason.CREDENTIALS, text, code=type(error).__name__)
+def _unreadable_file() -> str:
+    """Find the file of AWS's that exists and cannot be read, which botocore ignores."""
+    session = botocore.session.Session()
+    for variable in ("config_file", "credentials_file"):
+        path = Path(session.get_config_variable(variable)).expanduser()
+        try:
+            path.open("rb").close()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            return f"{path}: {error.strerror}"
+    return ""
 
 
 @lru_cache

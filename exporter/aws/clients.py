@@ -17,8 +17,8 @@ import botocore.session
 from botocore import xform_name
 from botocore.config import Config
 from botocore.credentials import Credentials
-from botocore.utils import parse_timestamp
 
+from exporter.aws import responses
 from exporter.aws.errors import malformed, source, to_read_error
 from exporter.aws.operations import Operation
 from exporter.aws.transport import (
@@ -29,6 +29,7 @@ from exporter.aws.transport import (
     Watchdog,
     current_call,
 )
+from exporter.aws.xml_parser import ParserFactory
 from exporter.model import Clock, ReadError, Reason
 
 RequestObserver = Callable[[str, float, str], None]
@@ -114,15 +115,15 @@ class Clients:
             current_call.set(call)
             with self._watchdog.watch(call):
                 result: dict[str, Any] = method(**parameters)
-            if operation.member not in result:
-                raise malformed(operation, f"the response has no {operation.member}")
+            responses.check(operation, result)
             return result
         except Exception as error:
             failure = self._failure(operation, call, error)
             if failure is None:  # ours, or a bug: not for us to explain
                 raise
             code = failure.code
-            raise failure from error
+            # Not `from error`: a traceback would show it, and it may quote the response's body.
+            raise failure from None
         finally:
             self._observe(operation, self._clock.monotonic() - began, code)
 
@@ -134,7 +135,8 @@ class Clients:
             return ReadError(Reason.TIMEOUT, text, code="RequestTimeout")
         if isinstance(error, ResponseTooLargeError):
             return malformed(operation, str(error))
-        return to_read_error(error, operation, source(call.status, call.content_type))
+        response = source(call.status, call.content_type)
+        return to_read_error(error, operation, response, call.status)
 
     def _client(self, service: str, region: str) -> Any:
         # Any: which client it is depends on the service, and stubs have no common type.
@@ -146,9 +148,7 @@ class Clients:
 
     def _new_client(self, service: str, region: str) -> Any:
         session = botocore.session.Session()
-        session.get_component("response_parser_factory").set_parser_defaults(
-            timestamp_parser=_parse_timestamp
-        )
+        session.register_component("response_parser_factory", ParserFactory())
         client: Any = boto3.Session(botocore_session=session).client(
             service,  # type: ignore[call-overload]
             region_name=region,
@@ -186,11 +186,3 @@ def _sign_with_account_credentials(request: Any, **_: object) -> None:
 @lru_cache
 def _method(operation: Operation) -> str:
     return str(xform_name(operation))
-
-
-def _parse_timestamp(value: Any) -> Any:
-    """Parse a time, or return it as it is: one bad time must not cost a page of 1000 users."""
-    try:
-        return parse_timestamp(value)
-    except (ValueError, OverflowError, RuntimeError):
-        return value

@@ -12,15 +12,16 @@ import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from types import MappingProxyType
 from typing import Final
 
 from exporter.aws.api import AccountApi
 from exporter.aws.errors import malformed
 from exporter.aws.operations import Operation
-from exporter.aws.responses import check_account
-from exporter.model import NEVER, AccessKey, LastUse, ReadError, Reason, Root, Use
+from exporter.aws.responses import check_account, is_past, past_time
+from exporter.aws.xml_parser import parse_time
+from exporter.model import NEVER, AccessKey, Clock, LastUse, ReadError, Reason, Root, Use
 
 ROOT: Final = "<root_account>"
 
@@ -28,6 +29,27 @@ ABSENT: Final = frozenset({"", "N/A", "no_information", "not_supported"})
 
 SLOTS: Final = 2
 """Keys of a user that a report describes."""
+
+COLUMNS: Final = frozenset(
+    {
+        "user",
+        "arn",
+        "user_creation_time",
+        "password_last_used",
+        *(
+            f"access_key_{number}_{fact}"
+            for number in (1, 2)
+            for fact in (
+                "active",
+                "last_rotated",
+                "last_used_date",
+                "last_used_region",
+                "last_used_service",
+            )
+        ),
+    }
+)
+"""The columns that we rely on."""
 
 POLLS: Final = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 """Seconds between polls of a report that is being generated. After the last we give up."""
@@ -59,7 +81,6 @@ class Row:
     user: str
     path: str
     created: datetime
-    password_last_used: datetime | None
     slots: tuple[Slot, ...]
     more: bool
 
@@ -85,8 +106,8 @@ class CredentialReport:
 
     Attributes:
         rows: By user name.
-        malformed: Names of the users whose rows cannot be parsed.
-        root: None: the report has no row for root.
+        malformed: Names of the users, or root, whose rows cannot be parsed.
+        root: None: the report has no row for root, or none that can be parsed.
     """
 
     generated: datetime
@@ -95,7 +116,7 @@ class CredentialReport:
     root: Root | None
 
 
-def fetch(api: AccountApi) -> CredentialReport:
+def fetch(api: AccountApi, clock: Clock) -> CredentialReport:
     """
     Request a report, wait until AWS has generated it, and read it.
 
@@ -109,13 +130,16 @@ def fetch(api: AccountApi) -> CredentialReport:
         api.sleep(seconds)
         state = api.call(Operation.GENERATE_CREDENTIAL_REPORT)["State"]
         if state == "COMPLETE":
-            result = api.call(Operation.GET_CREDENTIAL_REPORT)
-            generated = result.get("GeneratedTime")
-            if not isinstance(generated, datetime):
-                raise malformed(Operation.GET_CREDENTIAL_REPORT, "no valid GeneratedTime")
-            report = parse(result["Content"], generated.astimezone(UTC), api.account.id)
+            operation = Operation.GET_CREDENTIAL_REPORT
+            result = api.call(operation)
+            try:
+                generated = past_time(result, "GeneratedTime", operation, clock.now())
+                report = parse(result["Content"], generated, api.account.id)
+            except ReadError:
+                api.count_malformed(operation)
+                raise
             for _ in report.malformed:
-                api.count_malformed(Operation.GET_CREDENTIAL_REPORT)
+                api.count_malformed(operation)
             return report
     raise ReadError(Reason.TIMEOUT, "the credential report was not generated in time")
 
@@ -131,25 +155,33 @@ def parse(content: bytes, generated: datetime, account_id: str) -> CredentialRep
     bad: set[str] = set()
     root = None
     try:
-        lines = csv.reader(io.StringIO(content.decode()), strict=True)
+        lines = csv.reader(io.StringIO(content.decode("utf-8-sig")), strict=True)
         header = next(lines)
+        if not COLUMNS.issubset(header):
+            raise ValueError("columns are missing")
         cells = [dict(zip(header, _split(line, len(header)), strict=True)) for line in lines]
         for row in cells:
-            check_account(row["arn"], account_id)
-            if row["user"] == ROOT:
-                root = _root(row, generated)
-                continue
+            name = row["user"]
             try:
-                rows[row["user"]] = _row(row)
-            except (ValueError, OverflowError):
-                bad.add(row["user"])
+                check_account(row["arn"], account_id, Operation.GET_CREDENTIAL_REPORT)
+                if name == ROOT:
+                    root = _root(row, generated)
+                elif name in rows or name in bad:
+                    raise ValueError("a second row of the same user")
+                else:
+                    rows[name] = _row(row, generated)
+            except (ReadError, ValueError) as error:
+                if isinstance(error, ReadError) and error.reason is Reason.WRONG_ACCOUNT:
+                    raise
+                bad.add(name)
         if not cells:
             raise ValueError("no rows, not even root's")
-    except (ValueError, KeyError, OverflowError, StopIteration, csv.Error) as error:
+    except (ValueError, StopIteration, csv.Error) as error:
         raise malformed(
             Operation.GET_CREDENTIAL_REPORT, f"not a credential report: {type(error).__name__}"
-        ) from error
-    return CredentialReport(generated, MappingProxyType(rows), frozenset(bad), root)
+        ) from None
+    good = {name: row for name, row in rows.items() if name not in bad}
+    return CredentialReport(generated, MappingProxyType(good), frozenset(bad), root)
 
 
 def _split(fields: list[str], columns: int) -> list[str]:
@@ -161,7 +193,7 @@ def _split(fields: list[str], columns: int) -> list[str]:
     return [user, f"arn:{arn}", *fields[tail:]]
 
 
-def _row(row: dict[str, str]) -> Row:
+def _row(row: dict[str, str], generated: datetime) -> Row:
     path = row["arn"].partition(":user")[2].removesuffix(row["user"])
     created = _time(row["user_creation_time"])
     if created is None or not path.startswith("/"):
@@ -170,35 +202,42 @@ def _row(row: dict[str, str]) -> Row:
         row["user"],
         path,
         created,
-        _time(row["password_last_used"]),
-        tuple(slot for slot in (_slot(row, 1), _slot(row, 2)) if slot),
+        tuple(slot for number in (1, 2) if (slot := _slot(row, number, generated))),
         row.get("additional_credentials_info", "") not in ABSENT,
     )
 
 
-def _slot(row: dict[str, str], number: int) -> Slot | None:
+def _slot(row: dict[str, str], number: int, generated: datetime) -> Slot | None:
     prefix = f"access_key_{number}_"
     created = _time(row[prefix + "last_rotated"])
     if created is None:
         return None
-    used = _time(row[prefix + "last_used_date"])
+    used = _time(row[prefix + "last_used_date"], generated)
     service, region = row[prefix + "last_used_service"], row[prefix + "last_used_region"]
     return Slot(created, _active(row, number), LastUse(used, service, region) if used else NEVER)
 
 
 def _active(row: dict[str, str], number: int) -> bool:
-    return row[f"access_key_{number}_active"].lower() == "true"
+    text = row[f"access_key_{number}_active"].lower()
+    if text not in ("true", "false"):
+        raise ValueError("not a boolean")
+    return text == "true"
 
 
 def _root(row: dict[str, str], generated: datetime) -> Root:
-    used = [_time(row[f"access_key_{number}_last_used_date"]) for number in (1, 2)]
+    used = [_time(row[f"access_key_{number}_last_used_date"], generated) for number in (1, 2)]
     return Root(
         generated,
         sum(_active(row, number) for number in (1, 2)),
-        _time(row["password_last_used"]),
+        _time(row["password_last_used"], generated),
         max((at for at in used if at), default=None),
     )
 
 
-def _time(text: str) -> datetime | None:
-    return None if text in ABSENT else datetime.fromisoformat(text).astimezone(UTC)
+def _time(text: str, latest: datetime | None = None) -> datetime | None:
+    if text in ABSENT:
+        return None
+    time = parse_time(text)
+    if latest is not None and not is_past(time, latest):
+        raise ValueError("not a past time")
+    return time

@@ -1,7 +1,8 @@
 """AWS's and botocore's errors, translated into ours."""
 
+import logging
 import re
-from types import TracebackType
+import ssl
 
 from botocore import exceptions as botocore
 from botocore.parsers import ResponseParserError
@@ -167,12 +168,19 @@ NOT_WORTH_RETRYING = frozenset(
 MAX_MESSAGE = 300
 """Characters of AWS's own message that we repeat."""
 
+for _name in ("botocore.credentials", "botocore.tokens", "urllib3.connection"):
+    # They log tracebacks of errors that reach us as well, and quote what a program or a server
+    # wrote, which may be a secret. It is for us to log them.
+    logging.getLogger(_name).setLevel(logging.CRITICAL)
+
 _USER_INFO = re.compile(r"//[^/@\s]*@")
 
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_.:-]{0,99}")
 
 
-def to_read_error(error: Exception, operation: str, response: str = "") -> ReadError | None:
+def to_read_error(
+    error: Exception, operation: str, response: str = "", status: int = 200
+) -> ReadError | None:
     """
     Translate *error*, raised by a call to *operation*. None: it is no failure that we know of.
 
@@ -181,15 +189,18 @@ def to_read_error(error: Exception, operation: str, response: str = "") -> ReadE
 
     Args:
         response: Describes the response, if there was one: see `source`.
+        status: Its HTTP status.
     """
     if isinstance(error, botocore.ClientError):
         return _from_response(error, operation, response)
-    if isinstance(error, ResponseParserError) or _raised_by_parser(error.__traceback__):
+    if isinstance(error, ResponseParserError) or _raised_by_parser(error):
         # botocore's parser raises whatever comes to hand: it met something that is not AWS's XML.
+        if status >= 300:
+            return _from_stranger(operation, status, response)
         return malformed(operation, f"unparseable response{response}")
     for type_, reason in REASON_OF_TYPE:
         if isinstance(error, type_):
-            text = f"{operation}: {_text(error)}"
+            text = f"{operation}: {_text(error, reason)}{response}"
             return ReadError(reason, text, code=type(error).__name__)
     return None
 
@@ -201,14 +212,18 @@ def source(status: int, content_type: str) -> str:
     return f" (HTTP status {status}, {single_line(content_type, 60) or 'no content type'})"
 
 
-def _text(error: Exception) -> str:
+def _text(error: Exception, reason: Reason) -> str:
     if isinstance(error, botocore.CredentialRetrievalError):
         # It quotes what a program wrote, which may be a secret.
         provider = single_line(str(error.kwargs.get("provider", "a provider")), 60)
         return f"cannot get credentials from {provider}"
-    text = _USER_INFO.sub("//***@", single_line(str(error)))
-    cause = _root_cause(error)
-    return text if not cause or cause in text else f"{text}: {cause}"
+    if isinstance(error, botocore.HTTPClientError | botocore.ConnectionError):
+        # They quote what they could not understand of a response, such as its status line.
+        url = error.kwargs.get("endpoint_url") or error.kwargs.get("proxy_url") or ""
+        where = f" ({_USER_INFO.sub('//***@', single_line(str(url)))})" if url else ""
+        what = "no response in time" if reason is Reason.TIMEOUT else "no valid response"
+        return f"{_root_cause(error) or what}{where}"
+    return _USER_INFO.sub("//***@", single_line(str(error)))
 
 
 def _root_cause(error: BaseException) -> str:
@@ -218,12 +233,24 @@ def _root_cause(error: BaseException) -> str:
     inner: object = error
     while isinstance(inner, BaseException) and id(inner) not in seen:
         seen.add(id(inner))
-        if isinstance(inner, OSError) and (inner.strerror or inner.args):
-            found = single_line(str(inner.strerror or inner.args[-1]), 100)
+        if isinstance(inner, OSError):
+            found = _system_error(inner) or found
         kwargs = getattr(inner, "kwargs", None)
         nested = kwargs.get("error") if isinstance(kwargs, dict) else None
         inner = nested or getattr(inner, "reason", None) or inner.__cause__ or inner.__context__
     return found
+
+
+def _system_error(error: OSError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return single_line(f"TLS: certificate verify failed: {error.verify_message}", 200)
+    if isinstance(error, ssl.SSLError):
+        return f"TLS: {single_line(error.reason or 'handshake failed', 60)}"
+    if error.errno is not None and error.strerror:
+        return single_line(error.strerror, 100)
+    # Python's http.client has no better way to say this. The proxy's own words are left out.
+    refused = re.match(r"Tunnel connection failed: (\d{3})\b", str(error))
+    return f"the proxy answered with HTTP status {refused[1]}" if refused else ""
 
 
 def malformed(operation: str, text: str) -> ReadError:
@@ -244,22 +271,31 @@ def single_line(text: str, limit: int = MAX_MESSAGE) -> str:
 def _from_response(error: botocore.ClientError, operation: str, response: str) -> ReadError:
     details = error.response.get("Error", {})
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-    code = str(details.get("Code", ""))
+    code, message = (  # what is no text has elements of its own, and is none of AWS's
+        text if isinstance(text := details.get(member), str) else ""
+        for member in ("Code", "Message")
+    )
     reason = REASON_OF_CODE.get(code)
     if reason is None and (not _CODE.fullmatch(code) or code == "Unknown"):
-        # No error of AWS's: something between us and AWS answered, such as a proxy.
-        return ReadError(
-            _reason_of_status(status, otherwise=Reason.MALFORMED),
-            f"{operation}: no AWS error code{response or f' (HTTP status {status})'}",
-            code=f"HTTP{status}",
-        )
+        return _from_stranger(operation, status, response)
     if reason is None:
         reason = _reason_of_status(status, otherwise=Reason.INVALID_REQUEST)
-    message = single_line(str(details.get("Message", "")))
-    return ReadError(reason, f"{operation}: {code}: {message}", code=code)
+    return ReadError(reason, f"{operation}: {code}: {single_line(message)}", code=code)
+
+
+def _from_stranger(operation: str, status: int, response: str) -> ReadError:
+    """Describe an error that is not AWS's: something before AWS has answered, such as a proxy."""
+    reason = _reason_of_status(status, otherwise=Reason.MALFORMED)
+    return ReadError(
+        Reason.NETWORK if reason is Reason.ACCESS_DENIED else reason,
+        f"{operation}: no AWS error code{response or f' (HTTP status {status})'}",
+        code=f"HTTP{status}",
+    )
 
 
 def _reason_of_status(status: int, *, otherwise: Reason) -> Reason:
+    if status == 501:  # Not Implemented does not go away
+        return Reason.INVALID_REQUEST
     if status >= 500:
         return Reason.SERVICE_FAILURE
     if 300 <= status < 400:
@@ -268,7 +304,8 @@ def _reason_of_status(status: int, *, otherwise: Reason) -> Reason:
     return known.get(status, otherwise)
 
 
-def _raised_by_parser(traceback: TracebackType | None) -> bool:
+def _raised_by_parser(error: Exception) -> bool:
+    traceback = error.__traceback__
     while traceback is not None:
         if traceback.tb_frame.f_globals.get("__name__") == "botocore.parsers":
             return True

@@ -7,12 +7,14 @@ from typing import Final
 from exporter.aws import responses
 from exporter.aws.api import AccountApi
 from exporter.aws.credential_report import SLOTS, Row
+from exporter.aws.errors import malformed
 from exporter.aws.operations import Operation
 from exporter.aws.report_source import FreshReport, NoReport, PreviousReport, Report
 from exporter.model import (
     NEVER,
     AccessKey,
     AccountSnapshot,
+    Clock,
     LastUse,
     ReadError,
     Reason,
@@ -112,6 +114,21 @@ class Progress:
                 }
         self.to_list = set(self.users) - confirmed
 
+    def all_keys(self) -> tuple[AccessKey, ...]:
+        """
+        Collect the keys in the order of their users.
+
+        A key belongs to one user. If it is found at two, such as one that was renamed while pages
+        of users were read, it stays with the one whose keys were listed last.
+        """
+        found: dict[str, AccessKey] = {}
+        for name, user in self.users.items():
+            for key in self.keys[name]:
+                other = found.get(key.id)
+                if other is None or _is_later(user, self.users[other.user]):
+                    found[key.id] = key
+        return tuple(key for name in self.users for key in self.keys[name] if found[key.id] is key)
+
     def row_for(self, user: User) -> Row | None:
         """Find what a fresh report says of *user*, and not of an earlier user of that name."""
         if not isinstance(self.report, FreshReport):
@@ -154,8 +171,12 @@ class KeyRefresh:
         before: The latest snapshot.
     """
 
-    def __init__(self, api: AccountApi, progress: Progress, before: AccountSnapshot) -> None:
+    def __init__(
+        self, api: AccountApi, progress: Progress, before: AccountSnapshot, clock: Clock
+    ) -> None:
         self._api = api
+        self._clock = clock
+        self._listed_at_user: dict[str, str] = {}
         self._progress = progress
         self._before = before
         self._known = {key.id: key for key in before.keys}
@@ -199,15 +220,18 @@ class KeyRefresh:
         failures = []
         try:
             for item in self._api.pages(operation, UserName=user.name):
-                id_ = item.get("AccessKeyId")
-                before = known.get(str(id_)) or self._known.get(str(id_))
+                id_ = ""
                 try:
-                    keys[str(id_)] = responses.access_key(item, user.name, before)
+                    id_ = responses.key_id(item)
+                    before = known.get(id_) or self._known.get(id_)
+                    key = responses.access_key(item, user.name, before, self._clock.now())
+                    self._check_owner(key)
+                    keys[id_] = key
                 except ReadError as error:
                     self._api.count_malformed(operation)
                     failures.append(error)
                     # Keep what is known of this key; if it has no id, it may be any of them.
-                    kept = {key.id: key for key in known.values() if id_ in (None, key.id)}
+                    kept = {key.id: key for key in known.values() if id_ in ("", key.id)}
                     keys = {**kept, **keys}
         except ReadError as error:
             return not self._seems_deleted(user, error)
@@ -217,6 +241,16 @@ class KeyRefresh:
             progress.to_list.discard(user.name)
             progress.users[user.name] = replace(progress.users[user.name], keys_at=progress.began)
         return True
+
+    def _check_owner(self, key: AccessKey) -> None:
+        """
+        Make sure that no other user has this key.
+
+        Raises:
+            ReadError: It was listed as one of another user's.
+        """
+        if self._listed_at_user.setdefault(key.id, key.user) != key.user:
+            raise malformed(Operation.LIST_ACCESS_KEYS, "a key is listed at two users")
 
     def _seems_deleted(self, user: User, error: ReadError) -> bool:
         """
@@ -276,7 +310,8 @@ class KeyRefresh:
         operation = Operation.GET_ACCESS_KEY_LAST_USED
         result = self._api.call(operation, AccessKeyId=key.id)
         try:
-            use = responses.last_use(result["AccessKeyLastUsed"], self._progress.began)
+            # Not the time at which the refresh began: a key may be used while it lasts.
+            use = responses.last_use(result["AccessKeyLastUsed"], self._clock.now())
         except ReadError:
             self._api.count_malformed(operation)
             raise
@@ -304,6 +339,13 @@ class KeyRefresh:
                 continue  # malformed; asking for the key itself will tell
             use = latest(key.last_use, slot.last_use)
             keys[position] = replace(key, last_use=use, as_of=generated)
+
+
+def _is_later(user: User, other: User) -> bool:
+    """Whether the keys of *user* were listed later than those of *other*."""
+    if user.keys_at is None or other.keys_at is None:
+        return user.keys_at is not None
+    return user.keys_at > other.keys_at
 
 
 def _may_be_deleted(error: ReadError, key: AccessKey) -> bool:

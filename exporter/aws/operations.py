@@ -11,25 +11,33 @@ class Operation(StrEnum):
     Attributes:
         service: The service that offers it.
         member: The member that every valid result has.
+        item_id: What distinguishes the items of a list. Empty: it returns no list.
     """
 
     service: str
     member: str
+    item_id: str
 
     ASSUME_ROLE = ("AssumeRole", "sts", "Credentials")
     GET_CALLER_IDENTITY = ("GetCallerIdentity", "sts", "Account")
     GENERATE_CREDENTIAL_REPORT = ("GenerateCredentialReport", "iam", "State")
     GET_ACCESS_KEY_LAST_USED = ("GetAccessKeyLastUsed", "iam", "AccessKeyLastUsed")
-    GET_ACCOUNT_AUTHORIZATION_DETAILS = ("GetAccountAuthorizationDetails", "iam", "UserDetailList")
+    GET_ACCOUNT_AUTHORIZATION_DETAILS = (
+        "GetAccountAuthorizationDetails",
+        "iam",
+        "UserDetailList",
+        "UserName",
+    )
     GET_ACCOUNT_SUMMARY = ("GetAccountSummary", "iam", "SummaryMap")
     GET_CREDENTIAL_REPORT = ("GetCredentialReport", "iam", "Content")
-    LIST_ACCESS_KEYS = ("ListAccessKeys", "iam", "AccessKeyMetadata")
-    LIST_USER_TAGS = ("ListUserTags", "iam", "Tags")
-    LIST_USERS = ("ListUsers", "iam", "Users")
+    LIST_ACCESS_KEYS = ("ListAccessKeys", "iam", "AccessKeyMetadata", "AccessKeyId")
+    LIST_USER_TAGS = ("ListUserTags", "iam", "Tags", "Key")
+    LIST_USERS = ("ListUsers", "iam", "Users", "UserName")
 
-    def __new__(cls, name: str, service: str, member: str) -> Self:
+    def __new__(cls, name: str, service: str, member: str, item_id: str = "") -> Self:
         operation = str.__new__(cls, name)
         operation._value_ = name
         operation.service = service
         operation.member = member
+        operation.item_id = item_id
         return operation

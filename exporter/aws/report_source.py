@@ -10,7 +10,7 @@ from typing import Final
 from exporter.aws import credential_report
 from exporter.aws.api import AccountApi
 from exporter.aws.credential_report import CredentialReport
-from exporter.model import ReadError, Reason, ReportState
+from exporter.model import Clock, ReadError, Reason, ReportState
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +62,7 @@ def read_report(
     next_at: datetime | None,
     *,
     began: datetime,
+    clock: Clock,
     rng: random.Random,
     check: Callable[[CredentialReport], None],
 ) -> tuple[Report, datetime | None]:
@@ -83,7 +84,7 @@ def read_report(
     if next_at is not None and began < next_at:
         return _previous(before, began), next_at
     try:
-        content = credential_report.fetch(api)
+        content = credential_report.fetch(api, clock)
         if began - content.generated >= MAX_REPORT_AGE:
             text = f"the credential report was generated at {content.generated.isoformat()}"
             raise ReadError(Reason.SERVICE_FAILURE, text, code="ReportExpired")

@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from exporter.aws.api import AccountApi
+from exporter.aws.errors import malformed
 from exporter.aws.operations import Operation
 from exporter.aws.report_source import REPORT_LIFETIME, FreshReport, NoReport, Report
 from exporter.model import ReadError, Root
@@ -38,10 +39,13 @@ def read_root(
     if not isinstance(report, NoReport) or (next_at is not None and began < next_at):
         return before, next_at
     next_at = began + REPORT_LIFETIME
+    operation = Operation.GET_ACCOUNT_SUMMARY
     try:
-        summary = api.call(Operation.GET_ACCOUNT_SUMMARY)["SummaryMap"]
+        count = api.call(operation)["SummaryMap"].get("AccountAccessKeysPresent")
+        if not isinstance(count, int) or count < 0:
+            api.count_malformed(operation)
+            raise malformed(operation, "no valid AccountAccessKeysPresent")
     except ReadError as error:
         log.warning("cannot read root user", extra={"account": api.account.id, "error": str(error)})
         return before, next_at
-    count = summary.get("AccountAccessKeysPresent")
     return replace(before or Root(began, None), as_of=began, access_keys=count), next_at

@@ -59,7 +59,7 @@ async def run(
         handler: Counts the log messages that are dropped.
     """
     stopped = _stop_on_signals(asyncio.get_running_loop())
-    self_metrics = SelfMetrics(version=__version__, operations=aws.Operation)
+    self_metrics = SelfMetrics(version=__version__, operations=aws.Operation, redact=key_ids.redact)
     handler.on_drop(self_metrics.count_dropped_log_messages)
     scheduler, exposition = build(config, key_ids, threading.Event(), SystemClock(), self_metrics)
 

@@ -1,8 +1,10 @@
 """Metrics about the exporter itself, kept by the client library."""
 
 import platform
-from collections.abc import Iterable
-from typing import Any
+import re
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any, Final
 
 from prometheus_client import (
     CollectorRegistry,
@@ -23,6 +25,15 @@ BUCKETS = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Seconds. IAM usually responds within 0.1 s; requests time out after 30 s."""
 
 
+MAX_CODES: Final = 50
+"""Error codes of one operation that get a series of their own."""
+
+OTHER_CODE: Final = "other"
+"""Stands for codes that are malformed or too many: a server cannot create series at will."""
+
+_CODE = re.compile(r"[A-Za-z][A-Za-z0-9_.:*~-]{0,99}", re.ASCII)
+
+
 class SelfMetrics:
     """
     Metrics about the exporter itself, its process and the Python interpreter.
@@ -30,11 +41,20 @@ class SelfMetrics:
     Args:
         operations: The AWS operations that will be called, so that their counters start at 0.
         process: Expose metrics about the process and the interpreter.
+        redact: Formats the key ids in a text.
     """
 
     def __init__(
-        self, *, version: str, operations: Iterable[str] = (), process: bool = True
+        self,
+        *,
+        version: str,
+        operations: Iterable[str] = (),
+        process: bool = True,
+        redact: Callable[[str], str] = str,
     ) -> None:
+        self._redact = redact
+        self._codes: dict[str, set[str]] = {}
+        self._lock = threading.Lock()
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry(auto_describe=True)
         if process:
@@ -68,7 +88,18 @@ class SelfMetrics:
 
     def count_error(self, operation: str, code: str) -> None:
         """Count a failed request, or a response that cannot be used."""
-        self._errors.labels(operation, code).inc()
+        self._errors.labels(operation, self._known_code(operation, code)).inc()
+
+    def _known_code(self, operation: str, code: str) -> str:
+        code = self._redact(code)
+        if not _CODE.fullmatch(code):
+            return OTHER_CODE
+        with self._lock:
+            codes = self._codes.setdefault(operation, set())
+            if code not in codes and len(codes) >= MAX_CODES:
+                return OTHER_CODE
+            codes.add(code)
+        return code
 
     def count_dropped_log_messages(self, count: int) -> None:
         """Count log messages that were not written."""

@@ -5,15 +5,48 @@ import logging
 import pytest
 
 from exporter.aws import Operation
-from exporter.model import ReportMode, TagSource
+from exporter.model import Account, AccountSnapshot, ReportMode, TagSource
 from tests import fake_aws
 from tests.aws import Monitor
-from tests.builders import PROD, ROLE, a_role_account, add_key
+from tests.builders import (
+    PROD,
+    ROLE,
+    FakeClock,
+    a_role_account,
+    a_scheduler,
+    add_key,
+    an_account,
+    request_once,
+    some_sessions,
+)
 from tests.fake_aws import FakeAws, Fault
+from tests.servers import wait_until
 
 SENTINEL = "wJalrXUtnFEMISENTINEL"
 
+
+def error_body(code: str, message: str, more: str = "") -> str:
+    error = f"<Code>{code}</Code><Message>{message}</Message>{more}"
+    return f"<ErrorResponse><Error>{error}</Error></ErrorResponse>"
+
+
+PADDING = "x" * 300
+
 BODIES = {
+    "a message that is too long": error_body("AccessDenied", PADDING + SENTINEL),
+    "lines beyond the first": error_body("AccessDenied", "\n" * 10 + PADDING + f"\n{SENTINEL}"),
+    "elements in a message": error_body("AccessDenied", f"<b>{SENTINEL}</b>"),
+    "other elements of an error": error_body("Throttling", "no", f"<Detail>{SENTINEL}</Detail>"),
+    "an error within a result": (
+        f"<ListUsersResponse><Error><Message>{SENTINEL}</Message></Error></ListUsersResponse>"
+    ),
+    "an error without elements": f"<ErrorResponse><Error>{SENTINEL}</Error></ErrorResponse>",
+    "two errors": error_body("AccessDenied", SENTINEL[:4]).replace(
+        "<Error>", f"<Error>{SENTINEL}</Error><Error>"
+    ),
+    "two codes": error_body("AccessDenied", "no", f"<Code>{SENTINEL}</Code>"),
+    "CDATA": f"<![CDATA[{SENTINEL}]]>",
+    "JSON": f'{{"__type": "{SENTINEL}", "message": "{SENTINEL}"}}',
     "HTML": f"<html><body>{SENTINEL}</body></html>",
     "truncated XML": f"<AssumeRoleResponse><SecretAccessKey>{SENTINEL}</SecretAccess",
     "other XML": f"<a><b>{SENTINEL}</b></a>",
@@ -55,3 +88,39 @@ def test_a_broken_response_is_not_repeated(
     assert aws.count(operation) > 0
     assert SENTINEL not in repr(snapshot)
     assert SENTINEL not in caplog.text
+
+
+def test_an_error_is_one_printable_line(
+    aws: FakeAws, prod: fake_aws.Account, monitor: Monitor
+) -> None:
+    """AWS's own message is one line without control characters, whatever is in it."""
+    message = "a&#10;b\tc&#13;&#10;level=error msg=forged \u202e\u2028\x7f end"
+    aws.fault(Fault(operation="ListUsers", status=403, body=error_body("AccessDenied", message)))
+    error = monitor().refresh().error
+
+    assert error.startswith("ListUsers: AccessDenied: a b c level=error msg=forged")
+    assert error.endswith("end")
+    assert error.isprintable()
+
+
+def test_a_crash_shows_no_response(
+    aws: FakeAws, prod: fake_aws.Account, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A traceback that the scheduler logs does not lead back to a response."""
+    sessions = some_sessions(aws.url, clock)
+    aws.fault(Fault(operation="ListUsers", body=f"<a>{SENTINEL}"))
+
+    def refresh(account: Account, before: AccountSnapshot) -> AccountSnapshot:
+        request_once(sessions, clock, Operation.LIST_USERS)
+        raise AssertionError("unreachable")
+
+    published: list[AccountSnapshot] = []
+    scheduler = a_scheduler(
+        [an_account()], refresh, lambda _, snapshot: published.append(snapshot), clock, interval=900
+    )
+    scheduler.start()
+    wait_until(lambda: len(published) > 1, "the refresh has crashed")
+    scheduler.stop()
+
+    assert "refresh crashed" in caplog.text
+    assert SENTINEL not in caplog.text + repr(published)

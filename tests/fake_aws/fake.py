@@ -5,9 +5,10 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from .accounts import Account, Now, World
+from .accounts import Account, Now, Role, World
 from .answers import Answers, Callback
 from .faults import Fault
+from .identity import Caller
 from .ledger import LoggedCall
 from .organizations import Organization
 from .server import Server
@@ -94,9 +95,17 @@ class FakeAws:
             "NO_PROXY": "127.0.0.1",
         }
 
+    def session(self, role: Role, name: str = "session") -> Caller:
+        """Create a session of a role, as another way to assume it than AssumeRole does."""
+        return self._answers.credentials.session(role, name, seconds=86400)
+
     def revoke(self, account_id: str) -> None:
         """End all sessions in an account: from now on their calls fail with ExpiredToken."""
         self._answers.credentials.revoke(account_id)
+
+    def forget_credentials(self, key_id: str) -> None:
+        """Delete the key of a principal: from now on its calls fail with InvalidClientTokenId."""
+        self._answers.credentials.forget(key_id)
 
     def organization(self, management: str | None = None) -> Organization:
         """Find the organization, or create it with a management account."""

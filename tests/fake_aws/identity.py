@@ -88,6 +88,11 @@ class Credentials:
                 if caller.role is not None and caller.account.id == account_id
             }
 
+    def forget(self, key_id: str) -> None:
+        """Delete credentials."""
+        with self._world.lock:
+            del self._callers[key_id]
+
     def caller(self, key_id: str, token: str | None, *, service: str, region: str) -> Caller:
         """
         Find who signs with *key_id*, even if the session has ended.
