@@ -5,6 +5,7 @@ import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -146,7 +147,7 @@ MFA = (
 
 SSO = "sso_region = us-east-1\nsso_account_id = 1\nsso_role_name = x\n"
 
-CONFIGS = {
+CONFIGS: dict[str, tuple[str | bytes, str]] = {
     "syntax": ("[default\nx", "config"),
     "not text": (b"[default]\nx = \xff\xfe\n", "config"),
     "no section": ("region = us-east-1\n", "config"),
@@ -215,7 +216,7 @@ def test_an_unreadable_file(monitor: Monitor, variable: str) -> None:
     assert f"cannot read {path}: Permission denied" in snapshot.error
 
 
-WEB_ERRORS = {
+WEB_ERRORS: dict[str, tuple[dict[str, Any], Reason]] = {
     "denied": ({"code": "AccessDenied"}, Reason.CREDENTIALS),
     "expired": ({"code": "ExpiredTokenException"}, Reason.CREDENTIALS),
     "invalid": ({"code": "InvalidIdentityToken"}, Reason.CREDENTIALS),
