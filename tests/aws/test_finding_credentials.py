@@ -89,6 +89,22 @@ def test_a_program_that_does_not_exist(monitor: Monitor, tmp_path: Path) -> None
     assert "cannot be started: No such file or directory" in snapshot
 
 
+def test_a_program_of_a_source_profile(
+    aws: FakeAws, clock: FakeClock, monitor: Monitor, tmp_path: Path
+) -> None:
+    """The limits hold as well for the credential_process of a profile whose role is assumed."""
+    config = tmp_path / "config"
+    config.write_text(
+        f"[default]\nsource_profile = a\n{ROLE}[profile a]\ncredential_process = sleep 60\n"
+    )
+    sessions = some_sessions(aws.url, clock, process_timeout=TIMEOUT)
+    with environment({"AWS_CONFIG_FILE": str(config), "AWS_EC2_METADATA_DISABLED": "true"}):
+        snapshot = monitor(sessions=sessions).refresh()
+
+    assert snapshot.failure is Reason.CREDENTIALS
+    assert "did not end within" in snapshot.error
+
+
 def test_a_program_is_run_once(
     aws: FakeAws, prod: fake_aws.Account, clock: FakeClock, monitor: Monitor, tmp_path: Path
 ) -> None:
