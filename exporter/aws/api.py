@@ -147,7 +147,7 @@ class AccountApi:
         raise malformed(operation, "the pages of the response do not come to a proper end")
 
     def has_ended(self, operation: Operation) -> bool:
-        """Whether *operation* is denied for everything, and not called again in this refresh."""
+        """Whether *operation* fails for everything, and is not called again in this refresh."""
         return self._denials.get(operation, 0) >= MAX_DENIALS
 
     def count_denial(self, operation: Operation, error: ReadError) -> None:
@@ -256,8 +256,12 @@ class AccountApi:
         retryable = is_worth_retrying(error)
         failures = self._failures.get(operation, 0) + 1 if retryable else 0
         self._failures[operation] = failures
-        if error.reason is Reason.CREDENTIALS or failures == MAX_CONSECUTIVE_FAILURES:
+        if error.reason is Reason.CREDENTIALS:
             raise Aborted(error) from error
+        if failures == MAX_CONSECUTIVE_FAILURES:
+            if operation is not Operation.LIST_USER_TAGS:
+                raise Aborted(error) from error
+            self._denials[operation] = MAX_DENIALS  # keys matter more: go on without tags
 
     def _check_deadline(self, seconds: float) -> None:
         if not self.has_time_for(seconds):

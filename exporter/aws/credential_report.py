@@ -214,6 +214,8 @@ def _slot(row: dict[str, str], number: int, generated: datetime) -> Slot | None:
         return None
     used = _time(row[prefix + "last_used_date"], generated)
     service, region = row[prefix + "last_used_service"], row[prefix + "last_used_region"]
+    if used and not (service and region and (service + region).isprintable()):
+        raise ValueError("no service or region")
     return Slot(created, _active(row, number), LastUse(used, service, region) if used else NEVER)
 
 

@@ -8,6 +8,7 @@ import pytest
 from exporter.model import Account
 from tests import fake_aws
 from tests.aws import SHORT_TIMEOUT, Monitor
+from tests.aws.malformed import Watched
 from tests.builders import PROD, FakeClock, MonitoredAccount, environment
 from tests.fake_aws import FakeAws
 
@@ -42,3 +43,8 @@ def outage(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def read_timeout(outage: str) -> float:
     return SHORT_TIMEOUT if outage == "slow responses" else 30.0
+
+
+@pytest.fixture
+def watched(aws: FakeAws, clock: FakeClock, monitor: Monitor) -> Watched:
+    return Watched(aws, clock, monitor)

@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+from base64 import b64encode
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,18 @@ from exporter.aws.credential_report import parse
 from exporter.model import ReadError, Reason, ReportMode
 from tests import fake_aws
 from tests.aws import WITH_REPORTS, Monitor
-from tests.builders import NOON, PROD, TEST, FakeClock, add_key, add_users, last_uses_of
+from tests.aws.responses import response
+from tests.builders import (
+    NOON,
+    PROD,
+    TEST,
+    FakeClock,
+    add_key,
+    add_users,
+    last_use_of,
+    last_uses_of,
+)
+from tests.fake_aws import FakeAws, Fault
 
 
 @given(st.binary(max_size=300) | st.text(max_size=300).map(str.encode))
@@ -121,3 +133,79 @@ def test_unknown_columns(prod: fake_aws.Account, monitor: Monitor) -> None:
 
     assert account.last_uses == last_uses_of(prod)
     assert account.calls["GetAccessKeyLastUsed"] == 0
+
+
+def rewritten(prod: fake_aws.Account, old: str, new: str) -> bytes:
+    """The report of *prod* with a text replaced, once."""
+    text = fake_aws.report.content(prod, quoted=True).decode()
+    assert old in text
+    return text.replace(old, new, 1).encode()
+
+
+BAD_ROWS = {
+    "a short row": ("\nalice,", "\n"),
+    "a date in the future": ("2026-11-23T12:00:00Z,eu-west-1", "2099-01-01T00:00:00Z,eu-west-1"),
+    "a date of the year 1": ("2026-11-23T12:00:00Z,eu-west-1", "0001-01-01T00:00:00Z,eu-west-1"),
+    "no date": ("2026-11-23T12:00:00Z,eu-west-1", "yesterday,eu-west-1"),
+    "no boolean": ("true,2026-11-22T12:00:00Z", "maybe,2026-11-22T12:00:00Z"),
+    "no account": (f"arn:aws:iam::{PROD}:user/alice", "arn:aws:iam::x:user/alice"),
+    "a second row": ("\nalice,", f"\nalice,arn:aws:iam::{PROD}:user/alice{',N/A' * 20}\nalice,"),
+    "root in the future": ("no_information", "2099-01-01T00:00:00Z"),
+    "NUL": ("eu-west-1", "\0"),
+    "no region": ("eu-west-1", ""),
+    "a huge field": ("eu-west-1", "x" * 200_000),
+    "a quote": ("eu-west-1", '"'),
+}
+
+
+@pytest.mark.parametrize("case", BAD_ROWS)
+@WITH_REPORTS
+def test_a_malformed_row(
+    prod: fake_aws.Account, monitor: Monitor, report_mode: ReportMode, case: str
+) -> None:
+    """A row that is malformed, or about another time, makes nothing false."""
+    add_key(prod, "alice")
+    add_key(prod, "bob")
+    prod.report.content = rewritten(prod, *BAD_ROWS[case])
+    account = monitor(report_mode=report_mode)
+    account.refresh()
+
+    assert account.latest.up
+    assert account.last_uses == last_uses_of(prod)
+    root = account.latest.root
+    assert root is None or root.password_last_used is None
+
+
+def test_a_byte_order_mark(prod: fake_aws.Account, monitor: Monitor) -> None:
+    """A byte order mark at the beginning is ignored."""
+    add_key(prod)
+    prod.report.content = b"\xef\xbb\xbf" + fake_aws.report.content(prod, quoted=True)
+    account = monitor(report_mode=ReportMode.VALUES)
+    account.refresh()
+
+    assert account.last_uses == last_uses_of(prod)
+    assert account.calls["GetAccessKeyLastUsed"] == 0
+
+
+@pytest.mark.parametrize("generated", ["2099-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "now", ""])
+def test_a_report_of_the_future(
+    aws: FakeAws, prod: fake_aws.Account, clock: FakeClock, monitor: Monitor, generated: str
+) -> None:
+    """A report without a possible time is not used, and another one is requested soon."""
+    key = add_key(prod)
+    content = b64encode(fake_aws.report.content(prod, quoted=True)).decode()
+    body = response(
+        "GetCredentialReport",
+        f"<Content>{content}</Content><GeneratedTime>{generated}</GeneratedTime>",
+    )
+    fault = aws.fault(Fault(operation="GetCredentialReport", body=body))
+    account = monitor(report_mode=ReportMode.VALUES)
+    first = account.refresh().report
+    aws.remove_fault(fault)
+    clock.advance(hours=1)
+    second = account.refresh().report
+
+    assert first is not None
+    assert second is not None
+    assert (first.usable, second.usable) == (False, True)
+    assert account.last_uses == {key.id: last_use_of(key)}

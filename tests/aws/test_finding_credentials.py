@@ -5,6 +5,7 @@ import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -88,6 +89,22 @@ def test_a_program_that_does_not_exist(monitor: Monitor, tmp_path: Path) -> None
     assert "cannot be started: No such file or directory" in snapshot
 
 
+def test_a_program_of_a_source_profile(
+    aws: FakeAws, clock: FakeClock, monitor: Monitor, tmp_path: Path
+) -> None:
+    """The limits hold as well for the credential_process of a profile whose role is assumed."""
+    config = tmp_path / "config"
+    config.write_text(
+        f"[default]\nsource_profile = a\n{ROLE}[profile a]\ncredential_process = sleep 60\n"
+    )
+    sessions = some_sessions(aws.url, clock, process_timeout=TIMEOUT)
+    with environment({"AWS_CONFIG_FILE": str(config), "AWS_EC2_METADATA_DISABLED": "true"}):
+        snapshot = monitor(sessions=sessions).refresh()
+
+    assert snapshot.failure is Reason.CREDENTIALS
+    assert "did not end within" in snapshot.error
+
+
 def test_a_program_is_run_once(
     aws: FakeAws, prod: fake_aws.Account, clock: FakeClock, monitor: Monitor, tmp_path: Path
 ) -> None:
@@ -146,7 +163,7 @@ MFA = (
 
 SSO = "sso_region = us-east-1\nsso_account_id = 1\nsso_role_name = x\n"
 
-CONFIGS = {
+CONFIGS: dict[str, tuple[str | bytes, str]] = {
     "syntax": ("[default\nx", "config"),
     "not text": (b"[default]\nx = \xff\xfe\n", "config"),
     "no section": ("region = us-east-1\n", "config"),
@@ -215,7 +232,7 @@ def test_an_unreadable_file(monitor: Monitor, variable: str) -> None:
     assert f"cannot read {path}: Permission denied" in snapshot.error
 
 
-WEB_ERRORS = {
+WEB_ERRORS: dict[str, tuple[dict[str, Any], Reason]] = {
     "denied": ({"code": "AccessDenied"}, Reason.CREDENTIALS),
     "expired": ({"code": "ExpiredTokenException"}, Reason.CREDENTIALS),
     "invalid": ({"code": "InvalidIdentityToken"}, Reason.CREDENTIALS),

@@ -19,9 +19,6 @@ from tests.builders import (
 )
 from tests.fake_aws import FakeAws
 
-LIMITED = {"requests_per_second": 5.0, "burst": 10}
-"""At an interval of 15 minutes `auto` chooses `off` up to 450 calls."""
-
 NEVER_LATE = pytest.mark.parametrize("report_mode", [ReportMode.AUTO, ReportMode.OFF])
 
 
@@ -132,8 +129,10 @@ def test_auto_follows_the_size(
     aws: FakeAws, prod: fake_aws.Account, clock: FakeClock, monitor: Monitor
 ) -> None:
     """An account that grows or shrinks is read without or with a report, and loses nothing."""
+    # At an interval of 15 minutes `auto` chooses `off` up to 450 calls.
     account = monitor(
-        report_mode=ReportMode.AUTO, sessions=some_sessions(aws.url, clock, **LIMITED)
+        report_mode=ReportMode.AUTO,
+        sessions=some_sessions(aws.url, clock, requests_per_second=5.0, burst=10),
     )
     modes = []
     for size in (224, 225, 225, 224, 10, 225):

@@ -2,11 +2,19 @@
 
 import pytest
 
+from exporter.aws.api import MAX_ATTEMPTS, MAX_CONSECUTIVE_FAILURES
 from exporter.model import Reason, ReportMode, TagSource
 from tests import fake_aws
 from tests.aws import Monitor
-from tests.builders import FakeClock, add_key, add_users, before_answer, last_use_of
-from tests.fake_aws import FakeAws
+from tests.builders import (
+    FakeClock,
+    add_key,
+    add_users,
+    before_answer,
+    last_use_of,
+    last_uses_of,
+)
+from tests.fake_aws import FakeAws, Fault
 
 BOTH_SOURCES = pytest.mark.parametrize("tags", [TagSource.BULK, TagSource.PER_USER])
 
@@ -120,3 +128,17 @@ def test_a_recreated_user(
     account.refresh()
 
     assert account.latest.users[0].tags == ()
+
+
+def test_tags_that_fail_cost_no_keys(
+    aws: FakeAws, prod: fake_aws.Account, monitor: Monitor
+) -> None:
+    """When the tags of several users fail, no more are requested, and the keys are read."""
+    add_users(prod, 10, keys=10)
+    aws.fault(Fault(operation="ListUserTags", code="ServiceFailure"))
+    account = monitor(tag_source=TagSource.PER_USER, report_mode=ReportMode.OFF)
+    account.refresh()
+
+    assert account.latest.failure is Reason.SERVICE_FAILURE
+    assert account.calls["ListUserTags"] == MAX_CONSECUTIVE_FAILURES * MAX_ATTEMPTS
+    assert account.last_uses == last_uses_of(prod)
