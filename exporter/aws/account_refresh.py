@@ -133,10 +133,10 @@ class _Refresh:
         try:
             self._refresh_users()
             self._refresh_tags()
-            self._refresh_root()
             keys = KeyRefresh(self._api, progress, self._before, self._refresher.clock)
             for user in self._rotated(list(progress.users.values())):
                 keys.refresh(user)
+            self._refresh_root()
         except Aborted as aborted:
             progress.failures.append(aborted.error)
         except ReadError as error:  # without the list of users there is nothing to go on with
@@ -250,11 +250,18 @@ class _Refresh:
         self._progress.failures.append(error)
 
     def _refresh_root(self) -> None:
-        due = self._bookmarks.next_root_at
-        self._root, due = read_root(
-            self._api, self._root, due, self._progress.report, self._progress.began
+        refresher = self._refresher
+        self._root, next_at = read_root(
+            self._api,
+            self._root,
+            self._bookmarks.next_root_at,
+            self._progress.report,
+            use_report=refresher.report_mode is ReportMode.AUTO,
+            began=self._progress.began,
+            clock=refresher.clock,
+            rng=refresher.rng,
         )
-        self._bookmarks = replace(self._bookmarks, next_root_at=due)
+        self._bookmarks = replace(self._bookmarks, next_root_at=next_at)
 
     # -- tags ----------------------------------------------------------------------------------
 

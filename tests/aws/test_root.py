@@ -83,3 +83,32 @@ def test_a_summary_that_fails(
     assert root is not None
     assert root.access_keys == 1
     assert (soon, account.calls["GetAccountSummary"]) == (0, 1)
+
+
+def test_auto_reads_when_root_was_last_used(
+    prod: fake_aws.Account, clock: FakeClock, monitor: Monitor
+) -> None:
+    """Also where the keys are read without a report, one is read for root's sake, every 4 hours."""
+    prod.root_password_last_used = days_ago(9)
+    account = monitor(report_mode=ReportMode.AUTO)
+    account.refresh()
+    first = account.calls
+    clock.advance(minutes=15)
+    account.refresh()
+
+    assert account.latest.report is None
+    assert account.latest.root is not None
+    assert account.latest.root.password_last_used == days_ago(9)
+    assert first == {"ListUsers": 1, "GenerateCredentialReport": 1, "GetCredentialReport": 1}
+    assert account.calls == {"ListUsers": 1}
+
+
+def test_auto_without_a_report(prod: fake_aws.Account, monitor: Monitor) -> None:
+    """Where the report is denied, the summary says whether root has keys."""
+    prod.add_root_key()
+    prod.deny("iam:GenerateCredentialReport")
+    snapshot = monitor(report_mode=ReportMode.AUTO).refresh()
+
+    assert snapshot.up
+    assert snapshot.root is not None
+    assert snapshot.root.access_keys == 1
