@@ -188,7 +188,8 @@ class Scheduler:
         except Exception as error:
             # A bug: it may cost this account its refresh, but never look as if all were well.
             log.exception("refresh crashed", extra={"account": account.label})
-            text = f"{type(error).__name__}: {error}"
+            # Not its text, which may quote anything: that is for the log.
+            text = f"{type(error).__name__}: see the log"
             self._finish(account, entry, before.failed(ReadError(Reason.UNEXPECTED, text)))
 
     def _finish(self, account: Account, entry: _Entry, snapshot: AccountSnapshot) -> None:

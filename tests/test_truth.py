@@ -32,7 +32,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from exporter.aws.key_refresh import FINAL_RECHECK
+from exporter.aws.progress import FINAL_RECHECK
 from exporter.aws.report_source import MAX_REPORT_AGE, REPORT_RETRY
 from exporter.model import (
     ACTIVE,

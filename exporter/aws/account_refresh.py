@@ -19,8 +19,9 @@ from exporter.aws import responses, tags
 from exporter.aws.account_session import AccountSessions
 from exporter.aws.api import MAX_ITEMS, Aborted, AccountApi
 from exporter.aws.credential_report import CredentialReport
-from exporter.aws.key_refresh import KeyRefresh, Progress
+from exporter.aws.key_refresh import KeyRefresh
 from exporter.aws.operations import Operation
+from exporter.aws.progress import Progress
 from exporter.aws.report_source import NoReport, read_report, state_of
 from exporter.aws.root import read_root
 from exporter.aws.tags import TagFilter

@@ -202,8 +202,8 @@ def test_each_call_is_a_line_at_debug(
     assert facts == [
         ("GetCallerIdentity", ""),
         ("ListUsers", ""),
-        ("GetAccountSummary", ""),
         ("ListAccessKeys", "AccessDenied"),
+        ("GetAccountSummary", ""),
     ]
     assert {vars(line)["account"] for line in lines} == {"prod"}
     assert all(vars(line)["seconds"] >= 0 for line in lines)

@@ -57,5 +57,6 @@ def test_a_bug_below_botocore_is_reported(
     assert crash.exc_info is not None
     assert crash.exc_info[0] is AttributeError
     assert published[-1].failure is Reason.UNEXPECTED
-    assert published[-1].error == "AttributeError: a typo of ours"
+    assert published[-1].error == "AttributeError: see the log"
+    assert "a typo of ours" in str(crash.exc_info[1])
     assert len(published[-1].keys) == 1
