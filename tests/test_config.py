@@ -434,6 +434,7 @@ MERGES = "".join(f"x-{n}: &x{n} {{<<: [{', '.join([f'*x{n - 1}'] * 10)}]}}\n" fo
         ("users: {include: ['a{99999999999}']}", "invalid regular expression"),
         (f"users: {{include: ['{'(' * 3000}']}}", "invalid regular expression"),
     ],
+    ids=lambda text: text[:30],
 )
 def test_hostile_documents_are_a_sentence(text: str, message: str) -> None:
     """What would exhaust memory, the stack or a number is refused at once, in short messages."""

@@ -17,7 +17,11 @@ SCRAPING = Path(__file__).parent.parent / "deploy" / "prometheus" / "prometheus.
 KEYS = "aws_iam_access_key_active"
 
 # With pytest-xdist, only one process must start the servers.
-pytestmark = [pytest.mark.process, pytest.mark.xdist_group("end_to_end")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.process,
+    pytest.mark.xdist_group("end_to_end"),
+]
 
 
 class Stack:

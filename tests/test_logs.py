@@ -24,7 +24,8 @@ def test_a_full_queue_drops_messages_and_counts_them() -> None:
     """Messages beyond the size of the queue are dropped, and counted from the first on."""
     dropped: list[int] = []
     with full_pipe() as pipe:
-        handler = QueueHandler(pipe, size=3)
+        # Its own descriptor: the writer still uses it when the pipe's number is used again.
+        handler = QueueHandler(os.dup(pipe), size=3)
         handler.handle(record("taken by the writer"))
         wait_until(lambda: handler._queue.qsize() == 0, "the writer waits for the pipe")
         for _ in range(5):

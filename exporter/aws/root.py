@@ -65,7 +65,15 @@ def read_root(
                 jitter = REPORT_JITTER * rng.random()
                 return content.root, max(content.generated + REPORT_LIFETIME, began) + jitter
     except ReadError as error:
-        log.debug("no report for root user", extra={"account": api.account.id, "error": str(error)})
+        log.warning(
+            "cannot use credential report",
+            extra={
+                "account": api.account.id,
+                "reason": error.reason,
+                "error": str(error),
+                "fallback": "root's last use is unknown",
+            },
+        )
     try:
         count = _count_keys(api)
     except ReadError as error:

@@ -323,14 +323,15 @@ ACCOUNT_FAMILIES: tuple[AccountFamily, ...] = (
         name="aws_iam_exporter_account_report_usable",
         kind="gauge",
         help="1 if the last refresh could rely on a credential report, 0 if it had to list keys"
-        " user by user. Absent: credential reports are not used, or no refresh has finished yet.",
+        " user by user. Absent: keys are read without reports (off, or auto in a small account),"
+        " or no refresh has finished yet.",
         samples=lambda snapshot: _sample(snapshot.report.usable if snapshot.report else None),
     ),
     AccountFamily(
         name="aws_iam_exporter_account_report_timestamp_seconds",
         kind="gauge",
-        help="Time at which AWS generated the last credential report read, in Unix seconds"
-        " (GetCredentialReport). Absent: none has been read yet.",
+        help="Time at which AWS generated the last credential report that keys were read with, in"
+        " Unix seconds (GetCredentialReport). Absent: none.",
         samples=lambda snapshot: _time(snapshot.report.generated if snapshot.report else None),
     ),
 )
