@@ -27,6 +27,8 @@ def run() -> NoReturn:
     except Exception:
         logging.getLogger(__name__).exception("crashed")
         code = 1
+    for number in (signal.SIGTERM, signal.SIGINT):  # the process ends already
+        signal.signal(number, signal.SIG_IGN)
     logging.shutdown()
     with suppress(OSError):
         sys.stdout.flush()
