@@ -6,9 +6,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from exporter.key_ids import KeyIdFormatter
 from exporter.metrics import RenderOptions
-from exporter.model import AccountSnapshot, KeyIdFormat, ReadError, Reason
+from exporter.model import AccountSnapshot, KeyIdFormat, LastUse, ReadError, Reason
 from tests.exposition import a_store, render
-from tests.facts import a_key, a_snapshot, a_user, an_account
+from tests.facts import NOON, a_key, a_snapshot, a_user, an_account
 
 UNIDENTIFIED = an_account("", "")
 MASKED = KeyIdFormatter(KeyIdFormat.MASKED)
@@ -76,3 +76,13 @@ def test_users_without_key_ids_keep_their_names() -> None:
 
     assert a_user("alice") in snapshot.users
     assert 'user="alice"' in render(a_store(snapshot, options=OPTIONS))
+
+
+def test_key_ids_in_services_and_regions_are_formatted() -> None:
+    """Whatever AWS says a key was used for, no key ID is shown in full."""
+    use = LastUse(NOON, "akiaiosfodnn7example", "AKIAIOSFODNN7EXAMPLE")
+
+    text = render(a_store(a_snapshot(a_key(last_use=use)), options=OPTIONS))
+
+    assert "aws_iam_access_key_last_used_age_seconds{" in text
+    assert "akiaiosfodnn7example" not in text.lower()

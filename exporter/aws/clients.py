@@ -143,7 +143,12 @@ class Clients:
         with self._lock:
             client = self._clients.get((service, region))
             if client is None:
-                client = self._clients[service, region] = self._new_client(service, region)
+                try:
+                    client = self._new_client(service, region)
+                except ValueError as error:
+                    text = f"cannot create a client of {service}: invalid endpoint URL"
+                    raise ReadError(Reason.INVALID_REQUEST, text, code="InvalidURL") from error
+                self._clients[service, region] = client
         return client
 
     def _new_client(self, service: str, region: str) -> Any:

@@ -6,6 +6,7 @@ what it writes to standard error. It also asks for MFA codes on the terminal.
 """
 
 import contextlib
+import json
 import os
 import selectors
 import signal
@@ -77,6 +78,12 @@ class Process:
             self._process.stdout.close()
         if code:
             raise _failure(f"ended with exit code {code}")
+        try:
+            valid = isinstance(json.loads(output), dict)
+        except (ValueError, RecursionError):
+            valid = False
+        if not valid:
+            raise _failure("wrote no credentials in JSON")
         return output, b""
 
     def _read(self) -> bytes:

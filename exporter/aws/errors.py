@@ -38,6 +38,7 @@ REASON_OF_CODE: dict[str, Reason] = {
     "OptInRequired": Reason.CREDENTIALS,
     "RegionDisabledException": Reason.CREDENTIALS,
     "RequestExpired": Reason.CREDENTIALS,
+    "RequestTimeTooSkewed": Reason.CREDENTIALS,
     "SignatureDoesNotMatch": Reason.CREDENTIALS,
     "UnrecognizedClientException": Reason.CREDENTIALS,
     "InternalError": Reason.SERVICE_FAILURE,

@@ -33,6 +33,8 @@ EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
 
 STATUSES: Final = frozenset({ACTIVE, "Inactive", "Expired"})
 
+_NAME: Final = re.compile(r"[^\x00-\x1f\x80-\x9f\u2028\u2029]{1,1024}")
+
 Item = Mapping[str, Any]
 
 _ACCOUNT_ID = re.compile(r"\d{12}", re.ASCII)
@@ -81,10 +83,10 @@ def text(item: Item, member: str, operation: Operation) -> str:
     Return a member that has to be there.
 
     Raises:
-        ReadError: It is missing or empty.
+        ReadError: It is missing, empty, too long, or has control characters.
     """
     value = item.get(member)
-    if not isinstance(value, str) or not value:
+    if not isinstance(value, str) or not _NAME.fullmatch(value):
         raise malformed(operation, f"an item has no valid {member}")
     return value
 
@@ -245,7 +247,7 @@ def tag(item: Item, operation: Operation) -> tuple[str, str]:
         ReadError: It is malformed.
     """
     value = item.get("Value")
-    if not isinstance(value, str):  # it may be empty
+    if not isinstance(value, str) or len(value) > 1024:  # it may be empty
         raise malformed(operation, "a tag has no valid Value")
     return text(item, "Key", operation), value
 

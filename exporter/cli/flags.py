@@ -20,9 +20,11 @@ BOOLEANS = {
     "1": True,
     "true": True,
     "yes": True,
+    "on": True,
     "0": False,
     "false": False,
     "no": False,
+    "off": False,
 }
 
 SERVICE_LINK = re.compile(
@@ -223,12 +225,15 @@ def flags_from_environment(
         if not value or any(arg == flag or arg.startswith(f"{flag}=") for arg in argv):
             continue
         if action.nargs == 0:
+            value = value.strip()
             if value.lower() not in BOOLEANS:
                 parser.error(f"{variable(flag)} must be true or false, not {value!r}")
             flags += [flag] if BOOLEANS[value.lower()] else []
         elif action.choices and value.strip() not in action.choices:
             choices = ", ".join(map(str, action.choices))
             parser.error(f"environment variable {variable(flag)} must be one of {choices}")
+        elif action.type is int and not re.fullmatch(r"\s*[+-]?\d{1,9}\s*", value, re.ASCII):
+            parser.error(f"environment variable {variable(flag)} must be a whole number")
         else:
             values = value.split(",") if flag == "--web.listen-address" else [value]
             flags += [f"{flag}={part.strip()}" for part in values if part.strip()]

@@ -11,6 +11,8 @@ from typing import Any, Final
 
 import structlog
 
+from exporter.cli.streams import CONTROL
+
 LEVELS = {
     "debug": "DEBUG",
     "info": "INFO",
@@ -27,11 +29,6 @@ LIBRARY_LEVELS: Final = {
     **dict.fromkeys(("boto3", "botocore", "urllib3"), logging.CRITICAL),
 }
 """The level from which on a library's messages are logged."""
-
-CONTROL: Final = {
-    code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)
-}
-"""Escapes of characters that a terminal could act on, or that end a line."""
 
 QUEUE_SIZE: Final = 5000
 """Messages that wait to be written; a refresh of many failing accounts logs hundreds at once."""

@@ -3,6 +3,16 @@
 import os
 import sys
 from contextlib import suppress
+from typing import Final
+
+CONTROL: Final = {
+    code: f"\\x{code:02x}"
+    for code in (*range(0x20), *range(0x7F, 0xA0), *range(0x2028, 0x202F), *range(0x2066, 0x206A))
+}
+"""
+Escapes of characters that a terminal could act on, that end a line, or that change the direction of
+text.
+"""
 
 
 def replace_closed_streams() -> None:
@@ -39,7 +49,9 @@ def write_output(text: str) -> None:
 
 
 def write_error(text: str) -> None:
-    """Write *text* to standard error, if it can be written."""
+    """Write *text* to standard error, if it can be written, with its control characters escaped."""
+    lines = [line.translate(CONTROL) for line in text.split("\n")]
+    text = "\n".join(lines)
     with suppress(OSError):  # the exit code has to do
         sys.stderr.write(text)
         sys.stderr.flush()

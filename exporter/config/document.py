@@ -30,6 +30,12 @@ MAX_NAME: Final = 100
 """Characters of an option's name that are shown."""
 
 TOO_MANY: Final = f"more than {MAX_VALUES} values, counting aliases"
+MAX_CHARACTERS: Final = 4 * 1024 * 1024
+TOO_LONG: Final = f"more than {MAX_CHARACTERS} characters, counting aliases"
+TAGS: Final = frozenset(
+    f"tag:yaml.org,2002:{name}"
+    for name in ("bool", "float", "int", "map", "merge", "null", "seq", "str", "timestamp", "value")
+)
 TOO_DEEP: Final = f"nested more than {MAX_DEPTH} levels deep"
 
 MERGE: Final = "tag:yaml.org,2002:merge"
@@ -86,6 +92,7 @@ class Document:
         self._variables: list[re.Match[str]] = []
         self._loader = yaml.SafeLoader("")
         self._ancestors: list[yaml.Node] = []
+        self._characters = 0
         self._count = 0
         self.lines: dict[DocumentPath, int] = {}
         self.written: dict[DocumentPath, str] = {}
@@ -136,6 +143,12 @@ class Document:
             raise Refused(_line(node), TOO_MANY)
         if len(self._ancestors) > MAX_DEPTH:
             raise Refused(_line(node), TOO_DEEP)
+        if isinstance(node, yaml.ScalarNode):
+            self._characters += len(node.value)
+            if self._characters > MAX_CHARACTERS:
+                raise Refused(_line(node), TOO_LONG)
+        if node.tag not in TAGS:
+            raise Refused(_line(node), f"unknown tag {node.tag[:30]!r}")
 
     def _at(self, key: yaml.Node, path: DocumentPath) -> DocumentPath:
         self.lines[path] = _line(key)
@@ -163,6 +176,7 @@ class Document:
         merged: dict[str, _Pair] = {}
         for source in reversed(sources):  # the first takes precedence
             self._enter(source)
+            self._count += len(source.value)
             if not isinstance(source, yaml.MappingNode):
                 self._problem(path, "<< must be an alias of a mapping, or a list of them", source)
             elif source in self._ancestors:
@@ -182,7 +196,8 @@ class Document:
         self._check_characters(node.value, path)
         try:
             return self._loader.construct_object(node)
-        except (yaml.YAMLError, ValueError, OverflowError):  # such as February 31
+        except (yaml.YAMLError, ArithmeticError, ValueError, LookupError, AttributeError):
+            # Such as February 31. PyYAML raises whatever comes to hand.
             return node.value
 
     def _as_written(self, text: str) -> str:

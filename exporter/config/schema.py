@@ -192,8 +192,9 @@ class EndpointUrls(Section):
     def passwords(self) -> list[str]:
         """List what must not be shown of the URLs: user names and passwords."""
         urls = filter(None, (self.iam, self.sts))
-        parts = (url.partition("://")[2].rpartition("@")[0] for url in urls)
-        return [part for part in parts if part]
+        parts = [url.partition("://")[2].rpartition("@")[0] for url in urls]
+        passwords = [part.partition(":")[2] for part in parts]
+        return [part for part in (*parts, *passwords) if part]
 
     def by_service(self) -> dict[str, str]:
         """Return the configured URLs by the name of the service."""

@@ -5,6 +5,7 @@ import warnings
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import yaml
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, PlainValidator
@@ -18,6 +19,10 @@ UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 MAX_DURATION = timedelta(days=3650)
 
 TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0", "")
+
+
+HOST = r"(?!.*[\w-]{64})[\w.-]{1,253}|[0-9a-f:.]+"
+"""A host name or an IP address."""
 
 
 class FromEnvironment(str):
@@ -146,6 +151,20 @@ def _not_too_slow(rate: float) -> float:
     return rate
 
 
+def _url(value: object) -> object:
+    """Refuse what botocore would only refuse when it is used; the message quotes nothing."""
+    if isinstance(value, str):
+        try:
+            parts = urlsplit(value)
+            host, _ = parts.hostname or "", parts.port
+        except ValueError as error:
+            raise invalid("must be an http or https URL") from error
+        valid = re.fullmatch(r"[!-~]+", value) and parts.scheme in ("http", "https")
+        if not valid or not re.fullmatch(HOST, host, re.ASCII):
+            raise invalid("must be an http or https URL")
+    return value
+
+
 def _boolean(value: object) -> object:
     if isinstance(value, FromEnvironment):
         word = value.strip().lower()
@@ -160,7 +179,7 @@ def _list(value: object) -> object:
     if value.lstrip().startswith("["):
         try:
             return yaml.safe_load(value)
-        except (yaml.YAMLError, ValueError, RecursionError):
+        except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError):
             return value
     return [part.strip() for part in value.split(",") if part.strip()]
 
@@ -195,7 +214,7 @@ SessionName = Annotated[
 ]
 Name = Annotated[str, _matching(r"(?s).+", "must not be empty")]
 Secret = Annotated[str, _matching(r"(?s).{16,}", "must have at least 16 characters")]
-Url = Annotated[str, _matching(r"https?://[^\s]+", "must be an http or https URL")]
+Url = Annotated[str, BeforeValidator(_url)]
 Boolean = Annotated[bool, BeforeValidator(_boolean)]
 Workers = Annotated[int, Field(gt=0, le=1000), BeforeValidator(_integer)]
 Burst = Annotated[int, Field(gt=0, le=1_000_000), BeforeValidator(_integer)]

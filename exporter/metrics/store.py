@@ -19,7 +19,7 @@ from exporter.metrics.families import (
     UserFamily,
 )
 from exporter.metrics.options import RenderOptions
-from exporter.model import AccessKey, Account, AccountSnapshot, User
+from exporter.model import AccessKey, Account, AccountSnapshot, LastUse, User
 
 Series = tuple[str, float]
 """A line up to its value, and the value."""
@@ -160,7 +160,7 @@ class MetricsStore:
             for key in keys:
                 of_key = of_user + _labels(("access_key_id",), (key_labels[key.id],))
                 facts = KeyFacts(
-                    key,
+                    self._shown(key),
                     shown,
                     options.exempt_until(snapshot.account, user, key),
                     options.redact(options.description(user, key)),
@@ -168,6 +168,14 @@ class MetricsStore:
                 for key_family in self._key_families:
                     tag_labels = tags if key_family.tag_labels else ""
                     yield key_family, of_key, key_family.samples(facts), tag_labels
+
+    def _shown(self, key: AccessKey) -> AccessKey:
+        """Format the key ids in what AWS says of a key's last use, where there should be none."""
+        use = key.last_use
+        if not isinstance(use, LastUse):
+            return key
+        shown = LastUse(use.at, self._options.redact(use.service), self._options.redact(use.region))
+        return key if shown == use else replace(key, last_use=shown)
 
 
 def _keys_by_user(snapshot: AccountSnapshot) -> Iterator[tuple[User, Sequence[AccessKey]]]:

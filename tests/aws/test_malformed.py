@@ -17,7 +17,7 @@ from tests.aws.malformed import (
     elements,
     variants,
 )
-from tests.aws.responses import response
+from tests.aws.responses import last_use_response, response
 from tests.builders import NOON, FakeClock, add_key, before_answer, last_use_of, last_uses_of
 from tests.fake_aws import FakeAws, Fault
 from tests.fake_aws.wire import to_marker
@@ -197,3 +197,17 @@ def test_a_last_use_in_the_future(
     add_key(prod, used=NOON + timedelta(minutes=minutes))
 
     assert monitor(report_mode=ReportMode.OFF).refresh().up is up
+
+
+@pytest.mark.parametrize("service", ["s" * 2000, "s3&#10;"])
+def test_a_service_that_is_no_name(
+    aws: FakeAws, prod: fake_aws.Account, watched: Watched, service: str
+) -> None:
+    """A service name that is endless or has control characters is malformed, not a label."""
+    fields = f"<LastUsedDate>{NOON:%Y-%m-%dT%H:%M:%SZ}</LastUsedDate>"
+    fields += f"<ServiceName>{service}</ServiceName>"
+    aws.fault(Fault(operation="GetAccessKeyLastUsed", body=last_use_response(fields)))
+    snapshot = watched.refresh()
+
+    assert snapshot.failure is Reason.MALFORMED
+    assert watched.lost_nothing()
