@@ -26,7 +26,7 @@ demo-stack: $(VENV)/demo  ## the same with Prometheus and Alertmanager, until an
 test: $(VENV)/dev  ## lint, types, and all tests that are not slow, with coverage
 	@start=$$(date +%s); \
 	$(MAKE) --no-print-directory lint types && \
-	$(PYTEST) -m "not slow" $(COVERAGE) $(ARGS) && \
+	$(PYTEST) -m "not slow and not history" $(COVERAGE) $(ARGS) && \
 	echo "make test took $$(($$(date +%s) - start)) s"
 
 unit: $(VENV)/dev  ## the tests that start no other program; for the inner loop

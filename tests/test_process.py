@@ -17,7 +17,7 @@ import pytest
 from tests.fake_aws import FakeAws
 from tests.servers import exporter, free_port, get, wait_until
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.slow, pytest.mark.process]
 
 PROD = "111111111111"
 COMMAND = [sys.executable, "-m", "exporter"]

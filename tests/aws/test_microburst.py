@@ -21,7 +21,11 @@ from tests.builders import NOON, FakeClock, an_account, environment, refresh_of,
 from tests.servers import free_port, get, wait_until
 
 # The servers take seconds to start: with pytest-xdist only one process is to start them.
-pytestmark = [pytest.mark.process, pytest.mark.xdist_group("microburst")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.process,
+    pytest.mark.xdist_group("microburst"),
+]
 
 MOTO = "123456789012"
 """The account that moto serves unless a role is assumed."""

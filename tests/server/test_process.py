@@ -14,7 +14,7 @@ import pytest
 from tests.server.serving import connect, get, read_all, request
 from tests.servers import wait_until
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.slow, pytest.mark.process]
 
 FILES = 80
 """How many files the exporter may open: few, so that few clients reach the limit."""
