@@ -27,6 +27,7 @@ LIBRARIES: dict[str, set[str]] = {
     "model": set(),
     "refresh": set(),
     "server": {"tornado"},
+    "store": {"sqlalchemy"},
 }
 """The third-party libraries that each module, or package, may import."""
 
