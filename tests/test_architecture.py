@@ -25,6 +25,7 @@ LIBRARIES: dict[str, set[str]] = {
     "metrics": {"prometheus_client"},
     "model": set(),
     "refresh": set(),
+    "report": {"rich"},
     "server": {"tornado"},
 }
 """The third-party libraries that each module, or package, may import."""
