@@ -22,6 +22,7 @@ LIBRARIES: dict[str, set[str]] = {
     "demo": {"moto", "werkzeug"},
     "exemptions": set(),
     "key_ids": set(),
+    "memory": set(),
     "metrics": {"prometheus_client"},
     "model": set(),
     "refresh": set(),
