@@ -28,6 +28,7 @@ LIBRARIES: dict[str, set[str]] = {
     "refresh": set(),
     "report": {"rich"},
     "server": {"tornado"},
+    "store": {"sqlalchemy"},
 }
 """The third-party libraries that each module, or package, may import."""
 
