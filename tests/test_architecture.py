@@ -26,6 +26,7 @@ LIBRARIES: dict[str, set[str]] = {
     "metrics": {"prometheus_client"},
     "model": set(),
     "refresh": set(),
+    "report": {"rich"},
     "server": {"tornado"},
     "store": {"sqlalchemy"},
 }

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -224,6 +225,10 @@ class State(Section):
         if self.url is not None:
             return "postgresql+psycopg" + self.url.removeprefix("postgresql")
         return None
+
+    def location(self) -> Path | str | None:
+        """Return the SQLite file or the URL of the database. None: nothing survives a restart."""
+        return self.url if self.path is None else Path(self.path)
 
     def passwords(self) -> list[str]:
         """List what must not be shown of the URL: passwords, as they are written and in plain."""

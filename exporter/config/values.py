@@ -49,7 +49,13 @@ def invalid(text: str) -> PydanticCustomError:
     return PydanticCustomError("invalid", "{text}", {"text": text})
 
 
-def _duration(value: object) -> timedelta:
+def parse_duration(value: object) -> timedelta:
+    """
+    Parse a duration such as ``1h30m``.
+
+    Raises:
+        ValueError: *value* is none. The message says what is valid.
+    """
     pattern = r"(?:[0-9]+(?:\.[0-9]+)?[smhdw])+"
     parts = re.fullmatch(pattern, value) if isinstance(value, str) else None
     if parts is None:
@@ -62,7 +68,7 @@ def _duration(value: object) -> timedelta:
 
 
 def _positive_duration(value: object) -> timedelta:
-    duration = _duration(value)
+    duration = parse_duration(value)
     if not duration:
         raise invalid("must be greater than 0")
     return duration
