@@ -16,7 +16,7 @@ SCRIPT = Path(__file__).resolve().parents[1] / ".ci" / "newer-servers"
     [
         ({"NEWER_SERVERS": "/opt/servers", "XDG_CACHE_HOME": "/cache"}, "/opt/servers"),
         ({"XDG_CACHE_HOME": "/cache"}, "/cache/aws-iam-key-exporter/servers"),
-        ({"HOME": "/home/ada"}, "/home/ada/.cache/aws-iam-key-exporter/servers"),
+        ({"HOME": "/var/ada"}, "/var/ada/.cache/aws-iam-key-exporter/servers"),
     ],
 )
 def test_directory_of_the_newer_servers(
