@@ -46,6 +46,8 @@ class _Entry:
     An account's place in the schedule. Times are in seconds of the monotonic clock.
 
     Attributes:
+        account: As it is configured, or was discovered, by now.
+        removed: It no longer is.
         next_at: When the account is due. None: it is being refreshed.
         began: When its refresh began. None: it is not being refreshed.
         overdue: The refresh that is under way was given up.
@@ -55,7 +57,9 @@ class _Entry:
         lock: Held while a snapshot is published.
     """
 
+    account: Account
     snapshot: AccountSnapshot
+    removed: bool = False
     next_at: float | None = None
     began: float | None = None
     overdue: bool = False
@@ -67,7 +71,7 @@ class _Entry:
 
 class Scheduler:
     """
-    Refreshes every account, again and again.
+    Refreshes every account, again and again. Accounts may come and go.
 
     Args:
         interval: Seconds between the starts of an account's refreshes.
@@ -77,6 +81,7 @@ class Scheduler:
         remember: Called with the result of each refresh, before it is published.
         publish: Called with each result, and once per account at start-up. As with *remember*,
             calls may be concurrent, but never for the same account.
+        forget: Called with an account that is gone, or as it was before it changed.
         stop: Ends all waiting.
         first_retry: Seconds until an account that has not succeeded yet is refreshed again; doubled
             with each failure, up to the interval.
@@ -84,7 +89,6 @@ class Scheduler:
 
     def __init__(
         self,
-        accounts: Iterable[Account],
         refresh: Refresh,
         publish: Publish,
         *,
@@ -96,10 +100,12 @@ class Scheduler:
         clock: Clock,
         first_retry: float = FIRST_RETRY,
         remember: Publish = lambda account, snapshot: None,
+        forget: Callable[[Account], None] = lambda account: None,
     ) -> None:
         self._refresh = refresh
         self._remember = remember
         self._publish = publish
+        self._forget = forget
         self._interval = interval
         self._deadline = deadline
         self._workers = workers
@@ -108,34 +114,82 @@ class Scheduler:
         self._clock = clock
         self._first_retry = first_retry
         self._due = threading.Condition()
-        self._entries = {account: _Entry(AccountSnapshot(account)) for account in accounts}
-        self._queue: list[tuple[float, int, Account]] = []
+        self._changing = threading.Lock()
+        self._entries: dict[str, _Entry] = {}
+        self._queue: list[tuple[float, int, _Entry]] = []
         self._order = itertools.count()
         self._threads = itertools.count()
+        self._running = 0
+        self._started = self._was_ready = False
 
-    def start(self, restored: Mapping[Account, AccountSnapshot] = MappingProxyType({})) -> None:
+    def start(self) -> None:
         """
-        Publish every account and start the threads.
+        Start the threads.
 
         They are daemons: a request to AWS that is in flight does not delay the exit.
+        """
+        self._started = True
+        self._start_workers()
+        threading.Thread(target=self._oversee, name="overseer", daemon=True).start()
+
+    def set_accounts(
+        self,
+        accounts: Iterable[Account],
+        restored: Mapping[Account, AccountSnapshot] = MappingProxyType({}),
+    ) -> None:
+        """
+        Refresh these accounts from now on, and no others.
+
+        What is known of an account stays, even if its name or role has changed. New accounts are
+        published at once, and due.
 
         Args:
             restored: What is known of accounts from before the exporter was restarted. An account
                 that was refreshed successfully less than an interval ago is not due yet.
         """
-        spread = min(self._interval, START_SPREAD * (len(self._entries) - 1))
+        with self._changing:
+            wanted = {key_of(account): account for account in accounts}
+            for key in self._entries.keys() - wanted.keys():
+                self._remove(key)
+            new = {key: wanted[key] for key in wanted if key not in self._entries}
+            for key, account in wanted.items():
+                if key not in new and account != self._entries[key].account:
+                    self._change(self._entries[key], account)
+            self._add(new, restored)
+            self._start_workers()
+
+    def _add(
+        self, accounts: Mapping[str, Account], restored: Mapping[Account, AccountSnapshot]
+    ) -> None:
+        spread = min(self._interval, START_SPREAD * (len(accounts) - 1))
         began, now = self._clock.monotonic(), self._clock.now()
-        for account, entry in self._entries.items():
-            due = began + spread * phase(account)
+        for key, account in accounts.items():
+            entry, due = _Entry(account, AccountSnapshot(account)), began + spread * phase(account)
             if account in restored:
                 entry.snapshot = self._restored(entry, restored[account], now, began)
                 due = max(due, began + self._seconds_left(entry.snapshot, now))
             self._publish(account, entry.snapshot)
             with self._due:
-                self._schedule(account, due)
-        for _ in range(min(self._workers, len(self._entries))):
-            self._start_worker()
-        threading.Thread(target=self._oversee, name="overseer", daemon=True).start()
+                self._entries[key] = entry
+                self._schedule(entry, due)
+
+    def _change(self, entry: _Entry, account: Account) -> None:
+        """Continue with an account whose name, role or tags have changed."""
+        with entry.lock:
+            before, entry.account = entry.account, account
+            with self._due:
+                entry.snapshot = _of(account, entry.snapshot)
+            self._publish(account, entry.snapshot)
+        self._forget(before)
+
+    def _remove(self, key: str) -> None:
+        with self._due:
+            entry = self._entries.pop(key)
+            self._queue = [item for item in self._queue if item[2] is not entry]
+            heapq.heapify(self._queue)
+        with entry.lock:
+            entry.removed = True
+            self._forget(entry.account)
 
     def snapshots(self) -> list[tuple[AccountSnapshot, float | None]]:
         """List the latest snapshots, with the seconds until each next refresh. None: under way."""
@@ -147,9 +201,11 @@ class Scheduler:
             ]
 
     def is_ready(self) -> bool:
-        """Whether the first refresh of every account has ended."""
+        """Whether the first refresh of every account has ended, but for those that came later."""
         with self._due:
-            return all(entry.snapshot.finished_at for entry in self._entries.values())
+            entries = self._entries.values()
+            self._was_ready |= bool(entries) and all(each.snapshot.finished_at for each in entries)
+            return self._was_ready
 
     def stop(self) -> None:
         """Wake the threads that wait, so that they end."""
@@ -157,13 +213,22 @@ class Scheduler:
         with self._due:
             self._due.notify_all()
 
+    def _start_workers(self) -> None:
+        """Start as many workers as there are accounts, up to the configured number."""
+        with self._due:
+            missing = min(self._workers, len(self._entries)) - self._running
+            count = max(0, missing) if self._started else 0
+            self._running += count
+        for _ in range(count):
+            self._start_worker()
+
     def _start_worker(self) -> None:
         name = f"aws_{next(self._threads)}"
         threading.Thread(target=self._worker, name=name, daemon=True).start()
 
     def _worker(self) -> None:
-        while (account := self._pop_due()) is not None:
-            entry = self._entries[account]
+        while (entry := self._pop_due()) is not None:
+            account = entry.account
             try:
                 self._refresh_account(account, entry)
             except Stopped:
@@ -173,23 +238,23 @@ class Scheduler:
             finally:
                 with self._due:
                     replaced, entry.overdue = entry.overdue, False
-                    self._schedule(account, self._next_due(account, entry))
+                    if not entry.removed:
+                        self._schedule(entry, self._next_due(entry))
                     entry.began = None
             if replaced:
                 return
 
-    def _pop_due(self) -> Account | None:
+    def _pop_due(self) -> _Entry | None:
         """Wait for an account that is due. None: the exporter is shutting down."""
         with self._due:
             while not self._stop.is_set():
                 now = self._clock.monotonic()
                 seconds = self._queue[0][0] - now if self._queue else None
                 if seconds is not None and seconds <= 0:
-                    account = heapq.heappop(self._queue)[2]
-                    entry = self._entries[account]
+                    entry = heapq.heappop(self._queue)[2]
                     entry.next_at, entry.began = None, now
                     entry.attempts += 1
-                    return account
+                    return entry
                 self._due.wait(seconds)
         return None
 
@@ -197,15 +262,15 @@ class Scheduler:
         before = entry.snapshot
         try:
             snapshot = self._refresh(account, before)
-            self._finish(account, entry, snapshot)
+            self._finish(entry, snapshot)
         except Exception as error:
             # A bug: it may cost this account its refresh, but never look as if all were well.
             log.exception("refresh crashed", extra={"account": account.label})
             # Not its text, which may quote anything: that is for the log.
             text = f"{type(error).__name__}: see the log"
-            self._finish(account, entry, before.failed(ReadError(Reason.UNEXPECTED, text)))
+            self._finish(entry, before.failed(ReadError(Reason.UNEXPECTED, text)))
 
-    def _finish(self, account: Account, entry: _Entry, snapshot: AccountSnapshot) -> None:
+    def _finish(self, entry: _Entry, snapshot: AccountSnapshot) -> None:
         """
         Publish the result of a refresh, without the facts that are stale.
 
@@ -215,12 +280,14 @@ class Scheduler:
         if self._stop.is_set():
             raise Stopped
         with entry.lock:
+            if entry.removed:
+                return
             before, now = entry.snapshot, self._clock.monotonic()
             seconds = now - (entry.began if entry.began is not None else now)
             snapshot = replace(snapshot, seconds=seconds, finished_at=self._clock.now())
-            snapshot = self._without_stale_facts(entry, snapshot, now)
-            self._remember(account, snapshot)
-            self._publish(account, snapshot)
+            snapshot = _of(entry.account, self._without_stale_facts(entry, snapshot, now))
+            self._remember(entry.account, snapshot)
+            self._publish(entry.account, snapshot)
             with self._due:
                 entry.snapshot = snapshot
             _log_outcome(entry, before, now)
@@ -260,30 +327,29 @@ class Scheduler:
             limit = self._clock.monotonic() - self._deadline - OVERDUE_SECONDS
             with self._due:
                 stuck = [
-                    (account, entry)
-                    for account, entry in self._entries.items()
+                    entry
+                    for entry in self._entries.values()
                     if entry.began is not None and entry.began <= limit and not entry.overdue
                 ]
-                for _, entry in stuck:
+                for entry in stuck:
                     entry.overdue = True
-            for account, entry in stuck:
+            for entry in stuck:
                 text = "the refresh did not finish before its deadline, and hangs"
                 try:
-                    self._finish(
-                        account, entry, entry.snapshot.failed(ReadError(Reason.DEADLINE, text))
-                    )
+                    self._finish(entry, entry.snapshot.failed(ReadError(Reason.DEADLINE, text)))
                 except Stopped:
                     return
                 except Exception:
-                    log.exception("cannot publish account", extra={"account": account.label})
+                    account = entry.account.label
+                    log.exception("cannot publish account", extra={"account": account})
                 self._start_worker()  # in place of the one that hangs
 
-    def _schedule(self, account: Account, at: float) -> None:
-        self._entries[account].next_at = at
-        heapq.heappush(self._queue, (at, next(self._order), account))
+    def _schedule(self, entry: _Entry, at: float) -> None:
+        entry.next_at = at
+        heapq.heappush(self._queue, (at, next(self._order), entry))
         self._due.notify()
 
-    def _next_due(self, account: Account, entry: _Entry) -> float:
+    def _next_due(self, entry: _Entry) -> float:
         """
         Find when the account is due next.
 
@@ -293,7 +359,7 @@ class Scheduler:
         """
         now = self._clock.monotonic()
         began = entry.began if entry.began is not None else now
-        offset = phase(account) * self._interval
+        offset = phase(entry.account) * self._interval
         earliest = max(now, began + self._interval / 2)
         slot = offset + math.ceil((earliest - offset) / self._interval) * self._interval
         if entry.snapshot.read_at is not None:
@@ -302,10 +368,20 @@ class Scheduler:
         return min(slot, now + retry) if retry < self._interval else slot
 
 
+def key_of(account: Account) -> str:
+    """Return what identifies an account, whatever else about it changes."""
+    return account.id or account.label
+
+
+def _of(account: Account, snapshot: AccountSnapshot) -> AccountSnapshot:
+    """Return *snapshot* as one of *account*, which may have changed since its refresh began."""
+    known = snapshot.account
+    return replace(snapshot, account=replace(account, id=known.id, partition=known.partition))
+
+
 def phase(account: Account) -> float:
     """Return a number from 0 to 1: always the same for an account, evenly spread over accounts."""
-    text = account.id or account.label
-    digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
+    digest = hashlib.blake2b(key_of(account).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") / 2**64
 
 

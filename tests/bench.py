@@ -178,7 +178,6 @@ def fleet(meter: Meter) -> Iterator[Cost]:
             finished.set()
 
     scheduler = Scheduler(
-        accounts,
         refresh_of(_sessions(meter), SystemClock()),
         publish,
         interval=3600,
@@ -188,6 +187,7 @@ def fleet(meter: Meter) -> Iterator[Cost]:
         stop=stop,
         clock=SystemClock(),
     )
+    scheduler.set_accounts(accounts)
     scheduler.start()
     assert finished.wait(120), "not all accounts were refreshed"
     scheduler.stop()

@@ -380,18 +380,21 @@ def a_scheduler(
     refresh: Refresh,
     publish: Callable[[Account, AccountSnapshot], None],
     clock: FakeClock,
+    restored: Mapping[Account, AccountSnapshot] | None = None,
     **options: Any,
 ) -> Scheduler:
+    """A scheduler of *accounts* that has not been started."""
     defaults: dict[str, Any] = {
         "workers": 4,
         "deadline": 3600.0,
         "stale_after": timedelta(days=7),
         "stop": threading.Event(),
     }
-    return Scheduler(
-        accounts,
+    scheduler = Scheduler(
         refresh,
         publish,
         clock=clock,
         **{**defaults, **options},
     )
+    scheduler.set_accounts(accounts, restored or {})
+    return scheduler

@@ -86,8 +86,10 @@ def scheduling(
 ) -> Iterator[Scheduler]:
     """Run a scheduler of *accounts*."""
     options = {"interval": INTERVAL, **options}
-    scheduler = a_scheduler(accounts, refresher.refresh, publish, clock, **options)
-    scheduler.start(restored or {})
+    scheduler = a_scheduler(
+        accounts, refresher.refresh, publish, clock, restored=restored, **options
+    )
+    scheduler.start()
     try:
         yield scheduler
     finally:
@@ -536,3 +538,149 @@ def test_results_are_remembered_before_they_are_published(refresher: FakeRefresh
         wait_until(lambda: len(calls) >= 3, "it is refreshed")
 
     assert calls[:3] == ["publish", "remember", "publish"]
+
+
+# -- accounts that come, change and go -----------------------------------------------------------
+
+
+def names_of(scheduler: Scheduler) -> list[str]:
+    return [snapshot.account.name for snapshot, _ in scheduler.snapshots()]
+
+
+def test_a_new_account_is_refreshed(refresher: FakeRefresher) -> None:
+    """An account that is added while the scheduler runs is published and refreshed."""
+    clock, published = FakeClock(), []
+
+    with scheduling(
+        refresher,
+        clock,
+        PROD,
+        publish=lambda account, snapshot: published.append((account, snapshot.up)),
+        interval=3600.0,
+    ) as scheduler:
+        wait_until(lambda: (PROD, True) in published, "the first is refreshed")
+        scheduler.set_accounts([PROD, TEST])
+        wait_until(lambda: (TEST, True) in published, "the second is refreshed")
+
+    assert published == [(PROD, False), (PROD, True), (TEST, False), (TEST, True)]
+
+
+def test_an_account_that_is_gone_is_forgotten(refresher: FakeRefresher) -> None:
+    """An account that is removed is not refreshed again."""
+    clock, gone = FakeClock(), list[Account]()
+
+    with scheduling(refresher, clock, PROD, TEST, forget=gone.append) as scheduler:
+        clock.advance(seconds=1)
+        wait_until(lambda: set(refresher.started) == {PROD, TEST}, "both are refreshed")
+        scheduler.set_accounts([TEST])
+        wait_until(lambda: not refresher.running, "nothing is under way")
+        refresher.started.clear()
+        pass_intervals(scheduler, refresher, clock, 3, TEST)
+
+    assert gone == [PROD]
+    assert set(refresher.started) == {TEST}
+
+
+def test_the_result_of_an_account_that_is_gone_is_not_published(refresher: FakeRefresher) -> None:
+    """A refresh that is under way when its account is removed has no effect."""
+    clock, published = FakeClock(), []
+    refresher.held = {PROD}
+
+    with scheduling(
+        refresher,
+        clock,
+        PROD,
+        TEST,
+        publish=lambda account, snapshot: published.append((account, snapshot.up)),
+        remember=lambda account, snapshot: published.append((account, snapshot.up)),
+    ) as scheduler:
+        clock.advance(seconds=1)
+        wait_until(lambda: PROD in refresher.running, "it is being refreshed")
+        scheduler.set_accounts([TEST])
+        refresher.release()
+        wait_until(lambda: PROD not in refresher.running, "its refresh has ended")
+        pass_intervals(scheduler, refresher, clock, 1, TEST)
+
+    assert (PROD, True) not in published
+
+
+def test_an_account_that_changes_keeps_what_is_known(refresher: FakeRefresher) -> None:
+    """The facts and the schedule of an account stay when it gets another name or role."""
+    clock, published, gone = FakeClock(), [], list[Account]()
+    renamed = replace(PROD, name="production")
+
+    with scheduling(
+        refresher,
+        clock,
+        PROD,
+        publish=lambda account, snapshot: published.append(snapshot),
+        forget=gone.append,
+        interval=3600.0,
+    ) as scheduler:
+        wait_until(lambda: len(published) == 2, "it is refreshed")
+        scheduler.set_accounts([renamed])
+
+        assert published[-1] == replace(published[1], account=renamed)
+        assert names_of(scheduler) == ["production"]
+        assert gone == [PROD]
+        assert refresher.started == [PROD]
+
+
+def test_an_account_that_changes_while_it_is_refreshed(refresher: FakeRefresher) -> None:
+    """The result of a refresh is published with the name that the account has by then."""
+    clock, published = FakeClock(), []
+    refresher.held = {PROD}
+
+    with scheduling(
+        refresher, clock, PROD, publish=lambda _, snapshot: published.append(snapshot)
+    ) as scheduler:
+        wait_until(lambda: PROD in refresher.running, "it is being refreshed")
+        scheduler.set_accounts([replace(PROD, name="production")])
+        refresher.release()
+        wait_until(lambda: published[-1].up, "its refresh has ended")
+
+    assert published[-1].account.name == "production"
+
+
+def test_accounts_that_stay_are_not_touched(refresher: FakeRefresher) -> None:
+    """Setting the same accounts again publishes and refreshes nothing."""
+    clock, published = FakeClock(), []
+
+    with scheduling(
+        refresher,
+        clock,
+        PROD,
+        publish=lambda _, snapshot: published.append(snapshot),
+        interval=3600.0,
+    ) as scheduler:
+        wait_until(lambda: len(published) == 2, "it is refreshed")
+        scheduler.set_accounts([PROD])
+
+    assert len(published) == 2
+
+
+def test_readiness_does_not_depend_on_later_accounts(refresher: FakeRefresher) -> None:
+    """Once ready, a new account that has not been refreshed yet changes nothing."""
+    refresher.held = {TEST}
+
+    with scheduling(refresher, FakeClock(), PROD) as scheduler:
+        wait_until(scheduler.is_ready, "the first account is refreshed")
+        scheduler.set_accounts([PROD, TEST])
+
+        assert scheduler.is_ready()
+
+
+def test_without_accounts_it_is_not_ready(refresher: FakeRefresher) -> None:
+    """As long as no account is known, the exporter is not ready."""
+    with scheduling(refresher, FakeClock()) as scheduler:
+        assert not scheduler.is_ready()
+
+
+def test_workers_are_started_with_the_accounts(refresher: FakeRefresher) -> None:
+    """Accounts that come later are refreshed at the same time, up to the number of workers."""
+    refresher.held = {PROD, TEST}
+
+    with scheduling(refresher, FakeClock(), workers=2) as scheduler:
+        scheduler.set_accounts([PROD])
+        scheduler.set_accounts([PROD, TEST])
+        wait_until(lambda: set(refresher.running) == {PROD, TEST}, "both are being refreshed")

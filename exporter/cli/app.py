@@ -138,8 +138,8 @@ class Application:
 
     def start(self) -> None:
         """Publish what is stored of every account, and begin to refresh them."""
-        restored = self.recorder.restore(self.accounts)
-        self.scheduler.start(restored)
+        self.scheduler.set_accounts(self.accounts, self.recorder.restore(self.accounts))
+        self.scheduler.start()
         retrying = partial(self.recorder.retry_until, self.stop)
         threading.Thread(target=retrying, name="store", daemon=True).start()
 
@@ -165,7 +165,6 @@ def build(
         accounts=len(accounts), interval=config.collection.interval.total_seconds()
     )
     scheduler = Scheduler(
-        accounts,
         _refresher(config, self_metrics, stop, clock).refresh,
         publish,
         interval=config.collection.interval.total_seconds(),

@@ -75,7 +75,7 @@ class MetricsStore:
         self._options = options
         self._families = families
         self._enabled = [family for family in families if family.enabled(options)]
-        self._accounts: Mapping[Account, Mapping[str, Sequence[Lines]]] = MappingProxyType({})
+        self._accounts: Mapping[str, Mapping[str, Sequence[Lines]]] = MappingProxyType({})
         self._lock = threading.Lock()
 
     def publish(
@@ -88,7 +88,13 @@ class MetricsStore:
         of = subjects(snapshot, memory, self._options)
         samples = {family.name: lines for family in self._enabled if (lines := _lines(family, of))}
         with self._lock:
-            self._accounts = MappingProxyType({**self._accounts, account: samples})
+            self._accounts = MappingProxyType({**self._accounts, _key(account): samples})
+
+    def remove(self, account: Account) -> None:
+        """Remove the samples of *account*."""
+        with self._lock:
+            others = {key: of for key, of in self._accounts.items() if key != _key(account)}
+            self._accounts = MappingProxyType(others)
 
     def samples(self) -> Iterator[tuple[Family, list[Lines]]]:
         """Yield each family with its lines."""
@@ -96,6 +102,10 @@ class MetricsStore:
         for family in self._families:
             name = family.name
             yield family, [lines for account in accounts for lines in account.get(name, ())]
+
+
+def _key(account: Account) -> str:
+    return account.id or account.label
 
 
 def _lines(family: SnapshotFamily[Any], of: Subjects) -> Sequence[Lines]:
