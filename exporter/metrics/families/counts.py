@@ -61,9 +61,9 @@ COUNT_FAMILIES: tuple[CountFamily, ...] = (
     ),
     CountFamily(
         name="aws_iam_account_access_keys_unknown",
-        help="Number of active keys, without exempt ones, whose last use is unknown: the numbers of"
-        " idle, never used and superseded keys may be too low by this number. Absent: the keys of some"
-        " users are unknown.",
+        help="Number of active keys, without exempt ones, whose last use is unknown: by this number"
+        " the counts of idle, never used and superseded keys may be too low. Absent: the keys of"
+        " some users are unknown.",
         value=lambda counts: counts.unknown,
     ),
 )
