@@ -5,7 +5,6 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
-from types import MappingProxyType
 from typing import Any, Final
 
 from exporter.metrics.families import SNAPSHOT_FAMILIES, Family, KeyFamily, SnapshotFamily
@@ -75,7 +74,7 @@ class MetricsStore:
         self._options = options
         self._families = families
         self._enabled = [family for family in families if family.enabled(options)]
-        self._accounts: Mapping[str, Mapping[str, Sequence[Lines]]] = MappingProxyType({})
+        self._accounts: Mapping[str, Mapping[str, Sequence[Lines]]] = {}
         self._lock = threading.Lock()
 
     def publish(
@@ -88,13 +87,13 @@ class MetricsStore:
         of = subjects(snapshot, memory, self._options)
         samples = {family.name: lines for family in self._enabled if (lines := _lines(family, of))}
         with self._lock:
-            self._accounts = MappingProxyType({**self._accounts, _key(account): samples})
+            self._accounts = {**self._accounts, _key(account): samples}
 
     def remove(self, account: Account) -> None:
         """Remove the samples of *account*."""
         with self._lock:
-            others = {key: of for key, of in self._accounts.items() if key != _key(account)}
-            self._accounts = MappingProxyType(others)
+            accounts = self._accounts.items()
+            self._accounts = {key: of for key, of in accounts if key != _key(account)}
 
     def samples(self) -> Iterator[tuple[Family, list[Lines]]]:
         """Yield each family with its lines."""
