@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from exporter.cli.flags import parse_flags
-from tests.servers import find
+from tests.servers import Release, find
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "deploy" / "compose"
@@ -54,10 +54,10 @@ def test_services_find_each_other() -> None:
 
 
 @pytest.mark.process
-def test_prometheus_accepts_its_configuration() -> None:
+def test_prometheus_accepts_its_configuration(release: Release) -> None:
     """promtool accepts it, and it scrapes as deploy/prometheus/prometheus.yml does."""
     file = FOLDER / "prometheus.yml"
-    command = [find("promtool"), "check", "config", "--syntax-only", str(file)]
+    command = [find("promtool", release), "check", "config", "--syntax-only", str(file)]
     subprocess.run(command, check=True, capture_output=True)
     example = ROOT / "deploy" / "prometheus" / "prometheus.yml"
     ours = yaml.safe_load(file.read_text())["scrape_configs"][0]

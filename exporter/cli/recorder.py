@@ -8,7 +8,7 @@ from typing import Final
 
 from exporter import memory
 from exporter.model import Account, AccountMemory, AccountSnapshot, Clock, Event, EventKind
-from exporter.store import Store, StoreError
+from exporter.store import Store, Stored, StoreError
 
 log = logging.getLogger(__name__)
 
@@ -49,13 +49,15 @@ class _Record:
         revision: That of the store that *memory* continues. 0: nothing was stored yet.
         snapshot: What could not be written. None: everything is stored.
         unsaved: The events that could not be written.
+        configured_as: The name of an account that is configured without its id, else empty.
         lock: Held while the account is compared and written.
     """
 
-    memory: AccountMemory = AccountMemory()
+    memory: AccountMemory = field(default_factory=AccountMemory)
     revision: int = 0
     snapshot: AccountSnapshot | None = None
     unsaved: tuple[Event, ...] = ()
+    configured_as: str = ""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -95,21 +97,41 @@ class Recorder:
                 extra={"hint": "set state.path"},
             )
             return {}
-        configured = {_configured_as(account): account for account in accounts}
+        accounts = tuple(accounts)
         try:
-            self._store.end_accounts(configured, self._clock.now())
-            stored = self._store.load(configured)
+            stored = self._load(accounts)
         except StoreError as error:
             self._set_up(up=False, error=error)
             return {}
         self._set_up(up=True)
         restored = {}
-        for each in stored:
-            known = each.snapshot.account
-            account = configured[each.configured_as]
-            self._records[known.id] = _Record(each.memory, each.revision)
-            restored[account] = replace(each.snapshot, account=replace(account, id=known.id))
+        for account, each in stored.items():
+            id_ = each.snapshot.account.id
+            self._records[id_] = _Record(each.memory, each.revision)
+            restored[account] = replace(each.snapshot, account=replace(account, id=id_))
         return restored
+
+    def _load(self, accounts: Sequence[Account]) -> dict[Account, Stored]:
+        """
+        Load what is stored of *accounts*, and end all others.
+
+        Raises:
+            StoreError: The store cannot be used.
+        """
+        assert self._store is not None  # noqa: S101 (callers have checked)
+        ids = {account.id for account in accounts}
+        stored = self._store.load(None if "" in ids else ids)
+        found = {}
+        for account in accounts:
+            for each in stored:
+                # An account that is configured without its id is recognised by its name.
+                by_name = not account.id and each.configured_as == account.label
+                if by_name or each.snapshot.account.id == account.id:
+                    found[account] = each
+        known = ids | {each.snapshot.account.id for each in found.values()}
+        if len(found) == len(accounts) or "" not in ids:
+            self._store.end_accounts(known, self._clock.now())
+        return found
 
     def memory(self, snapshot: AccountSnapshot) -> AccountMemory:
         """Return what is remembered of an account, with the events that are recent by now."""
@@ -125,8 +147,9 @@ class Recorder:
             return
         record = self._record_of(snapshot)
         with record.lock:
+            record.configured_as = "" if account.id else account.label
             try:
-                self._write(account, record, snapshot)
+                self._write(record, snapshot)
             except Exception:
                 # A bug: it must not keep the snapshot from being published.
                 log.exception("cannot remember account", extra={"account": account.label})
@@ -145,7 +168,7 @@ class Recorder:
                 if record.snapshot is None:
                     continue
                 try:
-                    self._save(record, record.snapshot)
+                    self._log(record.snapshot, self._save(record, record.snapshot))
                 except StoreError as error:
                     self._set_up(up=False, error=error)
                     return
@@ -154,7 +177,7 @@ class Recorder:
         with self._lock:
             return self._records.setdefault(snapshot.account.id, _Record())
 
-    def _write(self, account: Account, record: _Record, snapshot: AccountSnapshot) -> None:
+    def _write(self, record: _Record, snapshot: AccountSnapshot) -> None:
         # While the store is away, one thread tries: the refreshes do not wait for it.
         if self._store is not None and self._up:
             try:
@@ -188,7 +211,9 @@ class Recorder:
             return after, (*record.unsaved, *events)
 
         assert self._store is not None  # noqa: S101 (callers have checked)
-        saved = self._store.save(snapshot, record.revision, remember)
+        saved = self._store.save(
+            snapshot, record.revision, remember, configured_as=record.configured_as
+        )
         logged = {event.identity for event in record.unsaved}
         record.memory, record.revision = saved.memory, saved.revision
         record.snapshot, record.unsaved = None, ()
