@@ -651,6 +651,23 @@ def test_the_demo_has_no_warnings_about_its_configuration() -> None:
     assert "configuration warning" not in running.log
 
 
+@pytest.mark.process
+def test_the_demo_deletes_its_state(tmp_path: Path) -> None:
+    """The state of a demo is in a temporary directory, or at --state.path, where it stays."""
+    kept = tmp_path / "kept.db"
+    environment = {"TMPDIR": str(tmp_path), "STATE_DIRECTORY": str(tmp_path / "systemd")}
+
+    with exporter("--demo", environment=environment) as running:
+        running.wait_until_ready()
+        during = list(tmp_path.glob("aws-iam-key-exporter-*/state.db"))
+        running.end()
+    after = list(tmp_path.iterdir())
+    with exporter("--demo", f"--state.path={kept}", environment=environment) as running:
+        running.wait_until_ready()
+
+    assert (len(during), after, kept.exists()) == (1, [], True)
+
+
 @pytest.mark.parametrize(("format_", "begins"), [("json", '{"'), ("logfmt", "time=")])
 @pytest.mark.process
 def test_log_formats(aws: FakeAws, format_: str, begins: str) -> None:

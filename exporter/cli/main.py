@@ -76,17 +76,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         log.warning("configuration warning", extra={"warning": warning})
     with ExitStack() as until_stopped:
         if flags.demo:
+            state = flags.state_path or until_stopped.enter_context(_temporary_state())
             try:
-                config = _demo(server.address_of(sockets[0]))
+                config = _demo(server.address_of(sockets[0]), state)
             except ImportError as error:
                 for bound in sockets:
                     bound.close()
                 handler.flush()
                 write_error(f"{NAME}: --demo requires: pip install '{NAME}[demo]' ({error})\n")
                 return FAILURE
-            config = config.with_state_path(
-                flags.state_path or until_stopped.enter_context(_demo_state())
-            )
         asyncio.run(
             app.run(
                 config,
@@ -171,18 +169,19 @@ def _bind(addresses: Sequence[str]) -> list[socket]:
 
 
 @contextmanager
-def _demo_state() -> Iterator[str]:
-    """Create a directory for the state of a demo, and yield the path of the state."""
+def _temporary_state() -> Iterator[str]:
+    """Yield the path of a state that is deleted in the end."""
     with TemporaryDirectory(prefix=f"{NAME}-") as directory:
         yield f"{directory}/{STATE_FILE}"
 
 
-def _demo(address: str) -> Config:
+def _demo(address: str, state: str) -> Config:
     """
     Start the simulated AWS and return the configuration that reads it.
 
     Args:
         address: The address that the exporter listens on.
+        state: The path of its state.
 
     Raises:
         ImportError: The extra ``demo`` is not installed.
@@ -192,4 +191,4 @@ def _demo(address: str) -> Config:
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
         os.environ.pop(name, None)
     os.environ.update(demo.ENVIRONMENT)
-    return parse(demo.start(address), "demo configuration")
+    return parse(demo.start(address, state), "demo configuration").with_state_path(state)
