@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -649,6 +650,20 @@ def test_the_demo_has_no_warnings_about_its_configuration() -> None:
         running.wait_until_ready()
 
     assert "configuration warning" not in running.log
+
+
+def test_the_demo_without_a_place_for_its_state_is_exit_code_1(
+    call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Where there is no temporary directory, --demo says what to set."""
+    with monkeypatch.context() as context:
+        context.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+        result = call("--demo", "--web.listen-address=127.0.0.1:0")
+
+    assert result.code == 1
+    assert result.stderr.endswith(
+        "cannot create a directory for the state: No such file or directory; set --state.path\n"
+    )
 
 
 @pytest.mark.process

@@ -184,6 +184,13 @@ def test_wide_characters_are_aligned() -> None:
     assert as_table(["A", "B"], [["日本", "x"], ["ab", "y"]]) == "A     B\n日本  x\nab    y\n"
 
 
+def test_a_very_long_table_is_not_wrapped() -> None:
+    """Each row of a table of many thousands is a line, also if the terminal is narrower."""
+    text = as_table(["A"], [["x" * 50]] * 6000, width=20)
+
+    assert text == "A\n" + ("x" * 50 + "\n") * 6000
+
+
 def test_a_table_without_rows_is_its_heading() -> None:
     """Without rows there is a heading, in CSV too; JSON is an empty list."""
     assert as_table(["A"], [], width=80) == "A\n"

@@ -76,14 +76,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         log.warning("configuration warning", extra={"warning": warning})
     with ExitStack() as until_stopped:
         if flags.demo:
-            state = flags.state_path or until_stopped.enter_context(_temporary_state())
             try:
-                config = _demo(server.address_of(sockets[0]), state)
-            except ImportError as error:
+                path = flags.state_path or until_stopped.enter_context(_temporary_state())
+                config = _demo(server.address_of(sockets[0]), path)
+            except (ImportError, OSError) as error:
                 for bound in sockets:
                     bound.close()
                 handler.flush()
-                write_error(f"{NAME}: --demo requires: pip install '{NAME}[demo]' ({error})\n")
+                write_error(f"{NAME}: {error}\n")
                 return FAILURE
         asyncio.run(
             app.run(
@@ -170,8 +170,19 @@ def _bind(addresses: Sequence[str]) -> list[socket]:
 
 @contextmanager
 def _temporary_state() -> Iterator[str]:
-    """Yield the path of a state that is deleted in the end."""
-    with TemporaryDirectory(prefix=f"{NAME}-") as directory:
+    """
+    Yield the path of a state that is deleted in the end.
+
+    Raises:
+        OSError: There is no place for it. The message is meant for the user.
+    """
+    with ExitStack() as until_deleted:
+        try:
+            directory = until_deleted.enter_context(TemporaryDirectory(prefix=f"{NAME}-"))
+        except OSError as error:
+            reason = error.strerror or str(error)
+            text = f"cannot create a directory for the state: {reason}; set --state.path"
+            raise OSError(text) from error
         yield f"{directory}/{STATE_FILE}"
 
 
@@ -184,11 +195,15 @@ def _demo(address: str, state: str) -> Config:
         state: The path of its state.
 
     Raises:
-        ImportError: The extra ``demo`` is not installed.
+        ImportError: The extra ``demo`` is not installed. The message is meant for the user.
     """
     from exporter import demo  # noqa: PLC0415 (needs an extra)
 
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
         os.environ.pop(name, None)
     os.environ.update(demo.ENVIRONMENT)
-    return parse(demo.start(address, state), "demo configuration").with_state_path(state)
+    try:
+        text = demo.start(address, state)
+    except ImportError as error:
+        raise ImportError(f"--demo requires: pip install '{NAME}[demo]' ({error})") from error
+    return parse(text, "demo configuration").with_state_path(state)
