@@ -263,6 +263,7 @@ def _render_options(
         description=description_of,
         exempt_until=exemptions.until,
         counts=Counts(config.counts.days, config.counts.by_tags),
+        requests_per_second=config.collection.requests_per_second,
     )
 
 
