@@ -74,7 +74,7 @@ class Page:
                 self._samples.setdefault(sample.name, []).append((sample.labels, sample.value))
 
     def value(self, family: str, **labels: str) -> float | None:
-        """Return the value of the sample that has *labels* among its labels; None: there is none."""
+        """Return the value of the sample with *labels*, and perhaps more; None: there is none."""
         found = [
             value for having, value in self.samples(family) if labels.items() <= having.items()
         ]

@@ -220,10 +220,17 @@ class Recorder:
 
     def _keep(self, record: _Record, snapshot: AccountSnapshot) -> None:
         """Compare in memory only, and keep what has to be written."""
-        record.memory, events = memory.remember(record.memory, snapshot, self._options)
+        record.memory, events = self._compare(record.memory, snapshot)
         self._log(snapshot, events)
         if self._store is not None:
             record.snapshot, record.unsaved = snapshot, (*record.unsaved, *events)
+
+    def _compare(
+        self, before: AccountMemory, snapshot: AccountSnapshot
+    ) -> tuple[AccountMemory, Sequence[Event]]:
+        # What another process has read meanwhile is not from the future.
+        snapshot = replace(snapshot, finished_at=self._clock.now())
+        return memory.remember(before, snapshot, self._options)
 
     # -- the store -----------------------------------------------------------------------------
 
@@ -294,8 +301,7 @@ class Recorder:
         known, unsaved, went_on = record.memory, record.unsaved, record.snapshot is not None
 
         def remember(stored: AccountMemory | None) -> tuple[AccountMemory, Sequence[Event]]:
-            before = known if stored is None else stored
-            after, events = memory.remember(before, snapshot, self._options)
+            after, events = self._compare(known if stored is None else stored, snapshot)
             if stored is not None and went_on:
                 # Another process went on while the store was away for this one.
                 after = memory.merge(after, known)
