@@ -13,6 +13,7 @@ from functools import partial
 from socket import socket
 
 from exporter import __version__, aws, memory, server
+from exporter.cli.bounded import call_in_thread
 from exporter.cli.logs import QueueHandler
 from exporter.cli.recorder import Recorder
 from exporter.config import Config, label_of_tag
@@ -83,7 +84,7 @@ async def run(
     )
     # Requests wait until everything that is stored is published: a page without it would resolve
     # alerts. In a thread, since that may take seconds in which signals must have their effect.
-    starting = asyncio.ensure_future(asyncio.to_thread(application.start))
+    starting = asyncio.wrap_future(call_in_thread(application.start, "start"))
     stopping = asyncio.ensure_future(stopped.wait())
     await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
     if starting.done():
