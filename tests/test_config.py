@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from exporter.aws.regions import is_region
 from exporter.config import Config, ConfigError, load, parse, summarize, warnings_of
+from exporter.model import Partition
 
 ROOT = Path(__file__).parent.parent
 DATA = Path(__file__).parent / "data" / "config"

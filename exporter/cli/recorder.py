@@ -63,6 +63,7 @@ class _Record:
         snapshot: What could not be written. None: everything is stored.
         unsaved: The events that could not be written. They are logged already.
         configured_as: The name of an account that is configured without its id, else empty.
+        gone: The account is no longer read.
         lock: Held while the account is compared and written.
     """
 
@@ -71,6 +72,7 @@ class _Record:
     snapshot: AccountSnapshot | None = None
     unsaved: tuple[Event, ...] = ()
     configured_as: str = ""
+    gone: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -108,8 +110,21 @@ class Recorder:
         # Held by the refresh that writes: if the store hangs, one waits for it and not all.
         self._writing = threading.Lock()
 
-    def restore(self, accounts: Iterable[Account]) -> dict[Account, AccountSnapshot]:
-        """Read what is stored of *accounts*. Returns their snapshots; none if that fails."""
+    def restore(
+        self,
+        accounts: Iterable[Account],
+        discovered: Callable[[Account], Account] | None = None,
+    ) -> dict[Account, AccountSnapshot]:
+        """
+        Read what is stored of *accounts*, and of those that were discovered before the restart.
+
+        Args:
+            discovered: Completes a discovered account with what is not stored. None: there is no
+                discovery.
+
+        Returns:
+            Their snapshots; none if that fails.
+        """
         if self._store is None:
             log.info(
                 "nothing is stored: after a restart, the exporter learns again where keys are used",
@@ -119,7 +134,7 @@ class Recorder:
         accounts = tuple(accounts)
         restored = {}
         try:
-            for account, each in self._load(self._store, accounts).items():
+            for account, each in self._load(self._store, accounts, discovered).items():
                 known = each.snapshot.account
                 self._records[known.id] = _Record(each.memory, each.revision)
                 if not account.id:
@@ -127,7 +142,8 @@ class Recorder:
                 else:
                     now = account
                 restored[account] = replace(each.snapshot, account=now)
-            self._end_others(self._store, accounts, restored)
+            if discovered is None:
+                self._end_others(self._store, accounts, restored)
         except StoreError as error:
             self._set_up(error)
         else:
@@ -157,6 +173,31 @@ class Recorder:
                 # A bug: it must not keep the snapshot from being published.
                 log.exception("cannot remember account", extra={"account": account.label})
 
+    def forget(self, account_id: str) -> None:
+        """Keep nothing of an account that is no longer read, but what has yet to be written."""
+        with self._lock:
+            record = self._records.get(account_id)
+            if record is None:
+                return
+            record.gone = True
+            if record.snapshot is None:
+                self._drop(account_id)
+
+    def keep_only(self, account_ids: Iterable[str]) -> None:
+        """Note in the store that all other accounts are no longer read."""
+        if self._store is None:
+            return
+        store, ids = self._store, frozenset(account_ids)
+        try:
+            self._call(lambda: store.end_accounts(ids, self._clock.now()), self._patience)
+        except StoreError as error:
+            self._set_up(error)
+
+    def _drop(self, account_id: str) -> None:
+        del self._records[account_id]
+        if self._store is not None:
+            self._store.forget(account_id)
+
     def retry_until(self, stop: threading.Event) -> None:
         """Write what could not be written, as soon as that is possible, until *stop* is set."""
         while not stop.wait(RETRY_SECONDS):
@@ -177,15 +218,21 @@ class Recorder:
 
     # -- accounts ------------------------------------------------------------------------------
 
-    def _load(self, store: Store, accounts: Sequence[Account]) -> dict[Account, Stored]:
+    def _load(
+        self,
+        store: Store,
+        accounts: Sequence[Account],
+        discovered: Callable[[Account], Account] | None,
+    ) -> dict[Account, Stored]:
         """
-        Load what is stored of *accounts*.
+        Load what is stored of *accounts*, and of those that were *discovered*.
 
         Raises:
             StoreError: The store cannot be used.
         """
         ids = {account.id for account in accounts}
-        stored = self._call(lambda: store.load(None if "" in ids else ids), START_SECONDS)
+        which = None if "" in ids or discovered is not None else ids
+        stored = self._call(lambda: store.load(which), START_SECONDS)
         by_id = {each.snapshot.account.id: each for each in stored}
         # An account that is configured without its id is the one that its credentials belonged to
         # most recently.
@@ -194,11 +241,18 @@ class Recorder:
             for each in sorted(stored, key=lambda each: each.snapshot.finished_at or EARLIEST)
             if each.configured_as and each.snapshot.account.id not in ids
         }
-        return {
+        found = {
             account: each
             for account in accounts
             if (each := by_id.get(account.id) if account.id else by_name.get(account.label))
         }
+        taken = {*ids, *(each.snapshot.account.id for each in found.values())}
+        if discovered is not None:
+            for each in stored:
+                account = each.snapshot.account
+                if account.source == "organization" and account.id not in taken:
+                    found[discovered(account)] = each
+        return found
 
     def _end_others(
         self, store: Store, accounts: Sequence[Account], restored: Mapping[Account, AccountSnapshot]
@@ -216,7 +270,9 @@ class Recorder:
 
     def _record_of(self, snapshot: AccountSnapshot) -> _Record:
         with self._lock:
-            return self._records.setdefault(snapshot.account.id, _Record())
+            record = self._records.setdefault(snapshot.account.id, _Record())
+            record.gone = False
+            return record
 
     def _keep(self, record: _Record, snapshot: AccountSnapshot) -> None:
         """Compare in memory only, and keep what has to be written."""
@@ -266,7 +322,11 @@ class Recorder:
                 if record.snapshot is None:
                     continue
                 try:
+                    account_id = record.snapshot.account.id
                     self._log(record.snapshot, self._save(store, record, record.snapshot))
+                    if record.gone:
+                        with self._lock:
+                            self._drop(account_id)
                     continue
                 except StoreError as error:
                     failure = error

@@ -22,6 +22,7 @@ from exporter.model import (
     Partition,
     Reason,
     ReportState,
+    RoleArn,
     Root,
     SeenUse,
     Use,
@@ -48,6 +49,9 @@ def account_row(
         "account_id": snapshot.account.id,
         "account_name": _storable(snapshot.account.label),
         "aws_partition": snapshot.account.partition.value,
+        "source": snapshot.account.source,
+        "role_arn": str(snapshot.account.role_arn or ""),
+        "account_tags": dict(snapshot.account.tags) or None,
         "configured_as": _storable(configured_as),
         "revision": revision,
         "read_at": snapshot.read_at,
@@ -93,9 +97,16 @@ def _bookmarks(row: Row) -> Bookmarks:
 
 def snapshot_of(row: Any, memory: AccountMemory) -> AccountSnapshot:
     """Return what the latest refresh knew, as far as *memory* and *row*, of its account, say it."""
-    name = row.account_name
+    account = Account(
+        row.account_id,
+        row.account_name,
+        Partition(row.aws_partition),
+        role_arn=RoleArn.parse(row.role_arn) if row.role_arn else None,
+        source=row.source,
+        tags=tuple((row.account_tags or {}).items()),
+    )
     return AccountSnapshot(
-        Account(row.account_id, name, Partition(row.aws_partition)),
+        account,
         users=tuple(memory.users.values()),
         keys=tuple(key.key for key in memory.keys.values() if key.deleted_at is None),
         root=memory.root,

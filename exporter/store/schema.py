@@ -89,6 +89,11 @@ accounts = Table(
     Column("account_id", Text, primary_key=True),
     Column("account_name", Text, nullable=False),
     Column("aws_partition", Text, nullable=False),
+    # static (configured) or organization (discovered).
+    Column("source", Text, nullable=False),
+    # The role by which a discovered account is read. Empty: none.
+    Column("role_arn", Text, nullable=False),
+    Column("account_tags", JSON(none_as_null=True)),
     # How an account is configured whose id the configuration does not have. Empty: it has it.
     Column("configured_as", Text, nullable=False),
     # Counts the refreshes that were saved: who knows the latest has nothing to read.

@@ -61,8 +61,8 @@ class Stored:
     What is stored of an account.
 
     Attributes:
-        snapshot: Without the counters of failures and throttles. Its account has nothing but id,
-            name and partition.
+        snapshot: Without the counters of failures and throttles. Its account has nothing that is
+            secret, or that the configuration says of all accounts.
         configured_as: How the account was configured, if its id was not.
     """
 
@@ -176,6 +176,10 @@ class Store:
                     .where(accounts.c.account_id.in_(chunk), accounts.c.ended_at.is_(None))
                     .values(ended_at=at)
                 )
+
+    def forget(self, account_id: str) -> None:
+        """Free what is kept to write only what has changed of an account. What is stored stays."""
+        self._written.pop(account_id, None)
 
     def close(self) -> None:
         """Let another process use the store. The next call opens it again."""
