@@ -54,6 +54,7 @@ USES: Final = (
     ("iam", "us-east-1"),
     ("sts", "ap-south-1"),
 )
+STATUSES: Final = ("Active", "Inactive", "Expired")
 MINUTES: Final = (1, 15, 15, 60, 239, 400, 24 * 60, 3 * 24 * 60, 8 * 24 * 60, 40 * 24 * 60)
 OPERATIONS: Final = (
     None,
@@ -191,11 +192,11 @@ class Histories(RuleBasedStateMachine):
 
     # What happens in the account.
 
-    @initialize(users=st.integers(1, 3), keys=st.integers(0, 2), root_keys=st.integers(0, 1))
+    @initialize(users=st.integers(1, 3), keys=st.integers(0, 1), root_keys=st.integers(0, 1))
     def begin(self, users: int, keys: int, root_keys: int) -> None:
         for name in NAMES[:users]:
             self.create_user(name)
-            for _ in range(keys):
+            for _ in range(keys + 1):
                 self.create_key(len(self.past.users) - 1)
         for _ in range(root_keys):
             self.create_root_key("Inactive")
@@ -229,7 +230,7 @@ class Histories(RuleBasedStateMachine):
         key.uses.append(LastUse(*fake.last_use))
 
     @precondition(lambda self: self.past.keys_now)
-    @rule(pick=PICK, status=st.sampled_from(["Active", "Inactive", "Expired"]))
+    @rule(pick=PICK, status=st.sampled_from(STATUSES))
     def set_status(self, pick: int, status: Any) -> None:
         key = self.past.keys_now[pick % len(self.past.keys_now)]
         now = self.tick()
@@ -237,16 +238,17 @@ class Histories(RuleBasedStateMachine):
         key.status.set(now, status)
 
     @precondition(lambda self: self.past.keys_now)
-    @rule(pick=PICK)
-    def delete_key(self, pick: int) -> None:
+    @rule(pick=PICK, with_user=st.sampled_from([False, False, True]))
+    def delete(self, pick: int, with_user: bool) -> None:
+        """A key is deleted, alone or with its user."""
         key = self.past.keys_now[pick % len(self.past.keys_now)]
-        key.deleted = self.tick()
-        self.fake_key(key).delete()
+        if with_user:
+            self.delete_user(key.user)
+        else:
+            key.deleted = self.tick()
+            self.fake_key(key).delete()
 
-    @precondition(lambda self: self.past.users_now)
-    @rule(pick=PICK)
-    def delete_user(self, pick: int) -> None:
-        user = self.past.users_now[pick % len(self.past.users_now)]
+    def delete_user(self, user: TrueUser) -> None:
         now = self.tick()
         self.fake_user(user).delete()
         for key in self.past.keys_of(user):
@@ -267,7 +269,7 @@ class Histories(RuleBasedStateMachine):
     def recreate_user(self, pick: int, keys: int) -> None:
         """A user is deleted, and another one created under the same name."""
         user = self.past.users_now[pick % len(self.past.users_now)]
-        self.delete_user(pick)
+        self.delete_user(user)
         self.create_user(user.names.now)
         for _ in range(keys):
             self.create_key(len(self.past.users_now) - 1)
@@ -408,12 +410,66 @@ class Histories(RuleBasedStateMachine):
     def refresh_while_users_change(self, observer: int, pick: int, after: int, action: str) -> None:
         def change() -> None:
             if action == "delete_user":
-                self.delete_user(pick)
+                self.delete_user(self.past.users_now[pick % len(self.past.users_now)])
             else:
                 self.recreate_user(pick, 1)
 
         with self.before_call(after, change):
             self.refresh_and_check(observer)
+
+    # Sequences that random choice alone would rarely produce.
+
+    @precondition(lambda self: self.past.active_keys)
+    @rule(
+        pick=PICK,
+        observer=PICK,
+        days=st.lists(st.sampled_from([0, 1, 4, 8, 20]), min_size=1, max_size=3),
+        uses=st.lists(st.sampled_from(USES), min_size=1, max_size=2),
+    )
+    def watch_a_key(
+        self, pick: int, observer: int, days: list[int], uses: list[tuple[str, str]]
+    ) -> None:
+        """A key is idle for days in which somebody looks, and then used, and used again."""
+        for count in days:
+            self.refresh_and_check(observer)
+            self.right.advance(days=count)
+        for use in uses:
+            self.use_key(pick, use)
+        self.refresh_and_check(observer)
+
+    @precondition(lambda self: self.past.keys_now)
+    @rule(pick=PICK, observer=PICK, statuses=st.lists(st.sampled_from(STATUSES), max_size=3))
+    def watch_a_status(self, pick: int, observer: int, statuses: list[str]) -> None:
+        """The status of a key changes, and somebody looks each time."""
+        self.refresh_and_check(observer)
+        for status in statuses:
+            self.set_status(pick, status)
+            self.right.advance(minutes=15)
+            self.refresh_and_check(observer)
+
+    @rule(observer=PICK, credential=st.sampled_from(["password", "access_key"]))
+    def watch_root(self, observer: int, credential: str) -> None:
+        """Root is used between two reports."""
+        self.refresh_and_check(observer)
+        self.use_root(credential)
+        self.right.advance(hours=5)
+        self.refresh_and_check(observer)
+
+    @precondition(lambda self: self.apart and not self.split and self.past.active_keys)
+    @rule(pick=PICK, uses=st.lists(st.sampled_from(USES), min_size=1, max_size=2))
+    def watch_a_key_apart(self, pick: int, uses: list[tuple[str, str]]) -> None:
+        """Two processes notice the same."""
+        self.refresh_and_check(0)
+        self.go_on_apart()
+        for use in uses:
+            self.right.advance(days=8)
+            self.use_key(pick, use)
+            self.refresh_and_check(0)
+        self.set_status(pick, "Inactive")
+        self.right.advance(hours=7)
+        self.refresh_and_check(1)
+        self.refresh_and_check(0)
+        self.come_together()
 
     @contextmanager
     def before_call(self, after: int, action: Any) -> Iterator[None]:
