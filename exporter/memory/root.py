@@ -24,10 +24,9 @@ def compare_roots(
         return root or known, []
     after = known
     events: list[Event] = []
-    if is_newer(root.as_of, known.as_of, now):
+    if root.access_keys is not None and is_newer(root.as_of, known.as_of, now):
         events += _key_events(known, root, now)
-        keys = known.access_keys if root.access_keys is None else root.access_keys
-        after = replace(after, as_of=root.as_of, access_keys=keys)
+        after = replace(after, as_of=root.as_of, access_keys=root.access_keys)
     if is_newer(root.uses_as_of, known.uses_as_of, now):
         events += _use_events(known, root, now)
         after = replace(
