@@ -39,6 +39,7 @@ from exporter.model import (
     Root,
     Use,
     User,
+    latest,
 )
 from tests.memory.chronicle import Chronicle
 
@@ -130,16 +131,10 @@ class Oracle:
         at: datetime,
         listed: datetime | None,
     ) -> Iterator[Required]:
-        earlier = self.lists.get(user.id)
-        since_users = False
-        if earlier is None and self.listed is not None and not self.clock_was_wrong:
-            if past.user(user.id).created > self.listed:
-                earlier, since_users = self.listed, True
-        if earlier is not None and at <= earlier:
-            return
+        earlier = self.lists.get(user.id) or self._before_creation(past, user)
         outdated = listed is not None and self.listed is not None and listed < self.listed
-        if user.id not in self.lists and not since_users and outdated:
-            return  # whom another process no longer saw
+        if (earlier is not None and at <= earlier) or (earlier is None and outdated):
+            return  # another process was there before, or no longer saw the user
         for key in keys:
             seen = self.keys.get(key.id)
             if seen is None:
@@ -157,6 +152,12 @@ class Oracle:
                 seen.gone = True
                 yield EventKind.DELETED, id_, ""
         self.lists[user.id] = at
+
+    def _before_creation(self, past: Chronicle, user: User) -> datetime | None:
+        """Return when the users were listed, if *user* did not exist yet."""
+        if self.listed is None or self.clock_was_wrong:
+            return None
+        return self.listed if past.user(user.id).created > self.listed else None
 
     def _miss(self, past: Chronicle, snapshot: AccountSnapshot) -> Iterator[Required]:
         """Find whose users are no longer listed."""
@@ -189,19 +190,22 @@ class Oracle:
             if idle >= self.options.min_idle and not self.clock_was_wrong:
                 yield EventKind.AWAKENED, key.id, old.at.isoformat()
         if isinstance(new, LastUse):
-            learned = seen.watched is not None and now - seen.watched >= self.options.learning
-            if learned and seen.services and not self.clock_was_wrong:
-                if new.service not in seen.services:
-                    yield EventKind.NEW_SERVICE, key.id, new.service
-                if new.region not in {*seen.regions, "N/A"}:
-                    yield EventKind.NEW_REGION, key.id, new.region
-            seen.services.add(new.service)
-            seen.regions.add(new.region)
-        if old is UNKNOWN or (isinstance(new, LastUse) and (old is NEVER or new.at > old.at)):  # type: ignore[union-attr]
+            yield from self._place(seen, key.id, new, now)
+        if latest(old, new) != old:
             seen.use, seen.confirmed = new, at
         elif new == old:
             assert seen.confirmed is not None
             seen.confirmed = max(seen.confirmed, at)
+
+    def _place(self, seen: Seen, key_id: str, use: LastUse, now: datetime) -> Iterator[Required]:
+        learned = seen.watched is not None and now - seen.watched >= self.options.learning
+        if learned and seen.services and not self.clock_was_wrong:
+            if use.service not in seen.services:
+                yield EventKind.NEW_SERVICE, key_id, use.service
+            if use.region not in {*seen.regions, "N/A"}:
+                yield EventKind.NEW_REGION, key_id, use.region
+        seen.services.add(use.service)
+        seen.regions.add(use.region)
 
     def _look_at_root(
         self, root: Root | None, true: Callable[[datetime], datetime]
@@ -262,9 +266,10 @@ def _merged(one: Seen, two: Seen) -> Seen:
     uses = [seen for seen in (one, two) if isinstance(seen.use, LastUse)]
     known = uses or [seen for seen in (one, two) if seen.use is NEVER]
     if known:
-        latest = max(known, key=lambda seen: seen.use.at if isinstance(seen.use, LastUse) else 0)
-        after.use = latest.use
-        times = [seen.confirmed for seen in known if seen.use == latest.use]
+        after.use = known[0].use
+        for seen in known:
+            after.use = latest(after.use, seen.use)
+        times = [seen.confirmed for seen in known if seen.use == after.use]
         after.confirmed = max(filter(None, times))
     after.watched = min(filter(None, (one.watched, two.watched)), default=None)
     after.services = earlier.services | later.services

@@ -7,7 +7,7 @@ by two that go on apart and are merged. Each event is compared with the chronicl
 oracle finds provable (see there). HYPOTHESIS_PROFILE=long plays more and longer histories.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -121,13 +121,10 @@ class Observer:
     A process that refreshes the account.
 
     Attributes:
-        memory: What it remembers.
-        oracle: What was seen, by it and those with whom it shares its memory.
-        failed: Whether to expect that nothing was read.
+        monitored: The account as this process reads it.
     """
 
     def __init__(self, aws: FakeAws, clock: OurClock, mode: ReportMode, options: Options) -> None:
-        self.clock = clock
         self.monitored = MonitoredAccount(
             aws,
             clock,
@@ -472,7 +469,7 @@ class Histories(RuleBasedStateMachine):
         self.come_together()
 
     @contextmanager
-    def before_call(self, after: int, action: Any) -> Iterator[None]:
+    def before_call(self, after: int, action: Callable[[], object]) -> Iterator[None]:
         """Run *action* before AWS answers the call after the first *after* ones."""
         left = [after]
 
@@ -533,9 +530,7 @@ class Histories(RuleBasedStateMachine):
             return
         self.events[event.identity] = event
         if event.kind in ONCE:
-            once = (event.kind, event.access_key_id)
-            if event.kind is EventKind.AWAKENED:
-                once = (*once, event.occurrence)
+            once = event.kind, event.access_key_id, event.occurrence
             assert once not in self.once, f"twice: {event}"
             self.once.add(once)
         if event.kind in KINDS.values():
@@ -587,7 +582,8 @@ class Histories(RuleBasedStateMachine):
             assert seen.confirmed is not None
             idle, observed = timedelta(seconds=event.seconds), seen.confirmed - seen.use.at
             following = min(use.at for use in key.uses if use.at > seen.use.at)
-            assert MIN_IDLE <= idle <= following - seen.use.at
+            assert MIN_IDLE <= idle <= event.at - seen.use.at
+            assert idle <= following - seen.use.at or before.clock_was_wrong
             assert idle <= observed or before.clock_was_wrong
             assert idle == min(observed, event.at - seen.use.at) or before.clock_was_wrong
             return

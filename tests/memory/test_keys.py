@@ -18,7 +18,10 @@ def test_the_first_look_is_a_baseline() -> None:
 
 def test_a_refresh_that_did_not_finish_changes_nothing() -> None:
     """Before the first refresh has finished there is nothing to remember."""
-    memory = AccountMemory()
+    watcher = Watcher()
+    watcher.look(0)
+    watcher.look(1, a_key())
+    memory = watcher.memory
     assert remember(memory, AccountSnapshot(an_account()), OPTIONS) == (memory, ())
 
 

@@ -17,6 +17,10 @@ def by_report(generated: float, keys: int = 0, **uses: datetime | None) -> Root:
     return Root(at, keys, **fields, uses_as_of=at)
 
 
+def use(credential: str, at: float) -> dict[str, Any]:
+    return {credential: day(at)}
+
+
 def by_summary(at: float, keys: int | None) -> Root:
     return Root(day(at), keys)
 
@@ -25,8 +29,8 @@ def by_summary(at: float, keys: int | None) -> Root:
 def test_root_is_used(credential: str) -> None:
     """A report has a later use than the one before."""
     watcher = Watcher()
-    watcher.look(0, root=by_report(0, **{credential: day(-9)}))
-    assert watcher.look(2, root=by_report(1, **{credential: day(0.5)})) == [
+    watcher.look(0, root=by_report(0, **use(credential, -9)))
+    assert watcher.look(2, root=by_report(1, **use(credential, 0.5))) == [
         Event(
             kind=USED,
             at=day(0.5),
@@ -42,7 +46,7 @@ def test_root_is_used_for_the_first_time(credential: str) -> None:
     """The report before had no use."""
     watcher = Watcher()
     watcher.look(0, root=by_report(0))
-    (event,) = watcher.look(1, root=by_report(1, **{credential: day(0.5)}))
+    (event,) = watcher.look(1, root=by_report(1, **use(credential, 0.5)))
     assert (event.kind, event.credential) == (USED, credential)
     assert event.occurrence == f"{credential} after never"
 

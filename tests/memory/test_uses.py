@@ -160,6 +160,14 @@ def test_an_older_confirmation_does_not_shorten_what_is_proven() -> None:
     assert kinds(watcher.look(60, key(used(55)))) == [AWAKENED]
 
 
+def test_a_use_is_confirmed_when_it_was_read() -> None:
+    """Another process has read it earlier, and remembers it later."""
+    watcher = Watcher()
+    watcher.look(50, key(used(-1)))
+    watcher.look(51, key(used(48), as_of=day(49)))
+    assert watcher.key.key.as_of == day(49)
+
+
 def test_a_confirmation_in_the_future_proves_nothing() -> None:
     """The clock was ahead when it was read, nobody knows by how much."""
     watcher = Watcher()
@@ -211,6 +219,7 @@ def test_a_key_is_watched_since_its_last_use_is_known() -> None:
     """A key whose last use is unknown is not watched."""
     watcher = Watcher()
     watcher.look(0, key(UNKNOWN))
+    watcher.look(1, key(UNKNOWN))
     assert watcher.key.watched_since is None
     watcher.look(5, key(used(4)))
     assert watcher.key.watched_since == day(5)
