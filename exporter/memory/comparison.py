@@ -199,7 +199,9 @@ class _Comparison:
         if as_of is None or not is_newer(as_of, known.status_as_of, self._now):
             return known
         after = replace(known, status_as_of=as_of, deleted_at=None)
-        if key.status == known.key.status:
+        # A report confirms that a key is not active, and not whether it is inactive or expired.
+        by_report = owner.keys_at != as_of and not (key.active or known.key.active)
+        if key.status == known.key.status or by_report:
             return after
         changes = known.status_changes + 1
         # A status that AWS may introduce is not Active, so the key is as good as deactivated.

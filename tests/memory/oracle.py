@@ -30,6 +30,7 @@ from datetime import datetime, timedelta
 
 from exporter.memory import Options
 from exporter.model import (
+    ACTIVE,
     NEVER,
     UNKNOWN,
     AccessKey,
@@ -142,10 +143,12 @@ class Oracle:
                 if earlier is not None:
                     yield EventKind.CREATED, key.id, ""
             elif at > seen.listed:
-                if key.status != seen.status:
-                    yield KINDS[key.status], key.id, ""
-                seen.status, seen.listed, seen.gone = key.status, at, False
-                seen.user_id = user.id
+                by_report = user.keys_at != user.keys_as_of  # where Inactive and Expired are one
+                if key.active != (seen.status == ACTIVE) or not by_report:
+                    if key.status != seen.status:
+                        yield KINDS[key.status], key.id, ""
+                    seen.status = key.status
+                seen.listed, seen.gone, seen.user_id = at, False, user.id
         ids = {key.id for key in keys}
         for id_, seen in self.keys.items():
             if seen.user_id == user.id and id_ not in ids and not seen.gone and at > seen.listed:

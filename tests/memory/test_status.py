@@ -81,6 +81,26 @@ def test_an_outdated_report_does_not_change_a_status_back() -> None:
     assert watcher.look(1.2, a_key(status="Inactive")) == []
 
 
+def test_a_report_does_not_distinguish_inactive_from_expired() -> None:
+    """Another process listed the key before it expired, and a later report still fits."""
+    watcher = Watcher()
+    watcher.look(0, a_key(status="Expired"))
+    by_report = owner(listed=day(1), keys_at=day(2))
+    assert watcher.look(2, a_key(status="Inactive"), users=(by_report,)) == []
+    assert (watcher.key.key.status, watcher.key.status_as_of) == ("Expired", day(1))
+    assert kinds(watcher.look(3, a_key(status="Inactive"))) == [DEACTIVATED]
+
+
+def test_a_report_shows_a_key_activated_or_deactivated() -> None:
+    """That is what it distinguishes."""
+    watcher = Watcher()
+    watcher.look(0, a_key())
+    by_report = owner(listed=day(1), keys_at=day(2))
+    assert kinds(watcher.look(2, a_key(status="Inactive"), users=(by_report,))) == [DEACTIVATED]
+    by_report = owner(listed=day(3), keys_at=day(4))
+    assert kinds(watcher.look(4, a_key(), users=(by_report,))) == [ACTIVATED]
+
+
 def test_since_when_a_key_is_inactive() -> None:
     """A key is inactive since a list first showed it so, whatever it is called later."""
     watcher = Watcher()
