@@ -13,7 +13,7 @@ SERVICE = column("service", "Service", width=100, no_value="")
 REGION = column("region", "Region", width=110, no_value="")
 
 USAGE = value_mappings(
-    {"1": ("never used", "purple"), "0": ("used", "text"), "-1": ("unknown", "orange")}
+    {"1": ("never used", "purple"), "0": ("used", "text"), "2": ("unknown", "orange")}
 )
 """For `queries.usage`."""
 

@@ -63,6 +63,10 @@ def range_mapping(low: float, high: float, text: str, color: str) -> Json:
     return {"type": "range", "options": {"from": low, "to": high, "result": result}}
 
 
+NO_EXPORTER: Json = range_mapping(-1, -1, "no exporter", "red")
+"""For `queries.NO_EXPORTER`. Without an exporter nothing is known, which is as bad as it gets."""
+
+
 def column(
     field: str,
     title: str,
