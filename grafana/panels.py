@@ -164,9 +164,12 @@ def time_series(
     max_points: int | None = None,
     axis_label: str | None = None,
     axis_soft_max: float | None = None,
+    points: bool = False,
+    from_zero: bool = True,
+    many: bool = False,
 ) -> Json:
     """
-    Lines or bars over time.
+    Lines, bars or points over time.
 
     Args:
         show_steps: Draw the thresholds as dashed lines.
@@ -174,14 +177,17 @@ def time_series(
         max_points: The number of samples of each series. Default: one per pixel. The fewer, the
             less Prometheus has to read.
         axis_soft_max: The value up to which the axis reaches at least.
+        from_zero: The axis begins at zero. Not for timestamps.
+        many: There can be many series: their legend is a table beside the chart, and scrolls.
     """
     custom = {
-        "drawStyle": "bars" if bars else "line",
+        "drawStyle": "points" if points else "bars" if bars else "line",
         "lineWidth": 1 if bars else 2,
         "fillOpacity": 60 if bars else 25 if stack else 8,
-        "showPoints": "never",
+        "showPoints": "always" if points else "never",
         "spanNulls": False,
-        "axisSoftMin": 0,
+        **({"pointSize": 7} if points else {}),
+        **({"axisSoftMin": 0} if from_zero else {}),
         "stacking": {"mode": "normal" if stack else "none", "group": "A"},
         "thresholdsStyle": {"mode": "dashed" if show_steps else "off"},
         **({} if axis_soft_max is None else {"axisSoftMax": axis_soft_max}),
@@ -189,7 +195,7 @@ def time_series(
     }
     defaults = {
         "unit": unit,
-        "min": 0,
+        **({"min": 0} if from_zero else {}),
         "noValue": no_value,
         "color": {"mode": "palette-classic"} if color is None else color,
         "thresholds": thresholds(steps),
@@ -198,8 +204,8 @@ def time_series(
     }
     legend = {
         "showLegend": True,
-        "displayMode": "list",
-        "placement": "bottom",
+        "displayMode": "table" if many else "list",
+        "placement": "right" if many else "bottom",
         "calcs": list(legend_calcs),
     }
     options = {"legend": legend, "tooltip": {"mode": "multi", "sort": "desc"}}

@@ -107,8 +107,8 @@ NEW_DAYS = 7
 
 NO_EXPORTER_VALUE = -1
 NO_EXPORTER_TEXT = "no exporter"
-NO_EXPORTER = f"-absent({UP}{{{JOB}}})"
-"""NO_EXPORTER_VALUE if no exporter is scraped, else nothing."""
+NO_EXPORTER = f"-absent({BUILD_INFO}{{{JOB}}})"
+"""NO_EXPORTER_VALUE if no exporter is scraped, else nothing. Not by its accounts: it may have none."""
 
 COVERAGE = "{{coverage}}"
 """Legend for `with_coverage`."""
