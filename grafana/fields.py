@@ -67,6 +67,19 @@ NO_EXPORTER: Json = range_mapping(-1, -1, "no exporter", "red")
 """For `queries.NO_EXPORTER`. Without an exporter nothing is known, which is as bad as it gets."""
 
 
+def regex_mapping(pattern: str, color: str) -> Json:
+    """Color the values that *pattern*, which has one group, matches."""
+    result = {"text": "$1", "color": color, "index": 0}
+    return {"type": "regex", "options": {"pattern": pattern, "result": result}}
+
+
+UNKNOWN_ROWS = [
+    regex_mapping("^(no exporter)$", "red"),
+    regex_mapping(r"^((?:accounts without data|keys of unknown last use): \d+)$", "orange"),
+]
+"""For the rows of `queries.unknown_rows`. Names of users and accounts have no spaces or colons."""
+
+
 def column(
     field: str,
     title: str,
@@ -75,7 +88,7 @@ def column(
     min_width: int | None = None,
     unit: str | None = None,
     decimals: int | None = None,
-    no_value: str | None = None,
+    no_value: str = "",
     steps: Steps | None = None,
     mappings: Sequence[Json] | None = None,
     colored: bool = False,
@@ -86,6 +99,7 @@ def column(
     Show *field* as *title*.
 
     Args:
+        no_value: The text of a cell without a value.
         colored: Draw the text in the color of its threshold or value mapping.
     """
     properties: Json = {

@@ -3,7 +3,15 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
-from grafana.fields import NEUTRAL, Column, Json, Steps, override_properties, thresholds
+from grafana.fields import (
+    NEUTRAL,
+    NO_EXPORTER,
+    Column,
+    Json,
+    Steps,
+    override_properties,
+    thresholds,
+)
 
 DATASOURCE: Json = {"type": "prometheus", "uid": "${datasource}"}
 PLUGIN_VERSION = "13.2.2"
@@ -117,7 +125,7 @@ def stat(
         "noValue": no_value,
         "color": {"mode": "thresholds"},
         "thresholds": thresholds(steps),
-        "mappings": list(mappings),
+        "mappings": [*mappings, NO_EXPORTER],
         "links": list(data_links),
         **({} if decimals is None else {"decimals": decimals}),
     }
@@ -152,7 +160,8 @@ def time_series(
     links: Sequence[Json] = (),
     bars: bool = False,
     stack: bool = False,
-    legend_calcs: Sequence[str] = ("lastNotNull",),
+    legend_calcs: Sequence[str] = ("last",),
+    max_points: int | None = None,
     axis_label: str | None = None,
     axis_soft_max: float | None = None,
     points: bool = False,
@@ -165,6 +174,8 @@ def time_series(
     Args:
         show_steps: Draw the thresholds as dashed lines.
         legend_calcs: Reductions of each series that the legend shows.
+        max_points: The number of samples of each series. Default: one per pixel. The fewer, the
+            less Prometheus has to read.
         axis_soft_max: The value up to which the axis reaches at least.
         from_zero: The axis begins at zero. Not for timestamps.
         many: There can be many series: their legend is a table beside the chart, and scrolls.
@@ -198,7 +209,7 @@ def time_series(
         "calcs": list(legend_calcs),
     }
     options = {"legend": legend, "tooltip": {"mode": "multi", "sort": "desc"}}
-    return panel(
+    built = panel(
         "timeseries",
         panel_id,
         title,
@@ -210,6 +221,7 @@ def time_series(
         overrides=overrides,
         links=links,
     )
+    return built if max_points is None else {**built, "maxDataPoints": max_points}
 
 
 def bar_gauge(
@@ -220,6 +232,8 @@ def bar_gauge(
     *,
     width: int = 12,
     overrides: Sequence[Json] = (),
+    data_links: Sequence[Json] = (),
+    no_value: str = "unknown",
 ) -> Json:
     """Counts as horizontal bars."""
     options = {
@@ -237,10 +251,11 @@ def bar_gauge(
     defaults = {
         "unit": "locale",
         "min": 0,
-        "noValue": "unknown",
+        "noValue": no_value,
         "color": {"mode": "fixed", "fixedColor": "blue"},
         "thresholds": thresholds(NEUTRAL),
-        "links": [],
+        "mappings": [NO_EXPORTER],
+        "links": list(data_links),
     }
     return panel(
         "bargauge",
@@ -317,16 +332,20 @@ def table(
     drop: Iterable[str] = (),
     links: Sequence[Json] = (),
     paginate: bool = False,
+    unknown: str = "",
 ) -> Json:
     """
     The results of several instant queries, joined by their common labels.
 
     Args:
         queries: Expressions by refId. Their values are the fields ``Value #refId``, or ``Value`` if
-            there is only one query.
+            there is only one query, and no *unknown*.
+        no_value: The text of an empty table. It has to be true: see *unknown*.
+        unknown: An expression whose labels are the rows that say what the table leaves out.
         sort: The title of the column to sort by.
         drop: Fields that are not shown, besides Time.
     """
+    queries = {**queries, "unknown": unknown} if unknown else queries
     targets = [{**instant(ref, expr), "format": "table"} for ref, expr in queries.items()]
     overrides = [
         override_properties(column.title, column.properties)
@@ -334,7 +353,7 @@ def table(
         if column.properties
     ]
     organize = {
-        "excludeByName": dict.fromkeys(("Time", *drop), True),
+        "excludeByName": dict.fromkeys(("Time", "Value #unknown", *drop), True),
         "indexByName": {column.field: index for index, column in enumerate(columns)},
         "renameByName": {
             column.field: column.title for column in columns if column.field != column.title

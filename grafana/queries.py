@@ -184,25 +184,33 @@ def total(family: str, *matchers: str) -> str:
 
 
 def covered(where: str) -> str:
-    """Accounts whose keys are counted: the keys and the last use of at least one are known."""
-    return per_account(COUNT_IDLE, f"{where},{at_least('$unused_days')}")
+    """Accounts whose keys are all known, and the last use of at least one of the active ones."""
+    counted = per_account(COUNT_IDLE, f"{where},{at_least('$unused_days')}")
+    return f"({counted} and on ({ACCOUNT_LABELS}) {select(KEYS, where)})"
 
 
-def with_coverage(number: str, where: str) -> str:
-    """Add what *number* covers as the label ``coverage``; `NO_EXPORTER` without an exporter."""
+def with_coverage(number: str, where: str, *, known: str = "") -> str:
+    """
+    Add what *number* covers as the label ``coverage``; `NO_EXPORTER` without an exporter.
+
+    Args:
+        known: The accounts that *number* covers. Default: it depends on the last use of the keys,
+            so it covers the accounts in `covered`, except the keys of unknown last use.
+    """
 
     def counting(label: str, value: str) -> str:
         return f'count_values("{label}", {value})'
 
-    seen = counting("seen", f"count({covered(where)}) or vector(0)")
+    seen = counting("seen", f"count({known or covered(where)}) or vector(0)")
     every = counting("all", f"count({per_account(UP, where)})")
-    unknown = counting("unknown", f"sum({counted_by_account(COUNT_UNKNOWN, where)}) or vector(0)")
+    of_use = f"sum({counted_by_account(COUNT_UNKNOWN, where)}) or vector(0)"
+    unknown = counting("unknown", "vector(0)" if known else of_use)
     labels = f"{seen} * on () group_left (all) {every} * on () group_left (unknown) {unknown}"
     numbers = f"({number}) * on () group_left (seen, all, unknown) ({labels})"
     joined = f'label_join({numbers}, "coverage", "/", "seen", "all", "unknown")'
-    known = _replaced(joined, "in $1 of $2 accounts", "(.+)/(.+)/0")
-    text = _replaced(known, "in $1 of $2 accounts, $3 keys unknown", "(.+)/(.+)/(.+)")
-    return f"{text} or {labeled(NO_EXPORTER, 'coverage', 'nothing is known now')}"
+    complete = _replaced(joined, "in $1 of $2 accounts", "(.+)/(.+)/0")
+    text = _replaced(complete, "in $1 of $2 accounts, $3 keys unknown", "(.+)/(.+)/(.+)")
+    return f"{text} or {labeled(NO_EXPORTER, 'coverage', 'nothing is known')}"
 
 
 def _replaced(expr: str, text: str, pattern: str) -> str:
@@ -346,17 +354,15 @@ def inactive(where: str) -> str:
     return f"max by ({KEY_LABELS}) ({old} {not_exempt(where)})"
 
 
-def with_owner(keys: str, where: str, *labels: str) -> str:
-    """
-    Add the team and the owner of each key, and other *labels* of INFO, if they are known.
-
-    While replicas disagree, one of them is taken.
-    """
-    tags = ", ".join(("tag_team", "tag_owner", *labels))
+def tags_of(keys: str, where: str) -> str:
+    """The team and the owner of each key, as far as the exporter has these labels."""
     info = f"{select(INFO, where)} and on ({KEY_LABELS}) ({keys})"
-    one = f"topk by ({KEY_LABELS}) (1, group by ({KEY_LABELS}, {tags}) ({info}))"
-    joined = f"({keys}) * on ({KEY_LABELS}) group_left ({tags}) {one}"
-    return f"{joined} or on ({KEY_LABELS}) ({keys})"
+    return f"group by ({KEY_LABELS}, tag_team, tag_owner) ({info})"
+
+
+def by_owner(keys: str, where: str) -> str:
+    """How many of the keys each owner has."""
+    return f"count by (tag_team, tag_owner) ({tags_of(keys, where)})"
 
 
 # Accounts
@@ -391,6 +397,12 @@ def main_failure(where: str, window: str) -> str:
 
 
 # What was noticed
+
+
+def noticed(where: str) -> str:
+    """Keys with events in the last day."""
+    families = (USED_AFTER_IDLE, FIRST_USED_AGE, NEW_SERVICE, NEW_REGION, CREATION_NOTICED)
+    return " or ".join(select(family, where) for family in families)
 
 
 def events(where: str) -> str:
@@ -428,25 +440,27 @@ def root_uses(where: str) -> str:
 # What a list does not know
 
 
-def unknown_rows(where: str, *, uses: bool = False) -> str:
+def unknown_rows(where: str, *, known: str = KEYS, uses: bool = False, label: str = "user") -> str:
     """
-    Rows that say what a list of keys leaves out, in the label ``user``; none if it is complete.
+    Rows that say what a list leaves out; none if it is complete.
 
     Args:
+        known: The family that all accounts have which the list covers.
         uses: Whether the list also depends on the last use of the keys.
+        label: The label with the text.
     """
+    unread = f"{per_account(UP, where)} unless on ({ACCOUNT_LABELS}) {select(known, where)}"
     rows = [
-        labeled(NO_EXPORTER, "user", NO_EXPORTER_TEXT),
-        _counted_row("accounts", f"count({no_data(where)})"),
+        labeled(NO_EXPORTER, label, NO_EXPORTER_TEXT),
+        _counted_row("accounts without data", f"count({unread})", label),
     ]
     if uses:
-        rows.append(
-            _counted_row("keys with unknown last use", f"sum({per_account(UNKNOWN_KEYS, where)})")
-        )
+        unknown = f"sum({per_account(UNKNOWN_KEYS, where)})"
+        rows.append(_counted_row("keys of unknown last use", unknown, label))
     return " or ".join(rows)
 
 
-def _counted_row(what: str, number: str) -> str:
-    text = f"unknown: $1 {what}"
-    counted = f'count_values("number", {number} > 0)'
-    return f'max by (user) (label_replace({counted}, "user", "{text}", "number", "(.*)"))'
+def _counted_row(what: str, number: str, label: str) -> str:
+    counted = f'count_values("number", ({number}) > 0)'
+    named = f'label_replace({counted}, "{label}", "{what}: $1", "number", "(.*)")'
+    return f"max by ({label}) ({named})"

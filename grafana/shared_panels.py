@@ -20,7 +20,19 @@ TREND_COLORS = {
     "unused": "orange",
     "never used": "purple",
     "not rotated": "yellow",
+    "unknown": "text",
 }
+
+NOTHING_DRAWN = "unknown in this time range"
+"""The text of a chart without lines, which would say if there were no exporter."""
+
+NO_EXPORTER_LINE = override(q.NO_EXPORTER_TEXT, color="red", fill_opacity=0)
+"""The override for `no_exporter`."""
+
+
+def no_exporter() -> Json:
+    """A line at the bottom of a chart, while there is no exporter."""
+    return target("no_exporter", f"0 * {q.NO_EXPORTER}", q.NO_EXPORTER_TEXT)
 
 
 def firing_alerts(
@@ -87,24 +99,34 @@ def findings_trend(
     unused: str,
     never_used: str,
     not_rotated: str,
+    unknown: str,
     width: int,
+    max_points: int | None = None,
 ) -> Json:
     """Active keys and the findings among them over time, each from an expression."""
-    exprs = (active, unused, never_used, not_rotated)
+    exprs = (active, unused, never_used, not_rotated, unknown)
     return time_series(
         panel_id,
         title,
         description,
         [
-            target(legend.replace(" ", "_"), expr, legend)
-            for legend, expr in zip(TREND_COLORS, exprs, strict=True)
+            *(
+                target(legend.replace(" ", "_"), expr, legend)
+                for legend, expr in zip(TREND_COLORS, exprs, strict=True)
+            ),
+            no_exporter(),
         ],
         width=width,
-        no_value="no data: are deploy/prometheus/rules loaded?",
+        no_value=NOTHING_DRAWN,
         overrides=[
-            override(legend, color=color, fill_opacity=0) for legend, color in TREND_COLORS.items()
+            *(
+                override(legend, color=color, fill_opacity=0)
+                for legend, color in TREND_COLORS.items()
+            ),
+            NO_EXPORTER_LINE,
         ],
         decimals=0,
+        max_points=max_points,
     )
 
 
@@ -119,12 +141,14 @@ def key_table(
     sort: str = "Idle (days)",
     paginate: bool = False,
     width: int = 24,
+    unknown_in: str = "user",
 ) -> Json:
     """
-    Keys, with everything that is known about each.
+    Keys of one account, with everything that is known about each.
 
     Args:
         team: A label matcher that also selects the keys.
+        unknown_in: The label that says what the list leaves out.
     """
     selected = f"and on ({q.KEY_LABELS}) {q.select(q.INFO, where, team)}"
     info_labels = f"{q.KEY_LABELS}, status, path, description, tag_team, tag_owner"
@@ -143,7 +167,7 @@ def key_table(
         {
             "info": f"group by ({info_labels}) ({q.select(q.INFO, where, team)})",
             "age": f"{q.age_days(where)} {selected}",
-            "idle": f"{q.idle_days(where)} {selected}",
+            "idle": f"{q.days_since(q.idle_since(where))} {selected}",
             "usage": f"({q.usage(where)}) {selected}",
             "last_use": f"{last_use} {selected}",
             "exempt": f"1000 * {q.per_key(q.EXEMPT_UNTIL, where)} {selected}",
@@ -159,20 +183,20 @@ def key_table(
             c.SERVICE,
             c.REGION,
             c.TEAM,
-            column("tag_owner", "Owner", min_width=120, no_value=""),
+            c.OWNER,
             column(
                 "Value #exempt",
                 "Exempt until",
                 unit="dateTimeAsIsoNoDateIfToday",
                 width=130,
-                no_value="",
                 filterable=False,
             ),
-            column("description", "Description", min_width=110, no_value=""),
+            column("description", "Description", min_width=110),
             column("path", "Path", width=120),
         ],
         sort=sort,
         drop=("job", "account", "Value #info", "Value #last_use"),
         width=width,
         paginate=paginate,
+        unknown=q.unknown_rows(q.ONE_ACCOUNT, label=unknown_in),
     )
