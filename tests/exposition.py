@@ -2,12 +2,17 @@
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from exporter.metrics import Exposition, Format, MetricsStore, RenderOptions, SelfMetrics
 from exporter.model import (
     NEVER,
     UNKNOWN,
+    AccountMemory,
     AccountSnapshot,
+    Event,
+    EventKind,
+    KeyMemory,
     ReadError,
     Reason,
     ReportState,
@@ -31,6 +36,40 @@ COMPLETE = a_snapshot(
     report=ReportState(days_ago(0.1), usable=True),
 )
 DENIED = ReadError(Reason.ACCESS_DENIED, "ListUsers: AccessDenied: no")
+
+
+def an_event(
+    kind: EventKind, key: str = KEYS[0].id, user: str = KEYS[0].user, **fields: Any
+) -> Event:
+    """An event about a key of alice, an hour ago and noticed half an hour later."""
+    defaults = {"at": hours_ago(1), "noticed_at": hours_ago(0.5), "occurrence": "1"}
+    return Event(kind=kind, access_key_id=key, user=user, **{**defaults, **fields})
+
+
+def hours_ago(hours: float) -> datetime:
+    return days_ago(hours / 24)
+
+
+MEMORY = AccountMemory(
+    keys={
+        key.id: KeyMemory(
+            key=key,
+            user_id="",
+            status_as_of=NOON,
+            inactive_since=None if key.active else days_ago(20),
+        )
+        for key in KEYS
+    },
+    events=(
+        an_event(EventKind.CREATED, KEYS[1].id),
+        an_event(EventKind.AWAKENED, seconds=90 * 86400.0, service="s3", region="eu-west-1"),
+        an_event(EventKind.NEW_SERVICE, service="s3", region="eu-west-1"),
+        an_event(EventKind.NEW_REGION, service="s3", region="eu-west-1"),
+        an_event(EventKind.FIRST_USED, "AKIADELETEDDELETED12", "dave", seconds=86400.0),
+        an_event(EventKind.ROOT_USED, "", "", credential="password"),
+    ),
+)
+"""What is remembered of the account that `COMPLETE` is about."""
 
 SCENES: dict[str, tuple[AccountSnapshot, ...]] = {
     "before": (AccountSnapshot(PROD), AccountSnapshot(TEST)),
@@ -58,11 +97,15 @@ class FakeClock:
         self._seconds += timedelta(**by).total_seconds()
 
 
-def a_store(*snapshots: AccountSnapshot, options: RenderOptions | None = None) -> MetricsStore:
-    """Create a store in which *snapshots* are published."""
+def a_store(
+    *snapshots: AccountSnapshot,
+    options: RenderOptions | None = None,
+    memory: AccountMemory | None = None,
+) -> MetricsStore:
+    """Create a store in which *snapshots* are published, each with the same *memory*."""
     store = MetricsStore(options or RenderOptions())
     for snapshot in snapshots:
-        store.publish(snapshot.account, snapshot)
+        store.publish(snapshot.account, snapshot, memory or AccountMemory())
     return store
 
 

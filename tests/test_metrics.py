@@ -2,9 +2,9 @@
 
 import gzip
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -19,6 +19,7 @@ from prometheus_client.registry import Collector
 from exporter.key_ids import description_of
 from exporter.metrics import (
     FAMILIES,
+    Counts,
     Exposition,
     Format,
     MetricsStore,
@@ -27,18 +28,39 @@ from exporter.metrics import (
     negotiate,
 )
 from exporter.metrics.families import (
-    ACCOUNT_FAMILIES,
+    COUNT_FAMILIES,
+    EVENT_FAMILIES,
     EXPORTER_FAMILIES,
     KEY_FAMILIES,
+    SNAPSHOT_FAMILIES,
     USER_FAMILIES,
     Family,
-    KeyFacts,
     KeyFamily,
-    Samples,
+    SnapshotFamily,
     UserFamily,
 )
-from exporter.model import NEVER, UNKNOWN, AccessKey, AccountSnapshot, Root
-from tests.exposition import COMPLETE, DENIED, KEYS, PROD, SCENES, FakeClock, a_store, render
+from exporter.metrics.subjects import Subjects, subjects
+from exporter.model import (
+    NEVER,
+    UNKNOWN,
+    AccessKey,
+    AccountMemory,
+    AccountSnapshot,
+    EventKind,
+    KeyMemory,
+    Root,
+)
+from tests.exposition import (
+    COMPLETE,
+    DENIED,
+    KEYS,
+    PROD,
+    SCENES,
+    FakeClock,
+    a_store,
+    an_event,
+    render,
+)
 from tests.facts import NOON, a_key, a_snapshot, a_use, a_user, an_account, days_ago
 
 Values = dict[tuple[str, tuple[tuple[str, str], ...]], float]
@@ -109,12 +131,11 @@ def test_a_new_user_family_needs_a_row_only() -> None:
     """A row about users is exposed without any option, passwords included."""
     row = UserFamily(
         name="aws_iam_user_created_timestamp_seconds",
-        kind="gauge",
         help="Creation time of the user.",
         extra_labels=("path",),
         samples=lambda user: [((user.path,), user.created.timestamp())],
     )
-    store = MetricsStore(RenderOptions(), user_families=(*USER_FAMILIES, row))
+    store = MetricsStore(RenderOptions(), families=[row])
 
     store.publish(PROD, a_snapshot(a_key(), account=PROD))
 
@@ -129,7 +150,6 @@ def test_a_new_key_family_needs_a_row_only() -> None:
     """A row about keys can be an age, with labels of its own and the tags of the user."""
     row = KeyFamily(
         name="aws_iam_access_key_age_seconds",
-        kind="gauge",
         help="Seconds since the creation of the key.",
         extra_labels=("status",),
         samples=lambda facts: [((facts.key.status,), facts.key.created.timestamp())],
@@ -137,7 +157,7 @@ def test_a_new_key_family_needs_a_row_only() -> None:
         age=True,
     )
     snapshot = replace(a_snapshot(a_key("AKIA1")), users=(a_user(tags=(("team", "web"),)),))
-    store = MetricsStore(RenderOptions(tags={"team": "tag_team"}), key_families=[row])
+    store = MetricsStore(RenderOptions(tags={"team": "tag_team"}), families=[row])
 
     store.publish(PROD, snapshot)
 
@@ -154,7 +174,11 @@ def test_each_help_text_is_a_sentence(family: Family) -> None:
     assert re.fullmatch(r'[^\n\\"]{20,}\.', family.help)
 
 
-@pytest.mark.parametrize("family", [*KEY_FAMILIES, *USER_FAMILIES], ids=lambda family: family.name)
+@pytest.mark.parametrize(
+    "family",
+    [*KEY_FAMILIES, *EVENT_FAMILIES, *USER_FAMILIES, *COUNT_FAMILIES],
+    ids=lambda family: family.name,
+)
 def test_each_fact_says_what_absence_means(family: Family) -> None:
     """The help text of a fact about a key or user says what its absence means."""
     assert "Absent:" in family.help
@@ -322,65 +346,93 @@ def test_negotiation(accept: str, expected: Format) -> None:
 FROM_SNAPSHOTS = frozenset(f.name for f in FAMILIES if f not in EXPORTER_FAMILIES)
 
 
-class Reference(Collector):
-    """Hands the samples of the same families to the client library."""
+HOSTILE = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
 
-    def __init__(self, snapshots: list[AccountSnapshot]) -> None:
-        self._snapshots = snapshots
+OPTIONS = RenderOptions(
+    tags={"team": "tag_team", "cost": "tag_cost"},
+    counts=Counts(days=(0, 30), by_tags=("team",)),
+    passwords=True,
+    exempt_until=lambda account, user, key: NOON if key.id.endswith("1") else None,
+    description=description_of,
+)
+
+Published = tuple[AccountSnapshot, AccountMemory]
+
+
+class Reference(Collector):
+    """Hands the facts of the same families, with labels as they are, to the client library."""
+
+    def __init__(self, published: list[Published]) -> None:
+        self._published = published
 
     def collect(self) -> Iterator[Metric]:
-        for key_family in KEY_FAMILIES:
-            tag_labels = ["tag_team"] if key_family.tag_labels else []
-            yield self._metric(key_family, partial(of_keys, key_family), *tag_labels)
-        for user_family in USER_FAMILIES:
-            yield self._metric(user_family, partial(of_users, user_family))
-        for account_family in ACCOUNT_FAMILIES:
-            yield self._metric(account_family, account_family.samples)
-
-    def _metric(
-        self, family: Family, samples_of: Callable[[AccountSnapshot], Samples], *tag_labels: str
-    ) -> Metric:
-        kind = CounterMetricFamily if family.kind == "counter" else GaugeMetricFamily
-        metric = kind(family.name, family.help, labels=(*family.labels, *tag_labels))
-        for snapshot in self._snapshots:
-            for labels, value in samples_of(snapshot):
-                metric.add_metric((snapshot.account.id, snapshot.account.label, *labels), value)
-        return metric
-
-
-def of_users(family: UserFamily, snapshot: AccountSnapshot) -> Samples:
-    for user in snapshot.users:
-        for labels, value in family.samples(user):
-            yield (user.name, *labels), value
+        for family in SNAPSHOT_FAMILIES:
+            kind = CounterMetricFamily if family.kind == "counter" else GaugeMetricFamily
+            tags = list(OPTIONS.tags.values()) if family.tag_labels else []
+            if family in COUNT_FAMILIES:
+                tags = ["tag_team"]
+            metric = kind(family.name, family.help, labels=(*family.labels, *tags))
+            for snapshot, memory in self._published:
+                account = (snapshot.account.id, snapshot.account.label)
+                facts_of = [facts for _, facts, _ in family.subjects(prepared(snapshot, memory))]
+                labels_of = list(labels(family, snapshot, memory))
+                for (identity, tag_values), facts in zip(labels_of, facts_of, strict=True):
+                    for extra, value in family.samples_of(facts):
+                        age = NOON.timestamp() - value if is_age(family) else value
+                        values = tag_values if family.tag_labels else ()
+                        metric.add_metric((*account, *identity, *extra, *values), age)
+            yield metric
 
 
-def of_keys(family: KeyFamily, snapshot: AccountSnapshot) -> Samples:
-    users = {user.name: user for user in snapshot.users}
-    for key in snapshot.keys:
-        user = users[key.user]
-        tags = (dict(user.tags).get("team", ""),) if family.tag_labels else ()
-        for labels, value in family.samples(KeyFacts(key, user, NOON, description_of(user, key))):
-            age = NOON.timestamp() - value if family.age else value
-            yield (key.user, key.id, *labels, *tags), age
+def prepared(snapshot: AccountSnapshot, memory: AccountMemory) -> Subjects:
+    return subjects(snapshot, memory, OPTIONS)
 
 
-HOSTILE = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
+def is_age(family: SnapshotFamily[Any]) -> bool:
+    return isinstance(family, KeyFamily) and family.age
+
+
+def labels(
+    family: SnapshotFamily[Any], snapshot: AccountSnapshot, memory: AccountMemory
+) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
+    """Yield the label values that identify each subject of *family*, and those of its tags."""
+    tags = {
+        user.name: tuple(dict(user.tags).get(tag, "") for tag in OPTIONS.tags)
+        for user in snapshot.users
+    }
+    if family in KEY_FAMILIES:
+        yield from [((key.user, key.id), tags[key.user]) for key in snapshot.keys]
+    elif family in EVENT_FAMILIES:
+        about = {event.access_key_id: event.user for event in memory.events}
+        present = [key for key in snapshot.keys if key.id in about]
+        yield from [((key.user, key.id), ()) for key in present]
+        for key in present:
+            del about[key.id]
+        for user in dict.fromkeys(about.values()):
+            yield from [((user, id_), ()) for id_, name in about.items() if name == user]
+    elif family in USER_FAMILIES:
+        yield from [((user.name,), ()) for user in snapshot.users]
+    elif family in COUNT_FAMILIES:
+        teams = dict.fromkeys(tags[key.user][0] for key in snapshot.keys if key.active)
+        yield from [((), (team,)) for team in teams or [""]]
+    else:
+        yield (), ()
 
 
 @st.composite
-def snapshots(draw: st.DrawFn) -> AccountSnapshot:
-    number = draw(st.integers(0, 4))
-    names = draw(st.lists(HOSTILE, min_size=number, max_size=number, unique=True))
+def published(draw: st.DrawFn) -> Published:
+    names = draw(st.lists(HOSTILE, max_size=4, unique=True))
     keys: list[AccessKey] = []
-    for i, name in enumerate(names):
-        use = draw(
-            st.one_of(
-                st.sampled_from([NEVER, UNKNOWN]),
-                st.builds(a_use, st.integers(0, 900), service=HOSTILE, region=HOSTILE),
+    for name in names:
+        for _ in range(draw(st.integers(1, 2))):
+            use = draw(
+                st.one_of(
+                    st.sampled_from([NEVER, UNKNOWN]),
+                    st.builds(a_use, st.integers(0, 900), service=HOSTILE, region=HOSTILE),
+                )
             )
-        )
-        status = draw(st.sampled_from(["Active", "Inactive", "Expired", "New\n"]))
-        keys.append(a_key(f"AKIA{i}", user=name, last_use=use, status=status))
+            status = draw(st.sampled_from(["Active", "Inactive", "Expired", "New\n"]))
+            keys.append(a_key(f"AKIA{len(keys)}", user=name, last_use=use, status=status))
     account = an_account(draw(st.sampled_from("123")), draw(HOSTILE))
     snapshot = a_snapshot(*keys, account=account)
     users = tuple(
@@ -393,24 +445,40 @@ def snapshots(draw: st.DrawFn) -> AccountSnapshot:
         for i, user in enumerate(snapshot.users)
     )
     snapshot = replace(snapshot, users=users)
-    return snapshot.failed(DENIED) if draw(st.booleans()) else snapshot
+    memory = draw(memories(snapshot))
+    return (snapshot.failed(DENIED) if draw(st.booleans()) else snapshot), memory
 
 
-@given(st.lists(snapshots(), min_size=1, max_size=3, unique_by=lambda s: s.account.id))
+@st.composite
+def memories(draw: st.DrawFn, snapshot: AccountSnapshot) -> AccountMemory:
+    """Recent events about some of the keys of *snapshot*, and about keys that are gone."""
+    about = [*[(key.id, key.user) for key in snapshot.keys], ("AKIAGONE", draw(HOSTILE))]
+    events = st.builds(
+        lambda kind, key, seconds, service, region: an_event(
+            kind, *key, seconds=seconds, service=service, region=region
+        ),
+        st.sampled_from(EventKind),
+        st.sampled_from(about),
+        st.integers(0, 10**8).map(float),
+        HOSTILE,
+        HOSTILE,
+    )
+    keys = {
+        key.id: KeyMemory(key=key, user_id="", status_as_of=NOON, inactive_since=days_ago(3))
+        for key in snapshot.keys
+    }
+    return AccountMemory(keys=keys, events=tuple(draw(st.lists(events, max_size=8))))
+
+
+@given(st.lists(published(), min_size=1, max_size=3, unique_by=lambda each: each[0].account.id))
 @settings(max_examples=100, deadline=None, derandomize=True)
-def test_both_formats_parse_to_the_samples_of_the_client_library(
-    several: list[AccountSnapshot],
-) -> None:
+def test_both_formats_parse_to_the_samples_of_the_client_library(several: list[Published]) -> None:
     """Whatever names and tags contain, the parsed samples are those of the client library."""
     registry = CollectorRegistry()
     registry.register(Reference(several))
-    options = RenderOptions(
-        tags={"team": "tag_team"},
-        passwords=True,
-        exempt_until=lambda *_: NOON,
-        description=description_of,
-    )
-    store = a_store(*several, options=options)
+    store = MetricsStore(OPTIONS)
+    for snapshot, memory in several:
+        store.publish(snapshot.account, snapshot, memory)
 
     text = render(store, Format.TEXT, FROM_SNAPSHOTS)
     in_openmetrics = render(store, Format.OPENMETRICS, FROM_SNAPSHOTS)

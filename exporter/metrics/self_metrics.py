@@ -3,7 +3,7 @@
 import platform
 import re
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 from prometheus_client import (
@@ -17,7 +17,9 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
+from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.openmetrics import exposition as openmetrics
+from prometheus_client.registry import Collector
 
 from exporter.metrics.families import EXPORTER_FAMILIES, ExporterFamily
 
@@ -68,6 +70,7 @@ class SelfMetrics:
         self._http_requests: Counter = metrics["aws_iam_exporter_http_requests_total"]
         self._accounts: Gauge = metrics["aws_iam_exporter_accounts_configured"]
         self._interval: Gauge = metrics["aws_iam_exporter_refresh_interval_seconds"]
+        self._store_up: OptionalGauge = metrics["aws_iam_exporter_store_up"]
         self._dropped: Counter = metrics["aws_iam_exporter_log_messages_dropped_total"]
         metrics["aws_iam_exporter_build_info"].labels(version, platform.python_version()).set(1)
         for operation in operations:
@@ -78,6 +81,10 @@ class SelfMetrics:
         """Set the number of accounts, and the seconds between two refreshes of an account."""
         self._accounts.set(accounts)
         self._interval.set(interval)
+
+    def store_up(self, is_up: bool) -> None:  # noqa: FBT001 (the only argument)
+        """Set whether the store can be used. Never called: none is configured."""
+        self._store_up.set(is_up)
 
     def observe(self, operation: str, seconds: float, code: str) -> None:
         """Count a request to AWS. *code* is its error code, empty on success."""
@@ -117,11 +124,29 @@ class SelfMetrics:
         return generate_latest(registry)
 
 
+class OptionalGauge(Collector):
+    """A gauge that has no sample until its value is set."""
+
+    def __init__(self, name: str, help_: str, registry: CollectorRegistry) -> None:
+        self._name = name
+        self._help = help_
+        self._value: float | None = None
+        registry.register(self)
+
+    def set(self, value: float) -> None:
+        self._value = value
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        yield GaugeMetricFamily(self._name, self._help, value=self._value)
+
+
 def _create(family: ExporterFamily, registry: CollectorRegistry) -> Any:
     """Create the client library's metric of *family*."""
     if family.kind == "histogram":
         return Histogram(
             family.name, family.help, family.labels, registry=registry, buckets=BUCKETS
         )
+    if family.optional:
+        return OptionalGauge(family.name, family.help, registry)
     kind = Counter if family.kind == "counter" else Gauge
     return kind(family.name, family.help, family.labels, registry=registry)

@@ -1,0 +1,56 @@
+"""Families about the exporter itself."""
+
+from exporter.metrics.families.family import ExporterFamily
+
+EXPORTER_FAMILIES: tuple[ExporterFamily, ...] = (
+    ExporterFamily(
+        name="aws_iam_exporter_api_requests_total",
+        kind="counter",
+        help="Requests to AWS, including retries.",
+        extra_labels=("operation",),
+    ),
+    ExporterFamily(
+        name="aws_iam_exporter_api_request_errors_total",
+        kind="counter",
+        help="Failed requests to AWS by AWS's error code, or by type of error if AWS did not"
+        " respond.",
+        extra_labels=("operation", "code"),
+    ),
+    ExporterFamily(
+        name="aws_iam_exporter_api_request_duration_seconds",
+        kind="histogram",
+        help="Duration of requests to AWS, in seconds.",
+        extra_labels=("operation",),
+    ),
+    ExporterFamily(
+        name="aws_iam_exporter_http_requests_total",
+        kind="counter",
+        help="HTTP requests to the exporter by status code and handler; malformed requests have the"
+        " handler malformed.",
+        extra_labels=("code", "handler"),
+    ),
+    ExporterFamily(
+        name="aws_iam_exporter_accounts_configured",
+        help="Number of accounts configured.",
+    ),
+    ExporterFamily(
+        name="aws_iam_exporter_refresh_interval_seconds",
+        help="Configured interval between two refreshes of an account, in seconds.",
+    ),
+    ExporterFamily(
+        name="aws_iam_exporter_store_up",
+        help="1 if the store could be read and written the last time, otherwise 0. Absent: no store"
+        " is configured, and nothing survives a restart.",
+        optional=True,
+    ),
+    ExporterFamily(
+        name="aws_iam_exporter_log_messages_dropped_total",
+        kind="counter",
+        help="Log messages that were not written, because nobody read them or the disk was full.",
+    ),
+    ExporterFamily(
+        name="aws_iam_exporter_build_info",
+        help="Version of the exporter and version of Python. Always 1.",
+        extra_labels=("version", "pythonversion"),
+    ),
+)
