@@ -1,0 +1,84 @@
+"""
+Why a fact about an account or a key is missing, as a value that a panel can show.
+
+A panel has one text for "no result". It is kept for facts that are unknown although the account was
+read. Every other reason is a negative value, which `MAPPINGS` turns into a text of its own.
+"""
+
+from dataclasses import dataclass
+
+from grafana import queries as q
+from grafana.fields import Json, value_mappings
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """
+    Why there is no fact.
+
+    Attributes:
+        value: What a query returns instead of the fact, which is never negative.
+    """
+
+    value: int
+    text: str
+    color: str = "text"
+
+
+NO_EXPORTER = State(q.NO_EXPORTER_VALUE, "no exporter", "red")
+NO_ACCOUNT = State(-2, "no such account", "orange")
+NOT_READ = State(-3, "not read yet")
+NO_DATA = State(-4, "no data", "red")
+NO_KEY = State(-5, "no such key", "orange")
+NEVER = State(-6, "never")
+NONE = State(-7, "none")
+NOT_COUNTED = State(-8, "not counted by team")
+
+TEXTS = {
+    str(state.value): (state.text, state.color)
+    for state in (NO_EXPORTER, NO_ACCOUNT, NOT_READ, NO_DATA, NO_KEY, NEVER, NONE, NOT_COUNTED)
+}
+MAPPINGS: list[Json] = value_mappings(TEXTS)
+
+
+def mappings(**texts: tuple[str, str]) -> list[Json]:
+    """Map the states, and the values ``v0``, ``v1`` etc. to (text, color)."""
+    return value_mappings({**{name[1:]: text for name, text in texts.items()}, **TEXTS})
+
+
+def either(*exprs: str) -> str:
+    """The result of the first of *exprs* that has one."""
+    return " or on () ".join(f"({expr})" for expr in exprs)
+
+
+def state(reason: State, condition: str) -> str:
+    """The value of *reason* if *condition* has a result. Both have no labels."""
+    return f"0 * ({condition}) {reason.value}"
+
+
+def account_states(where: str) -> tuple[str, ...]:
+    """Why nothing is known about the account that *where* selects, if it has not been read."""
+    absent = f"max(absent({q.select(q.UP, where)}))"
+    up, refreshed = (f"max({q.select(family, where)})" for family in (q.UP, q.REFRESH_DURATION))
+    return (
+        q.NO_EXPORTER,
+        state(NO_ACCOUNT, absent),
+        state(NOT_READ, f"{up} unless {refreshed}"),
+    )
+
+
+def or_account_state(expr: str, where: str) -> str:
+    """*expr*, or why the account that *where* selects has not been read."""
+    return either(expr, *account_states(where))
+
+
+def state_rows(label: str, where: str) -> str:
+    """Rows of a table: *label* says why keys of the account that *where* selects are missing."""
+    no_exporter, no_account, not_read = account_states(where)
+    up, keys = (f"max({q.select(family, where)})" for family in (q.UP, q.KEYS))
+    return either(
+        q.labeled(no_exporter, label, NO_EXPORTER.text),
+        q.labeled(no_account, label, NO_ACCOUNT.text),
+        q.labeled(not_read, label, NOT_READ.text),
+        q.labeled(state(NO_DATA, f"{up} unless {keys}"), label, "some keys are unknown"),
+    )
