@@ -134,6 +134,7 @@ def override(
     dashed: bool = False,
     bars: bool = False,
     right_axis: bool = False,
+    text: str = "",
 ) -> Json:
     """
     Configure the series called *name*.
@@ -141,6 +142,7 @@ def override(
     Args:
         fill_opacity: Of the area below the line, in percent.
         dashed: Draw a dashed line without an area: a limit.
+        text: What the legend shows instead of 0.
     """
     properties: Json = {
         "color": None if color is None else {"mode": "fixed", "fixedColor": color},
@@ -151,6 +153,7 @@ def override(
         "custom.fillOpacity": 0 if dashed else fill_opacity,
         "custom.drawStyle": "bars" if bars else None,
         "custom.axisPlacement": "right" if right_axis else None,
+        "mappings": [range_mapping(0, 0, text, "text")] if text else None,
     }
     return override_properties(name, _without_none(properties))
 

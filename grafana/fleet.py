@@ -158,7 +158,7 @@ def finding_count(
     return stat(
         panel_id,
         title,
-        f"{description} Below the number: what it covers.",
+        f"{description} The text says which accounts that covers.",
         [instant("count", q.with_coverage(number, HERE, known=known), q.COVERAGE)],
         text="value_and_name",
         steps=steps,
@@ -218,8 +218,8 @@ def not_rotated_count() -> Json:
 def two_active_count() -> Json:
     return finding_count(
         15,
-        "Users with two active keys",
-        "One of the two is enough, except during a rotation. Of all teams.",
+        "Two active keys",
+        "Users with two active keys. One of the two is enough, except during a rotation. Of all teams.",
         f"sum({q.per_account(q.TWO_ACTIVE_KEYS, HERE)})",
         lists.TWO_ACTIVE,
         "AwsIamUserHasTwoActiveKeys",
@@ -409,14 +409,16 @@ def trend_coverage() -> Json:
 # Accounts, teams and owners
 
 
-def finding_column(ref: str, title: str, steps: Steps = WARN_IF_ANY, width: int = 95) -> Column:
+def finding_column(
+    ref: str, title: str, steps: Steps = WARN_IF_ANY, width: int = 95, no_value: str = "unknown"
+) -> Column:
     return column(
         f"Value #{ref}",
         title,
         colored=True,
         steps=steps,
         width=width,
-        no_value="unknown",
+        no_value=no_value,
         filterable=False,
     )
 
@@ -544,9 +546,9 @@ def owners() -> Json:
                 mappings=UNKNOWN_ROWS,
             ),
             column("tag_team", "Team", width=100),
-            finding_column("unused", "Unused", width=80),
-            finding_column("never_used", "Never used", width=95),
-            finding_column("deletable", "Deletable", width=90),
+            finding_column("unused", "Unused", width=80, no_value=""),
+            finding_column("never_used", "Never used", width=95, no_value=""),
+            finding_column("deletable", "Deletable", width=90, no_value=""),
         ],
         sort="Unused",
         width=12,
@@ -674,13 +676,13 @@ def fleet() -> Json:
         (10, [teams(), owners()]),
         row(103, "Keys"),
         (11, [lists.idle_keys()]),
-        (11, [lists.not_rotated_keys()]),
-        (9, [lists.deletable_keys()]),
-        (9, [lists.new_keys()]),
-        (9, [lists.two_active_keys(), lists.root_users()]),
-        (9, [lists.unknown_keys()]),
-        (9, [lists.exempt_keys()]),
-        (9, [lists.inactive_keys()]),
+        (9, [lists.not_rotated_keys()]),
+        (8, [lists.deletable_keys()]),
+        (7, [lists.new_keys()]),
+        (7, [lists.two_active_keys(), lists.root_users()]),
+        (6, [lists.unknown_keys()]),
+        (6, [lists.exempt_keys()]),
+        (7, [lists.inactive_keys()]),
         row(102, "Distribution"),
         (7, [keys_by_idle_time(), keys_by_age()]),
         (9, [keys_by_service(), keys_by_region()]),

@@ -455,7 +455,7 @@ def unknown_rows(where: str, *, known: str = KEYS, uses: bool = False, label: st
         _counted_row("accounts without data", f"count({unread})", label),
     ]
     if uses:
-        unknown = f"sum({per_account(UNKNOWN_KEYS, where)})"
+        unknown = f"sum({counted_by_account(COUNT_UNKNOWN, where)})"
         rows.append(_counted_row("keys of unknown last use", unknown, label))
     return " or ".join(rows)
 
