@@ -6,6 +6,7 @@ from typing import Literal
 from grafana.fields import (
     NEUTRAL,
     NO_EXPORTER,
+    UNKNOWN,
     Column,
     Json,
     Steps,
@@ -125,7 +126,7 @@ def stat(
         "noValue": no_value,
         "color": {"mode": "thresholds"},
         "thresholds": thresholds(steps),
-        "mappings": [*mappings, NO_EXPORTER],
+        "mappings": [*mappings, NO_EXPORTER, UNKNOWN],
         "links": list(data_links),
         **({} if decimals is None else {"decimals": decimals}),
     }

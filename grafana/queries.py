@@ -108,7 +108,9 @@ NEW_DAYS = 7
 NO_EXPORTER_VALUE = -1
 NO_EXPORTER_TEXT = "no exporter"
 NO_EXPORTER = f"-absent({BUILD_INFO}{{{JOB}}})"
-"""NO_EXPORTER_VALUE if no exporter is scraped, else nothing. Not by its accounts: it may have none."""
+"""NO_EXPORTER_VALUE if no exporter is scraped, else nothing. It may have no accounts yet."""
+
+UNKNOWN_VALUE = -9
 
 COVERAGE = "{{coverage}}"
 """Legend for `with_coverage`."""
@@ -139,6 +141,11 @@ def count_or_zero(found: str, all_of: str) -> str:
 def or_no_exporter(expr: str) -> str:
     """NO_EXPORTER_VALUE if *expr* has no result because there is no exporter."""
     return f"({expr}) or {NO_EXPORTER}"
+
+
+def or_unknown(expr: str) -> str:
+    """*expr*, which has no labels, else NO_EXPORTER_VALUE or UNKNOWN_VALUE."""
+    return f"({expr}) or on () {NO_EXPORTER} or on () vector({UNKNOWN_VALUE})"
 
 
 def days_ago(days: int | str) -> str:
@@ -452,11 +459,11 @@ def unknown_rows(where: str, *, known: str = KEYS, uses: bool = False, label: st
     unread = f"{per_account(UP, where)} unless on ({ACCOUNT_LABELS}) {select(known, where)}"
     rows = [
         labeled(NO_EXPORTER, label, NO_EXPORTER_TEXT),
-        _counted_row("accounts without data", f"count({unread})", label),
+        _counted_row("unknown accounts", f"count({unread})", label),
     ]
     if uses:
         unknown = f"sum({counted_by_account(COUNT_UNKNOWN, where)})"
-        rows.append(_counted_row("keys of unknown last use", unknown, label))
+        rows.append(_counted_row("unknown last use", unknown, label))
     return " or ".join(rows)
 
 
