@@ -15,6 +15,7 @@ from grafana.fields import (
     Steps,
     column,
     override,
+    regex_mapping,
     value_mappings,
 )
 from grafana.layout import dashboard, grid, row
@@ -111,7 +112,10 @@ def failing_accounts() -> Json:
 
 
 def events() -> Json:
-    what = value_mappings({"awakened": ("awakened", "red"), "first use": ("first use", "orange")})
+    what = [
+        regex_mapping("^(account root: .*|awakened)$", "red"),
+        regex_mapping("^(first use)$", "orange"),
+    ]
     return table(
         17,
         "What happened in the last day",
@@ -133,7 +137,10 @@ def events() -> Json:
             c.ACCOUNT_NAME,
             c.OWNER,
         ],
-        sort="When",
+        # By importance, which is the order of the alphabet.
+        sort="What",
+        descending=False,
+        then="When",
         no_value="nothing",
         drop=("job", "account_id", "tag_team", "Value #tags"),
         unknown=q.unknown_rows(HERE, uses=True),
@@ -160,6 +167,7 @@ def finding_count(
         f"{description} The text says which accounts that covers.",
         [instant("count", q.with_coverage(number, HERE, known=known), q.COVERAGE)],
         text="value_and_name",
+        size=36,
         steps=steps,
         data_links=[to_list("List them", list_id), *runbooks(*alerts)],
     )
@@ -265,7 +273,7 @@ def numbers(
 def share() -> Json:
     return stat(
         16,
-        "Without finding",
+        "No finding",
         "The share of active, not exempt keys that are neither unused, nor never used, nor not"
         " rotated. At least: keys of unknown last use count as findings.",
         [instant("share", q.or_unknown(q.share(q.without_finding(here), here)), "of active keys")],
@@ -643,7 +651,7 @@ def fleet() -> Json:
         (7, [share_trend(), trend_coverage()]),
         row(101, "Where to start"),
         (13, [accounts_by_findings()]),
-        (10, [teams(), owners()]),
+        (12, [teams(), owners()]),
         row(103, "Keys"),
         (11, [lists.idle_keys()]),
         (9, [lists.not_rotated_keys()]),

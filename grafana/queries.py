@@ -426,7 +426,7 @@ def events(where: str) -> str:
         noticed = f"max by ({KEY_LABELS}, {label}) ({select(family, where)})"
         named = f'label_replace({noticed}, "what", "new {label}: $1", "{label}", "(.*)")'
         parts.append(f"max by ({KEY_LABELS}, what) ({named})")
-    parts.append(labeled(per_key(CREATION_NOTICED, where), "what", "key created"))
+    parts.append(labeled(per_key(CREATION_NOTICED, where), "what", "was created"))
     return " or ".join(parts)
 
 
@@ -440,7 +440,7 @@ def lengths(where: str) -> str:
 def root_uses(where: str) -> str:
     """When a use of root was noticed in the last day, with `what`."""
     noticed = f"max by ({ACCOUNT_LABELS}, credential) ({select(ROOT_USE_NOTICED, where)})"
-    named = f'label_replace({noticed}, "what", "root used: $1", "credential", "(.*)")'
+    named = f'label_replace({noticed}, "what", "account root: $1", "credential", "(.*)")'
     return labeled(f"max by ({ACCOUNT_LABELS}, what) ({named})", "user", "root user")
 
 

@@ -26,7 +26,7 @@ TREND_COLORS = {
 NOTHING_DRAWN = "unknown in this time range"
 """The text of a chart without lines, which would say if there were no exporter."""
 
-NO_EXPORTER_LINE = override(q.NO_EXPORTER_TEXT, color="red", fill_opacity=0, text="–")
+NO_EXPORTER_LINE = override(q.NO_EXPORTER_TEXT, color="red", fill_opacity=0, text="-")
 """The override for `no_exporter`."""
 
 
