@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from grafana import columns as c
 from grafana import queries as q
 from grafana import states
 from grafana import variables as v
@@ -20,11 +21,16 @@ from grafana.key_table import key_table
 from grafana.layout import dashboard, grid, row
 from grafana.links import ACCOUNT, LIMITS, SOURCE_AND_TIME, runbooks, to_exporter
 from grafana.panels import instant, stat, state_timeline, target, time_series
-from grafana.shared_panels import findings_trend, firing_alerts
+from grafana.recent_events import recent_events
+from grafana.shared_panels import (
+    NO_EXPORTER_LINE,
+    findings_trend,
+    firing_alerts,
+    no_exporter,
+)
 
 HERE = q.ONE_ACCOUNT
 KEYS = q.ACCOUNT_USERS
-ANY_TEAM = 'tag_team!=""'
 NOT_SCRAPED = "not scraped in this time range"
 
 
@@ -137,8 +143,7 @@ def root_last_used() -> Json:
             f"1000 * max({last_used})",
             *states.account_states(HERE),
             states.state(states.NEVER, report),
-            # An unknown value has a name only if it has a number.
-            f"0 * max({q.select(q.UP, HERE)})",
+            states.state(states.UNKNOWN, "vector(0)"),
         )
 
     return stat(
@@ -152,7 +157,7 @@ def root_last_used() -> Json:
         ],
         width=6,
         unit="dateTimeFromNow",
-        mappings=states.mappings(v0=("unknown", "orange")),
+        mappings=states.MAPPINGS,
         text="value_and_name",
         side_by_side=True,
         size=18,
@@ -170,24 +175,31 @@ def to_list(name: str) -> Json:
 
 
 def counted(family: str, days: str = "") -> str:
-    """Sum a count of the account's keys, by team. The states say why there is no number."""
+    """Sum a count of the account's keys: 0 if it only has keys of other teams."""
     limit = q.at_least(days) if days else ""
-    everywhere = q.total(family, HERE, limit)
     return states.either(
         q.total(family, HERE, q.TEAM, limit),
-        # Counted by team, but the chosen teams have no keys here.
-        f"0 * {q.total(family, HERE, limit, ANY_TEAM)}",
-        states.state(states.NOT_COUNTED, everywhere),
+        f"0 * {q.total(family, HERE, limit)}",
         *states.account_states(HERE),
     )
 
 
-def lower_bound(number: str) -> str:
-    """Say in the label ``note`` whether *number* can be too low because uses are unknown."""
-    unknown = f'count_values("unknown", {q.total(q.COUNT_UNKNOWN, HERE)} or vector(0))'
-    more = f'label_replace({unknown}, "note", "at least ($1 unknown)", "unknown", "(.+)")'
-    noted = f'label_replace({more}, "note", "all uses known", "unknown", "0")'
-    known = f"(({number}) >= 0) * on () group_left (note) {noted}"
+def with_note(number: str, *, uses: bool) -> str:
+    """
+    Say in the label ``note`` whether *number* is a lower bound.
+
+    Args:
+        uses: Whether it depends on the last use of the keys.
+    """
+    if uses:
+        unknown = f'count_values("unknown", {q.total(q.COUNT_UNKNOWN, HERE)})'
+        some = f'label_replace({unknown}, "note", "at least ($1 unknown)", "unknown", "(.+)")'
+        complete = f'label_replace({some}, "note", "all uses known", "unknown", "0")'
+    else:
+        complete = q.labeled(f"max({q.select(q.KEYS, HERE)}) >= bool 0", "note", "all keys known")
+    incomplete = q.labeled("vector(1)", "note", "at least (some keys unknown)")
+    note = states.either(complete, incomplete)
+    known = f"(({number}) >= 0) * on () group_left (note) ({note})"
     return states.either(known, q.labeled(f"({number})", "note", " "))
 
 
@@ -199,26 +211,24 @@ def key_count(
     shown: str,
     *,
     alerts: Sequence[str] = (),
-    bound: bool = False,
 ) -> Json:
     """
     Count keys.
 
     Args:
         shown: The list to link to.
-        bound: Unknown uses can make the number too low.
     """
     return stat(
         panel_id,
         title,
         description + " Unknown while the account has no data.",
-        [instant("count", lower_bound(number) if bound else number, "{{note}}" if bound else "")],
+        [instant("count", number, "{{note}}")],
         width=6,
         steps=WARN_IF_ANY if alerts else NEUTRAL,
         mappings=states.MAPPINGS,
         links=runbooks(*alerts),
         data_links=[to_list(shown)],
-        text="value_and_name" if bound else "value",
+        text="value_and_name",
         size=28,
     )
 
@@ -229,7 +239,7 @@ def active_keys() -> Json:
         7,
         "Active keys",
         "Keys that can sign requests, of all teams, exempt or not.",
-        states.or_account_state(active, HERE),
+        with_note(states.or_account_state(active, HERE), uses=False),
         "active",
     )
 
@@ -239,10 +249,9 @@ def unused_keys() -> Json:
         8,
         "Unused for $unused_days days",
         "Active keys that were used, but not in the last $unused_days days. Without exempt keys.",
-        counted(q.COUNT_IDLE, "$unused_days"),
+        with_note(counted(q.COUNT_IDLE, "$unused_days"), uses=True),
         "unused",
         alerts=["AwsIamAccessKeyUnused"],
-        bound=True,
     )
 
 
@@ -252,10 +261,9 @@ def never_used_keys() -> Json:
         "Never used in $never_used_days days",
         "Active keys that were created at least $never_used_days days ago and never used. Without"
         " exempt keys.",
-        counted(q.COUNT_NEVER_USED, "$never_used_days"),
+        with_note(counted(q.COUNT_NEVER_USED, "$never_used_days"), uses=True),
         "never used",
         alerts=["AwsIamAccessKeyNeverUsed"],
-        bound=True,
     )
 
 
@@ -264,7 +272,7 @@ def not_rotated_keys() -> Json:
         10,
         "Not rotated in $rotate_days days",
         "Active keys that were created at least $rotate_days days ago. Without exempt keys.",
-        counted(q.COUNT_AGE, "$rotate_days"),
+        with_note(counted(q.COUNT_AGE, "$rotate_days"), uses=False),
         "not rotated",
         alerts=["AwsIamAccessKeyNotRotated"],
     )
@@ -282,10 +290,9 @@ def deletable_keys() -> Json:
         f"Keys that have been inactive for {q.INACTIVE_DAYS} days and idle for"
         f" {q.INACTIVE_IDLE_DAYS}, and active keys that had been idle for {q.SUPERSEDED_DAYS} days"
         " when the user's other key was last used. Without exempt keys.",
-        number,
+        with_note(number, uses=True),
         "deletable",
         alerts=["AwsIamAccessKeySafeToDelete", "AwsIamAccessKeyInactiveNotDeleted"],
-        bound=True,
     )
 
 
@@ -295,8 +302,8 @@ def unknown_keys() -> Json:
         3,
         "Last use unknown",
         "Active keys whose last use could not be read. They may be unused, but are not counted as"
-        " unused.",
-        states.either(counted(q.COUNT_UNKNOWN), every_status),
+        " unused. Without exempt keys.",
+        with_note(states.either(counted(q.COUNT_UNKNOWN), every_status), uses=False),
         "unknown",
         alerts=["AwsIamExporterAccountDown"],
     )
@@ -307,7 +314,7 @@ def exempt_keys() -> Json:
         27,
         "Exempt keys",
         "Active keys that are exempt from findings, by their user's tag or by the configuration.",
-        counted(q.COUNT_EXEMPT),
+        with_note(counted(q.COUNT_EXEMPT), uses=False),
         "exempt",
     )
 
@@ -359,7 +366,7 @@ def lists(where: str) -> dict[str, str]:
         "never used": q.never_used(where),
         "not rotated": q.not_rotated(where),
         "deletable": deletable(where),
-        "unknown": _active(where, q.NEVER_USED),
+        "unknown": f"{_active(where, q.NEVER_USED)} {q.not_exempt(where)}",
         "exempt": f"{active} and on ({q.KEY_LABELS}) ({q.select(q.EXEMPT_UNTIL, where)} > time())",
         "two active keys": f"{active} and on ({q.USER_LABELS}) ({two})",
     }
@@ -382,6 +389,18 @@ LISTED: Json = {
     "current": {"text": "all", "value": "all"},
     "allowCustomValue": False,
 }
+
+
+def events() -> Json:
+    return recent_events(
+        28,
+        "Keys that were used again after a long time, used for the first time, or used for a"
+        " service or in a region that is new for them; new keys; uses of root.",
+        HERE,
+        root=True,
+        account=HERE,
+        columns=[c.HIDDEN_ACCOUNT_ID, c.ACCESS_KEY, c.USER, c.TEAM, c.OWNER],
+    )
 
 
 def keys() -> Json:
@@ -412,6 +431,7 @@ def trend() -> Json:
         unused=q.total(q.COUNT_IDLE, HERE, q.TEAM, q.at_least("$unused_days")),
         never_used=q.total(q.COUNT_NEVER_USED, HERE, q.TEAM, q.at_least("$never_used_days")),
         not_rotated=q.total(q.COUNT_AGE, HERE, q.TEAM, q.at_least("$rotate_days")),
+        unknown=q.total(q.COUNT_UNKNOWN, HERE, q.TEAM),
         width=12,
     )
 
@@ -430,6 +450,7 @@ def refresh_status() -> Json:
         [
             target("up", f"max({q.select(q.UP, HERE)})", "refresh"),
             target("report", f"max({usable})", "report"),
+            no_exporter(),
         ],
         mappings=value_mappings({"0": ("failed", "red"), "1": ("succeeded", "green")}),
         no_value=NOT_SCRAPED,
@@ -449,9 +470,10 @@ def refresh_duration() -> Json:
                 f" / max({q.select(q.REFRESH_INTERVAL, q.JOB)})",
                 "share of the interval",
             ),
+            no_exporter(),
         ],
         unit="percentunit",
-        overrides=[override("share of the interval", color="blue")],
+        overrides=[override("share of the interval", color="blue"), NO_EXPORTER_LINE],
         links=runbooks("AwsIamExporterRefreshSlow"),
         no_value="no refresh in this time range",
     )
@@ -471,6 +493,7 @@ def failed_refreshes() -> Json:
             ),
             # So that "no failure" is not taken for "not scraped".
             target("none", f"sum({failures}) == 0", "no failure", min_interval="30m"),
+            no_exporter(),
         ],
         bars=True,
         stack=True,
@@ -478,7 +501,7 @@ def failed_refreshes() -> Json:
         decimals=0,
         no_value=NOT_SCRAPED,
         color=TROUBLE,
-        overrides=[override("no failure", color="text")],
+        overrides=[override("no failure", color="text"), NO_EXPORTER_LINE],
         axis_soft_max=4,
         links=runbooks("AwsIamExporterAccountDown"),
     )
@@ -491,12 +514,15 @@ def throttling() -> Json:
         "Throttled requests",
         "Requests that AWS rejected because we, or others, sent too many: how many in each interval"
         " of at least 30 minutes.",
-        [target("throttles", f"max({throttles})", "throttled requests", min_interval="30m")],
+        [
+            target("throttles", f"max({throttles})", "throttled requests", min_interval="30m"),
+            no_exporter(),
+        ],
         bars=True,
         legend_calcs=["sum"],
         decimals=0,
         no_value=NOT_SCRAPED,
-        overrides=[override("throttled requests", color="orange")],
+        overrides=[override("throttled requests", color="orange"), NO_EXPORTER_LINE],
         axis_soft_max=4,
         links=runbooks("AwsIamExporterThrottled"),
     )
@@ -510,6 +536,7 @@ def account() -> Json:
         (4, [data_status(), failure_reason(), data_age(), root_keys(), root_last_used()]),
         (3, [active_keys(), unused_keys(), never_used_keys(), not_rotated_keys()]),
         (3, [deletable_keys(), unknown_keys(), exempt_keys(), users()]),
+        (5, [events()]),
         (14, [keys()]),
         row(100, "Over time"),
         (8, [trend(), alerts]),

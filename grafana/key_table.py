@@ -6,6 +6,8 @@ from grafana import states
 from grafana.fields import Column, Json, column, value_mappings
 from grafana.panels import table
 
+USER = column("user", "User", min_width=160, colored=True, mappings=states.ROWS)
+"""Also says why there are no keys."""
 STATUS = value_mappings(
     {
         "Active": ("Active", "text"),
@@ -33,7 +35,7 @@ def key_table(
     *,
     only: str = "",
     account: str,
-    user: Column = c.USER,
+    user: Column = USER,
     sort: str = "Idle (days)",
     paginate: bool = False,
 ) -> Json:
@@ -69,26 +71,25 @@ def key_table(
             c.HIDDEN_ACCOUNT_ID,
             user,
             c.ACCESS_KEY,
-            column("status", "Status", colored=True, mappings=STATUS, width=80, no_value=""),
+            column("status", "Status", colored=True, mappings=STATUS, width=80),
             c.days("Value #age", "Age (days)"),
             c.days("Value #idle", "Idle (days)"),
-            column("Value #usage", "Usage", colored=True, mappings=c.USAGE, width=105, no_value=""),
+            column("Value #usage", "Usage", colored=True, mappings=c.USAGE, width=105),
             c.SERVICE,
             c.REGION,
             c.TEAM,
-            column("tag_owner", "Owner", min_width=140, no_value=""),
+            c.OWNER,
             column(
                 "Value #superseded",
                 "Superseded (days)",
                 decimals=0,
                 width=140,
-                no_value="",
                 filterable=False,
             ),
             _date("Value #inactive", "Inactive since"),
             _date("Value #exempt", "Exempt until"),
-            column("description", "Description", min_width=110, no_value=""),
-            column("path", "Path", width=120, no_value=""),
+            column("description", "Description", min_width=110),
+            column("path", "Path", width=120),
         ],
         sort=sort,
         drop=("job", "account", "Value #info", "Value #last_use"),
@@ -101,6 +102,4 @@ def key_table(
 
 
 def _date(field: str, title: str) -> Column:
-    return column(
-        field, title, unit="dateTimeAsIsoNoDateIfToday", width=165, no_value="", filterable=False
-    )
+    return column(field, title, unit="dateTimeAsIsoNoDateIfToday", width=165, filterable=False)

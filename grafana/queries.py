@@ -108,7 +108,7 @@ NEW_DAYS = 7
 NO_EXPORTER_VALUE = -1
 NO_EXPORTER_TEXT = "no exporter"
 NO_EXPORTER = f"-absent({BUILD_INFO}{{{JOB}}})"
-"""NO_EXPORTER_VALUE if no exporter is scraped, else nothing. It may have no accounts yet."""
+"""NO_EXPORTER_VALUE if no exporter is scraped, else nothing. One without accounts is there."""
 
 UNKNOWN_VALUE = -9
 

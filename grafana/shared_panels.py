@@ -1,10 +1,9 @@
-"""Panels that several dashboards have: firing alerts, the trend of the findings, a list of keys."""
+"""Panels that several dashboards have: firing alerts, and the trend of the findings."""
 
 from collections.abc import Sequence
 
-from grafana import columns as c
 from grafana import queries as q
-from grafana.fields import Column, Json, column, link, override, value_mappings
+from grafana.fields import Json, column, link, override, value_mappings
 from grafana.links import RUNBOOKS, field
 from grafana.panels import table, target, time_series
 
@@ -128,76 +127,4 @@ def findings_trend(
         ],
         decimals=0,
         max_points=max_points,
-    )
-
-
-def key_table(
-    panel_id: int,
-    title: str,
-    description: str,
-    where: str,
-    *,
-    team: str = "",
-    user: Column = c.USER,
-    sort: str = "Idle (days)",
-    paginate: bool = False,
-    width: int = 24,
-    unknown_in: str = "user",
-) -> Json:
-    """
-    Keys of one account, with everything that is known about each.
-
-    Args:
-        team: A label matcher that also selects the keys.
-        unknown_in: The label that says what the list leaves out.
-    """
-    selected = f"and on ({q.KEY_LABELS}) {q.select(q.INFO, where, team)}"
-    info_labels = f"{q.KEY_LABELS}, status, path, description, tag_team, tag_owner"
-    last_use = f"max by ({q.KEY_LABELS}, service, region) ({q.select(q.LAST_USED_AGE, where)})"
-    status = value_mappings(
-        {
-            "Active": ("Active", "text"),
-            "Inactive": ("Inactive", "blue"),
-            "Expired": ("Expired", "blue"),
-        }
-    )
-    return table(
-        panel_id,
-        title,
-        description,
-        {
-            "info": f"group by ({info_labels}) ({q.select(q.INFO, where, team)})",
-            "age": f"{q.age_days(where)} {selected}",
-            "idle": f"{q.days_since(q.idle_since(where))} {selected}",
-            "usage": f"({q.usage(where)}) {selected}",
-            "last_use": f"{last_use} {selected}",
-            "exempt": f"1000 * {q.per_key(q.EXEMPT_UNTIL, where)} {selected}",
-        },
-        [
-            c.HIDDEN_ACCOUNT_ID,
-            user,
-            c.ACCESS_KEY,
-            column("status", "Status", colored=True, mappings=status, width=80),
-            c.days("Value #age", "Age (days)"),
-            c.days("Value #idle", "Idle (days)"),
-            column("Value #usage", "Usage", colored=True, mappings=c.USAGE, width=105),
-            c.SERVICE,
-            c.REGION,
-            c.TEAM,
-            c.OWNER,
-            column(
-                "Value #exempt",
-                "Exempt until",
-                unit="dateTimeAsIsoNoDateIfToday",
-                width=130,
-                filterable=False,
-            ),
-            column("description", "Description", min_width=110),
-            column("path", "Path", width=120),
-        ],
-        sort=sort,
-        drop=("job", "account", "Value #info", "Value #last_use"),
-        width=width,
-        paginate=paginate,
-        unknown=q.unknown_rows(q.ONE_ACCOUNT, label=unknown_in),
     )

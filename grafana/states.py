@@ -28,16 +28,22 @@ class State:
 NO_EXPORTER = State(q.NO_EXPORTER_VALUE, "no exporter", "red")
 NO_ACCOUNT = State(-2, "no such account", "orange")
 NOT_READ = State(-3, "not read yet")
-NO_DATA = State(-4, "no data", "red")
+INCOMPLETE = State(-4, "some keys unknown", "orange")
 NO_KEY = State(-5, "no such key", "orange")
 NEVER = State(-6, "never")
-NONE = State(-7, "none")
-NOT_COUNTED = State(-8, "not counted by team")
+NEVER_USED = State(-7, "never used", "purple")
+ACTIVE = State(-8, "active")
+NOT_EXEMPT = State(-9, "not exempt")
+UNKNOWN = State(-10, "unknown", "orange")
+"""Where several values share a panel, and none of them may be missing."""
 
-TEXTS = {
-    str(state.value): (state.text, state.color)
-    for state in (NO_EXPORTER, NO_ACCOUNT, NOT_READ, NO_DATA, NO_KEY, NEVER, NONE, NOT_COUNTED)
-}
+STATES = (
+    *(NO_EXPORTER, NO_ACCOUNT, NOT_READ, INCOMPLETE, NO_KEY),
+    *(NEVER, NEVER_USED, ACTIVE, NOT_EXEMPT, UNKNOWN),
+)
+TEXTS = {str(state.value): (state.text, state.color) for state in STATES}
+ROWS = value_mappings({state.text: (state.text, state.color) for state in STATES})
+"""For the rows of a table that say why others are missing."""
 MAPPINGS: list[Json] = value_mappings(TEXTS)
 
 
@@ -72,6 +78,15 @@ def or_account_state(expr: str, where: str) -> str:
     return either(expr, *account_states(where))
 
 
+def or_key_state(expr: str, *exprs: str) -> str:
+    """*expr*, or why nothing is known about the chosen key, or what *exprs* say."""
+    no_key = (
+        f"max(absent({q.select(q.CREATED, q.ONE_KEY)})) and max({q.select(q.KEYS, q.ONE_ACCOUNT)})"
+    )
+    states = account_states(q.ONE_ACCOUNT)
+    return either(expr, *states, state(NO_KEY, no_key), *exprs)
+
+
 def state_rows(label: str, where: str) -> str:
     """Rows of a table: *label* says why keys of the account that *where* selects are missing."""
     no_exporter, no_account, not_read = account_states(where)
@@ -80,5 +95,5 @@ def state_rows(label: str, where: str) -> str:
         q.labeled(no_exporter, label, NO_EXPORTER.text),
         q.labeled(no_account, label, NO_ACCOUNT.text),
         q.labeled(not_read, label, NOT_READ.text),
-        q.labeled(state(NO_DATA, f"{up} unless {keys}"), label, "some keys are unknown"),
+        q.labeled(state(INCOMPLETE, f"{up} unless {keys}"), label, INCOMPLETE.text),
     )
