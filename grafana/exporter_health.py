@@ -9,7 +9,6 @@ from grafana import variables as v
 from grafana.fields import (
     ALARM_IF_ANY,
     DATA_AGE,
-    GOOD_IF_NONE,
     NEUTRAL,
     TROUBLE,
     UNKNOWN_ROWS,
@@ -38,6 +37,7 @@ DATA_AGES = f"({q.since_success(HERE)})"
 RECENT = f"and on (job, instance) last_over_time({q.select(q.BUILD_INFO, HERE)}[1d])"
 """Keep the targets that are, or were until lately, exporters: $job can select every job."""
 RATE = "[$__rate_interval]"
+NOT_COUNTED = states.state(states.NOT_COUNTED, f"max({q.select(q.BUILD_INFO, HERE)})")
 NO_EXPORTER_ROW = q.labeled(q.NO_EXPORTER, "account", q.NO_EXPORTER_TEXT)
 
 MOST_THROTTLED = 10
@@ -84,22 +84,26 @@ def accounts_without_current_data() -> Json:
     return stat(
         2,
         "Accounts without current data",
-        "Not read yet: accounts whose first refresh since the start has not finished. No data: accounts of which nothing, or not everything, is known. Stale: accounts whose"
-        " last refresh failed, with older data. Missing: accounts that are configured, but not"
-        " exported at all.",
+        "Not read yet: accounts whose first refresh since the start has not finished. No data:"
+        " accounts of which nothing, or not everything, is known. Stale: accounts whose last"
+        " refresh failed, with older data. Missing: accounts that are configured, but not exported"
+        " at all.",
         [
-            instant(ref, q.or_no_exporter(expr), ref.replace("_", " "))
-            for ref, expr in (
-                ("not_read_yet", f"count({unread}) or 0 * count({up})"),
-                ("no_data", f"count({no_data}) or 0 * count({up})"),
-                ("stale", q.count_or_zero(q.stale(HERE), up)),
-                ("missing", f"{CONFIGURED} - ({EXPORTED} or vector(0))"),
-            )
+            instant("no_exporter", q.NO_EXPORTER, "all"),
+            *(
+                instant(ref, expr, ref.replace("_", " "))
+                for ref, expr in (
+                    ("not_read_yet", f"count({unread}) or 0 * count({up})"),
+                    ("no_data", f"count({no_data}) or 0 * count({up})"),
+                    ("stale", q.count_or_zero(q.stale(HERE), up)),
+                    ("missing", f"{CONFIGURED} - ({EXPORTED} or vector(0))"),
+                )
+            ),
         ],
         text="value_and_name",
         width=10,
         side_by_side=True,
-        steps=GOOD_IF_NONE,
+        steps=ALARM_IF_ANY,
         overrides=[override("not read yet", steps=NEUTRAL)],
         size=24,
         links=runbooks("AwsIamExporterAccountDown", "AwsIamExporterAccountsMissing"),
@@ -167,9 +171,15 @@ def last_start() -> Json:
 def requests_per_day() -> Json:
     return stat(
         4,
-        "AWS requests in 24 hours",
-        "Requests to AWS, including retries, of all replicas.",
-        [instant("requests", q.or_no_exporter(f"sum(increase({REQUESTS}[1d]))"))],
+        "AWS requests (24 h)",
+        "Requests to AWS in the last 24 hours, including retries, of all replicas.",
+        [
+            instant(
+                "requests",
+                states.either(f"sum(increase({REQUESTS}[1d]))", q.NO_EXPORTER, NOT_COUNTED),
+            )
+        ],
+        mappings=states.MAPPINGS,
         width=6,
         decimals=0,
         size=24,
@@ -179,12 +189,11 @@ def requests_per_day() -> Json:
 def failed_requests() -> Json:
     errors = f"(sum(increase({ERRORS}[1d])) or vector(0))"
     failed = f"{errors} / (sum(increase({REQUESTS}[1d])) > 0)"
-    no_requests = states.state(states.NO_REQUESTS, f"max({q.select(q.BUILD_INFO, HERE)})")
     return stat(
         5,
-        "Failed AWS requests in 24 hours",
-        "The share of requests that AWS rejected or did not answer.",
-        [instant("failed", states.either(failed, q.NO_EXPORTER, no_requests))],
+        "Failed requests (24 h)",
+        "The share of requests in the last 24 hours that AWS rejected or did not answer.",
+        [instant("failed", states.either(failed, q.NO_EXPORTER, NOT_COUNTED))],
         width=6,
         unit="percentunit",
         decimals=1,
@@ -310,6 +319,7 @@ def oldest_accounts() -> Json:
     age = f"(time() - {success})"
     since = f"topk({LIST_LENGTH}, {age} + {UNREAD:.0f} * ({unread}) or {age})"
     failing = f"and on ({q.ACCOUNT_LABELS}) ({q.per_account(q.UP, HERE)} == 0)"
+    oldest = f"and on ({q.ACCOUNT_LABELS}) {since}"
     # The last success of an account that has not had one is 0: in 1970.
     no_success = range_mapping(1e9, UNREAD - 1, "no success yet", "red")
     not_read = range_mapping(UNREAD, 1e12, states.NOT_READ.text, "text")
@@ -320,7 +330,7 @@ def oldest_accounts() -> Json:
         " the most frequent one in the last day, of accounts whose last refresh failed.",
         {
             "age": since,
-            "reason": f"({q.main_failure(HERE, '1d')}) {failing} and on ({q.ACCOUNT_LABELS}) {since}",
+            "reason": f"({q.main_failure(HERE, '1d')}) {failing} {oldest}",
         },
         [
             ACCOUNT_NAME,
@@ -464,7 +474,7 @@ def request_rate() -> Json:
             rate_target("used", f"sum(rate({REQUESTS}{RATE})) / {limits}", "used"),
             no_exporter(),
         ],
-        width=8,
+        width=6,
         unit="percentunit",
         overrides=[override("used", color="blue"), NO_EXPORTER_LINE],
         legend_calcs=["mean", "max"],
@@ -490,7 +500,7 @@ def throttled_accounts() -> Json:
         ],
         overrides=[override("no throttled requests", color="text"), NO_EXPORTER_LINE],
         many=True,
-        width=8,
+        width=12,
         unit="reqps",
         legend_calcs=["mean"],
         color=TROUBLE,
@@ -511,7 +521,7 @@ def request_duration() -> Json:
             no_exporter(),
         ],
         overrides=[NO_EXPORTER_LINE],
-        width=8,
+        width=6,
         unit="s",
         legend_calcs=["mean"],
     )
@@ -602,8 +612,8 @@ def exporter_health() -> Json:
         (8, [account_counts(), data_age(), refresh_duration()]),
         (9, [oldest_accounts(), slowest_accounts()]),
         row(100, "AWS requests"),
-        (8, [requests_by_operation(), request_errors()]),
-        (8, [request_rate(), throttled_accounts(), request_duration()]),
+        (8, [requests_by_operation(), request_rate(), request_duration()]),
+        (8, [request_errors(), throttled_accounts()]),
         row(101, "Resources"),
         (7, [scrape_duration(), scrape_size(), memory(), cpu()]),
     )

@@ -37,7 +37,7 @@ NOT_EXEMPT = State(-9, "not exempt")
 NOT_EXPORTED = State(-11, "not exported")
 NOT_CONFIGURED = State(-12, "not configured")
 NO_SUCCESS = State(-13, "no success yet", "orange")
-NO_REQUESTS = State(-14, "no requests yet")
+NOT_COUNTED = State(-14, "not counted yet")
 NO_KEYS = State(-15, "no keys yet")
 UNKNOWN = State(-10, "unknown", "orange")
 """Where several values share a panel, and none of them may be missing."""
@@ -45,7 +45,7 @@ UNKNOWN = State(-10, "unknown", "orange")
 STATES = (
     *(NO_EXPORTER, NO_ACCOUNT, NOT_READ, INCOMPLETE, NO_KEY),
     *(NEVER, NEVER_USED, ACTIVE, NOT_EXEMPT, NOT_EXPORTED, NOT_CONFIGURED, UNKNOWN),
-    *(NO_SUCCESS, NO_REQUESTS, NO_KEYS),
+    *(NO_SUCCESS, NOT_COUNTED, NO_KEYS),
 )
 TEXTS = {str(state.value): (state.text, state.color) for state in STATES}
 ROWS = value_mappings({state.text: (state.text, state.color) for state in STATES})
