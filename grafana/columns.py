@@ -7,7 +7,7 @@ ACCOUNT_NAME = column(
     "account",
     "Account",
     links=[to_account()],
-    min_width=115,
+    min_width=105,
     colored=True,
     mappings=UNKNOWN_ROWS,
 )

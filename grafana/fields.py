@@ -67,6 +67,10 @@ NO_EXPORTER: Json = range_mapping(-1, -1, "no exporter", "red")
 """For `queries.NO_EXPORTER`. Without an exporter nothing is known, which is as bad as it gets."""
 
 
+UNKNOWN: Json = range_mapping(-9, -9, "unknown", "text")
+"""For `queries.UNKNOWN_VALUE`."""
+
+
 def regex_mapping(pattern: str, color: str) -> Json:
     """Color the values that *pattern*, which has one group, matches."""
     result = {"text": "$1", "color": color, "index": 0}
@@ -75,9 +79,9 @@ def regex_mapping(pattern: str, color: str) -> Json:
 
 UNKNOWN_ROWS = [
     regex_mapping("^(no exporter)$", "red"),
-    regex_mapping(r"^((?:accounts without data|keys of unknown last use): \d+)$", "orange"),
+    regex_mapping(r"^(unknown (?:accounts|last use): \d+)$", "orange"),
 ]
-"""For the rows of `queries.unknown_rows`. Names of users and accounts have no spaces or colons."""
+"""For the rows of `queries.unknown_rows`. No user has a name with a space."""
 
 
 def column(
@@ -134,6 +138,8 @@ def override(
     dashed: bool = False,
     bars: bool = False,
     right_axis: bool = False,
+    text: str = "",
+    links: Sequence[Json] | None = None,
 ) -> Json:
     """
     Configure the series called *name*.
@@ -141,6 +147,7 @@ def override(
     Args:
         fill_opacity: Of the area below the line, in percent.
         dashed: Draw a dashed line without an area: a limit.
+        text: What the legend shows instead of 0.
     """
     properties: Json = {
         "color": None if color is None else {"mode": "fixed", "fixedColor": color},
@@ -151,6 +158,8 @@ def override(
         "custom.fillOpacity": 0 if dashed else fill_opacity,
         "custom.drawStyle": "bars" if bars else None,
         "custom.axisPlacement": "right" if right_axis else None,
+        "links": None if links is None else list(links),
+        "mappings": [range_mapping(0, 0, text, "text")] if text else None,
     }
     return override_properties(name, _without_none(properties))
 

@@ -15,6 +15,7 @@ from grafana.fields import (
     Steps,
     column,
     override,
+    regex_mapping,
     value_mappings,
 )
 from grafana.layout import dashboard, grid, row
@@ -54,15 +55,15 @@ def accounts_without_current_data() -> Json:
         "Accounts without current data",
         "No data: accounts of which nothing, or not everything, is known; no number on this"
         " dashboard covers them. Stale: accounts whose last refresh failed; their data is as old as"
-        " their last successful refresh. Exporters down: of several, those that Prometheus cannot"
-        " scrape; their accounts are missing unless another exporter reads them.",
+        " their last successful refresh. Not scraped: of several exporters, those that Prometheus"
+        " cannot scrape; their accounts are missing unless another exporter reads them.",
         [
             instant("no_data", q.or_no_exporter(q.count_or_zero(q.no_data(HERE), up)), "no data"),
             instant("stale", q.count_or_zero(q.stale(HERE), up), "stale"),
-            instant("down", down, "exporters down"),
+            instant("down", down, "not scraped"),
         ],
         text="value_and_name",
-        width=8,
+        width=9,
         side_by_side=True,
         steps=GOOD_IF_NONE,
         links=runbooks("AwsIamExporterAccountDown", "AwsIamExporterDown"),
@@ -85,7 +86,7 @@ def failing_accounts() -> Json:
         },
         [
             c.ACCOUNT_NAME,
-            column("Value #status", "Data status", colored=True, mappings=status, width=105),
+            column("Value #status", "Data status", colored=True, mappings=status, width=125),
             column("reason", "Reason", width=130, no_value="not counted yet"),
             column(
                 "Value #age",
@@ -99,7 +100,7 @@ def failing_accounts() -> Json:
         ],
         sort="Data status",
         descending=False,
-        width=16,
+        width=15,
         no_value="none of the accounts that the exporter reads",
         drop=("job", "account_id", "Value #reason"),
         unknown=q.labeled(q.NO_EXPORTER, "account", q.NO_EXPORTER_TEXT),
@@ -111,7 +112,10 @@ def failing_accounts() -> Json:
 
 
 def events() -> Json:
-    what = value_mappings({"awakened": ("awakened", "red"), "first use": ("first use", "orange")})
+    what = [
+        regex_mapping("^(account root: .*|awakened)$", "red"),
+        regex_mapping("^(first use)$", "orange"),
+    ]
     return table(
         17,
         "What happened in the last day",
@@ -125,18 +129,20 @@ def events() -> Json:
             "tags": q.tags_of(q.noticed(HERE), HERE),
         },
         [
-            column("Value #at", "When", unit="dateTimeAsIsoNoDateIfToday", width=160),
-            column("what", "What", colored=True, mappings=what, width=165),
-            column("Value #after", "After (days)", decimals=0, width=105, filterable=False),
+            column("Value #at", "When", unit="dateTimeFromNow", width=140),
+            column("what", "What", colored=True, mappings=what, width=160),
+            column("Value #after", "After (days)", decimals=0, width=100, filterable=False),
             c.USER,
             c.ACCESS_KEY,
             c.ACCOUNT_NAME,
-            c.TEAM,
             c.OWNER,
         ],
-        sort="When",
+        # By importance, which is the order of the alphabet.
+        sort="What",
+        descending=False,
+        then="When",
         no_value="nothing",
-        drop=("job", "account_id", "Value #tags"),
+        drop=("job", "account_id", "tag_team", "Value #tags"),
         unknown=q.unknown_rows(HERE, uses=True),
         links=runbooks("AwsIamAccessKeyAwakened", "AwsIamAccessKeyFirstUse", "AwsIamRootUsed"),
     )
@@ -158,12 +164,12 @@ def finding_count(
     return stat(
         panel_id,
         title,
-        f"{description} Below the number: what it covers.",
+        f"{description} The text says which accounts that covers.",
         [instant("count", q.with_coverage(number, HERE, known=known), q.COVERAGE)],
         text="value_and_name",
+        size=36,
         steps=steps,
-        links=runbooks(*alerts),
-        data_links=[to_list("List them", list_id)],
+        data_links=[to_list("List them", list_id), *runbooks(*alerts)],
     )
 
 
@@ -183,7 +189,7 @@ def deletable_count() -> Json:
 def unused_count() -> Json:
     return finding_count(
         3,
-        "Unused for $unused_days days",
+        "Unused",
         "Active keys that were used, but not in the last $unused_days days. Without exempt keys.",
         here(q.COUNT_IDLE, q.at_least("$unused_days")),
         lists.IDLE,
@@ -194,7 +200,7 @@ def unused_count() -> Json:
 def never_used_count() -> Json:
     return finding_count(
         4,
-        "Never used in $never_used_days days",
+        "Never used",
         "Active keys that were created at least $never_used_days days ago and, according to AWS,"
         " never used. Without exempt keys.",
         here(q.COUNT_NEVER_USED, q.at_least("$never_used_days")),
@@ -206,7 +212,7 @@ def never_used_count() -> Json:
 def not_rotated_count() -> Json:
     return finding_count(
         5,
-        "Not rotated in $rotate_days days",
+        "Not rotated",
         "Active keys that were created at least $rotate_days days ago. Without exempt keys.",
         here(q.COUNT_AGE, q.at_least("$rotate_days")),
         lists.NOT_ROTATED,
@@ -218,8 +224,8 @@ def not_rotated_count() -> Json:
 def two_active_count() -> Json:
     return finding_count(
         15,
-        "Users with two active keys",
-        "One of the two is enough, except during a rotation. Of all teams.",
+        "Two active",
+        "Users with two active keys: one is enough, except during a rotation. Of all teams.",
         f"sum({q.per_account(q.TWO_ACTIVE_KEYS, HERE)})",
         lists.TWO_ACTIVE,
         "AwsIamUserHasTwoActiveKeys",
@@ -231,7 +237,7 @@ def root_keys() -> Json:
     keys = q.per_account(q.ROOT_KEYS, HERE)
     return finding_count(
         6,
-        "Root access keys",
+        "Root keys",
         "Active access keys of root users. There should be none.",
         f"sum({keys})",
         lists.ROOT,
@@ -241,95 +247,79 @@ def root_keys() -> Json:
     )
 
 
-def total(
-    panel_id: int,
-    title: str,
-    description: str,
-    expr: str,
-    list_id: int,
-    *,
-    steps: Steps = NEUTRAL,
-    unit: str = "locale",
-    decimals: int | None = None,
+def numbers(
+    panel_id: int, title: str, description: str, exprs: dict[str, tuple[str, int]], width: int
 ) -> Json:
+    """Numbers by name, each from an expression, with the ID of the list that it leads to."""
     return stat(
         panel_id,
         title,
         description,
-        [instant("count", q.or_no_exporter(expr))],
-        width=3,
-        unit=unit,
-        decimals=decimals,
+        [
+            instant(f"number{index}", q.or_unknown(expr), name)
+            for index, (name, (expr, _)) in enumerate(exprs.items())
+        ],
+        text="value_and_name",
+        side_by_side=True,
+        width=width,
         size=22,
-        steps=steps,
-        data_links=[to_list("List them", list_id)],
+        overrides=[
+            override(name, links=[to_list("List them", list_id)])
+            for name, (_, list_id) in exprs.items()
+        ],
     )
 
 
 def share() -> Json:
-    return total(
+    return stat(
         16,
-        "Without finding",
+        "No finding",
         "The share of active, not exempt keys that are neither unused, nor never used, nor not"
         " rotated. At least: keys of unknown last use count as findings.",
-        q.share(q.without_finding(here), here),
-        lists.ACCOUNTS,
+        [instant("share", q.or_unknown(q.share(q.without_finding(here), here)), "of active keys")],
+        text="value_and_name",
         unit="percentunit",
         decimals=0,
+        size=22,
+        data_links=[to_list("List the accounts", lists.ACCOUNTS)],
     )
 
 
-def accounts() -> Json:
-    expr = f"count({q.per_account(q.UP, HERE)})"
-    note = "Accounts that the exporter reads, with or without data."
-    return total(7, "Accounts", note, expr, lists.ACCOUNTS)
-
-
-def users() -> Json:
-    note = "IAM users of the accounts with data, of all teams, with or without keys."
-    return total(8, "Users", note, f"sum({q.per_account(q.USERS, HERE)})", lists.ACCOUNTS)
-
-
-def keys_with_status(status: str) -> str:
-    by_status = f"max by ({q.ACCOUNT_LABELS}, status) ({q.select(q.KEYS, HERE, status)})"
-    return f"sum({by_status})"
-
-
-def active_keys() -> Json:
-    note = "Keys that can sign requests, of the accounts with data and of all teams."
-    return total(9, "Active keys", note, keys_with_status(q.ACTIVE), lists.ACCOUNTS)
-
-
-def inactive_keys() -> Json:
-    note = "Inactive or expired keys, of the accounts with data and of all teams."
-    return total(10, "Inactive keys", note, keys_with_status(q.INACTIVE), lists.INACTIVE)
-
-
-def exempt_keys() -> Json:
-    note = "Active keys that are exempt until a date; no finding includes them."
-    return total(11, "Exempt keys", note, here(q.COUNT_EXEMPT), lists.EXEMPT)
-
-
-def unknown_keys() -> Json:
-    return total(
-        12,
-        "Last use unknown",
-        "Active keys whose last use could not be read, without exempt keys. They may be unused, but"
-        " are not counted as unused.",
-        here(q.COUNT_UNKNOWN),
-        lists.UNKNOWN,
-        steps=WARN_IF_ANY,
+def accounts_and_users() -> Json:
+    return numbers(
+        7,
+        "Accounts and users",
+        "Accounts that the exporter reads, with or without data, and the IAM users of those with"
+        " data, of all teams, with or without keys.",
+        {
+            "accounts": (f"count({q.per_account(q.UP, HERE)})", lists.ACCOUNTS),
+            "users": (f"sum({q.per_account(q.USERS, HERE)})", lists.ACCOUNTS),
+        },
+        6,
     )
 
 
-def new_keys() -> Json:
-    week = q.at_least(q.NEW_DAYS)
-    return total(
-        18,
-        f"New in {q.NEW_DAYS} days",
-        f"Active keys that were created less than {q.NEW_DAYS} days ago. Without exempt keys.",
-        f"{here(q.COUNT_AGE, q.at_least(0))} - {here(q.COUNT_AGE, week)}",
-        lists.NEW,
+def keys() -> Json:
+    def with_status(status: str) -> str:
+        by_status = f"max by ({q.ACCOUNT_LABELS}, status) ({q.select(q.KEYS, HERE, status)})"
+        return f"sum({by_status})"
+
+    week = here(q.COUNT_AGE, q.at_least(q.NEW_DAYS))
+    return numbers(
+        9,
+        "Keys",
+        "Of the accounts with data. Active and inactive: of all teams. Exempt: active keys that are"
+        " exempt until a date; no finding includes them. Use unknown: active keys whose last use"
+        " could not be read; they may be unused, but are not counted as unused. New: active keys"
+        f" that were created less than {q.NEW_DAYS} days ago. The last two without exempt keys.",
+        {
+            "active": (with_status(q.ACTIVE), lists.ACCOUNTS),
+            "inactive": (with_status(q.INACTIVE), lists.INACTIVE),
+            "exempt": (here(q.COUNT_EXEMPT), lists.EXEMPT),
+            "use unknown": (here(q.COUNT_UNKNOWN), lists.UNKNOWN),
+            "new": (f"{here(q.COUNT_AGE, q.at_least(0))} - {week}", lists.NEW),
+        },
+        14,
     )
 
 
@@ -409,14 +399,16 @@ def trend_coverage() -> Json:
 # Accounts, teams and owners
 
 
-def finding_column(ref: str, title: str, steps: Steps = WARN_IF_ANY, width: int = 95) -> Column:
+def finding_column(
+    ref: str, title: str, steps: Steps = WARN_IF_ANY, width: int = 95, no_value: str = "unknown"
+) -> Column:
     return column(
         f"Value #{ref}",
         title,
         colored=True,
         steps=steps,
         width=width,
-        no_value="unknown",
+        no_value=no_value,
         filterable=False,
     )
 
@@ -462,10 +454,9 @@ def accounts_by_findings() -> Json:
         },
         [
             c.ACCOUNT_NAME,
-            c.ACCOUNT_ID,
-            column("Value #status", "Data status", colored=True, mappings=status, width=105),
+            column("Value #status", "Data status", colored=True, mappings=status, width=125),
             column("Value #risk", "Not in use", width=95, no_value="unknown", filterable=False),
-            finding_column("unused", "Unused"),
+            finding_column("unused", "Unused", width=80),
             finding_column("never_used", "Never used"),
             finding_column("not_rotated", "Not rotated", NEUTRAL, 105),
             finding_column("unknown_uses", "Use unknown", width=110),
@@ -473,6 +464,7 @@ def accounts_by_findings() -> Json:
             finding_column("root", "Root keys", ALARM_IF_ANY),
             column("Value #keys", "Active", width=80, no_value="unknown", filterable=False),
             SHARE_COLUMN,
+            c.ACCOUNT_ID,
         ],
         sort="Not in use",
         drop=("job",),
@@ -538,15 +530,15 @@ def owners() -> Json:
             column(
                 "tag_owner",
                 "Owner",
-                min_width=130,
+                min_width=165,
                 no_value="no owner",
                 colored=True,
                 mappings=UNKNOWN_ROWS,
             ),
+            finding_column("unused", "Unused", width=80, no_value=""),
+            finding_column("never_used", "Never used", width=95, no_value=""),
+            finding_column("deletable", "Deletable", width=90, no_value=""),
             column("tag_team", "Team", width=100),
-            finding_column("unused", "Unused", width=80),
-            finding_column("never_used", "Never used", width=95),
-            finding_column("deletable", "Deletable", width=90),
         ],
         sort="Unused",
         width=12,
@@ -653,34 +645,22 @@ def fleet() -> Json:
                 root_keys(),
             ],
         ),
-        (
-            3,
-            [
-                share(),
-                accounts(),
-                users(),
-                active_keys(),
-                inactive_keys(),
-                exempt_keys(),
-                unknown_keys(),
-                new_keys(),
-            ],
-        ),
+        (3, [share(), accounts_and_users(), keys()]),
         row(100, "Over time"),
         (8, [trend(), alerts]),
         (7, [share_trend(), trend_coverage()]),
         row(101, "Where to start"),
         (13, [accounts_by_findings()]),
-        (10, [teams(), owners()]),
+        (12, [teams(), owners()]),
         row(103, "Keys"),
         (11, [lists.idle_keys()]),
-        (11, [lists.not_rotated_keys()]),
-        (9, [lists.deletable_keys()]),
-        (9, [lists.new_keys()]),
-        (9, [lists.two_active_keys(), lists.root_users()]),
-        (9, [lists.unknown_keys()]),
-        (9, [lists.exempt_keys()]),
-        (9, [lists.inactive_keys()]),
+        (9, [lists.not_rotated_keys()]),
+        (8, [lists.deletable_keys()]),
+        (7, [lists.new_keys()]),
+        (7, [lists.two_active_keys(), lists.root_users()]),
+        (6, [lists.unknown_keys()]),
+        (6, [lists.exempt_keys()]),
+        (7, [lists.inactive_keys()]),
         row(102, "Distribution"),
         (7, [keys_by_idle_time(), keys_by_age()]),
         (9, [keys_by_service(), keys_by_region()]),

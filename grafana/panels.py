@@ -6,6 +6,7 @@ from typing import Literal
 from grafana.fields import (
     NEUTRAL,
     NO_EXPORTER,
+    UNKNOWN,
     Column,
     Json,
     Steps,
@@ -125,7 +126,7 @@ def stat(
         "noValue": no_value,
         "color": {"mode": "thresholds"},
         "thresholds": thresholds(steps),
-        "mappings": [*mappings, NO_EXPORTER],
+        "mappings": [*mappings, NO_EXPORTER, UNKNOWN],
         "links": list(data_links),
         **({} if decimals is None else {"decimals": decimals}),
     }
@@ -327,6 +328,7 @@ def table(
     *,
     sort: str,
     descending: bool = True,
+    then: str = "",
     width: int = 24,
     no_value: str = "none",
     drop: Iterable[str] = (),
@@ -343,6 +345,7 @@ def table(
         no_value: The text of an empty table. It has to be true: see *unknown*.
         unknown: An expression whose labels are the rows that say what the table leaves out.
         sort: The title of the column to sort by.
+        then: The title of the column to sort by where the first is equal, descending.
         drop: Fields that are not shown, besides Time.
     """
     queries = {**queries, "unknown": unknown} if unknown else queries
@@ -371,7 +374,10 @@ def table(
         "showHeader": True,
         "cellHeight": "sm",
         "enablePagination": paginate,
-        "sortBy": [{"displayName": sort, "desc": descending}],
+        "sortBy": [
+            {"displayName": sort, "desc": descending},
+            *([{"displayName": then, "desc": True}] if then else []),
+        ],
     }
     built = panel(
         "table",

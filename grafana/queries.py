@@ -110,6 +110,8 @@ NO_EXPORTER_TEXT = "no exporter"
 NO_EXPORTER = f"-absent({BUILD_INFO}{{{JOB}}})"
 """NO_EXPORTER_VALUE if no exporter is scraped, else nothing. One without accounts is there."""
 
+UNKNOWN_VALUE = -9
+
 COVERAGE = "{{coverage}}"
 """Legend for `with_coverage`."""
 
@@ -139,6 +141,11 @@ def count_or_zero(found: str, all_of: str) -> str:
 def or_no_exporter(expr: str) -> str:
     """NO_EXPORTER_VALUE if *expr* has no result because there is no exporter."""
     return f"({expr}) or {NO_EXPORTER}"
+
+
+def or_unknown(expr: str) -> str:
+    """*expr*, which has no labels, else NO_EXPORTER_VALUE or UNKNOWN_VALUE."""
+    return f"({expr}) or on () {NO_EXPORTER} or on () vector({UNKNOWN_VALUE})"
 
 
 def days_ago(days: int | str) -> str:
@@ -419,7 +426,7 @@ def events(where: str) -> str:
         noticed = f"max by ({KEY_LABELS}, {label}) ({select(family, where)})"
         named = f'label_replace({noticed}, "what", "new {label}: $1", "{label}", "(.*)")'
         parts.append(f"max by ({KEY_LABELS}, what) ({named})")
-    parts.append(labeled(per_key(CREATION_NOTICED, where), "what", "key created"))
+    parts.append(labeled(per_key(CREATION_NOTICED, where), "what", "was created"))
     return " or ".join(parts)
 
 
@@ -433,7 +440,7 @@ def lengths(where: str) -> str:
 def root_uses(where: str) -> str:
     """When a use of root was noticed in the last day, with `what`."""
     noticed = f"max by ({ACCOUNT_LABELS}, credential) ({select(ROOT_USE_NOTICED, where)})"
-    named = f'label_replace({noticed}, "what", "root used: $1", "credential", "(.*)")'
+    named = f'label_replace({noticed}, "what", "account root: $1", "credential", "(.*)")'
     return labeled(f"max by ({ACCOUNT_LABELS}, what) ({named})", "user", "root user")
 
 
@@ -452,11 +459,11 @@ def unknown_rows(where: str, *, known: str = KEYS, uses: bool = False, label: st
     unread = f"{per_account(UP, where)} unless on ({ACCOUNT_LABELS}) {select(known, where)}"
     rows = [
         labeled(NO_EXPORTER, label, NO_EXPORTER_TEXT),
-        _counted_row("accounts without data", f"count({unread})", label),
+        _counted_row("unknown accounts", f"count({unread})", label),
     ]
     if uses:
-        unknown = f"sum({per_account(UNKNOWN_KEYS, where)})"
-        rows.append(_counted_row("keys of unknown last use", unknown, label))
+        unknown = f"sum({counted_by_account(COUNT_UNKNOWN, where)})"
+        rows.append(_counted_row("unknown last use", unknown, label))
     return " or ".join(rows)
 
 

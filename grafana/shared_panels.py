@@ -25,13 +25,13 @@ TREND_COLORS = {
 NOTHING_DRAWN = "unknown in this time range"
 """The text of a chart without lines, which would say if there were no exporter."""
 
-NO_EXPORTER_LINE = override(q.NO_EXPORTER_TEXT, color="red", fill_opacity=0)
+NO_EXPORTER_LINE = override(q.NO_EXPORTER_TEXT, color="red", fill_opacity=0, text="-")
 """The override for `no_exporter`."""
 
 
 def no_exporter() -> Json:
     """A line at the bottom of a chart, while there is no exporter."""
-    return target("no_exporter", f"{q.NO_EXPORTER} + 1", q.NO_EXPORTER_TEXT)
+    return target("no_exporter", f"0 * -({q.NO_EXPORTER})", q.NO_EXPORTER_TEXT)
 
 
 def firing_alerts(
@@ -98,7 +98,7 @@ def findings_trend(
     unused: str,
     never_used: str,
     not_rotated: str,
-    unknown: str,
+    unknown: str = "",
     width: int,
     max_points: int | None = None,
 ) -> Json:
@@ -112,6 +112,7 @@ def findings_trend(
             *(
                 target(legend.replace(" ", "_"), expr, legend)
                 for legend, expr in zip(TREND_COLORS, exprs, strict=True)
+                if expr
             ),
             no_exporter(),
         ],

@@ -33,13 +33,13 @@ NO_KEY = State(-5, "no such key", "orange")
 NEVER = State(-6, "never")
 NEVER_USED = State(-7, "never used", "purple")
 ACTIVE = State(-8, "active")
-NOT_EXEMPT = State(-9, "not exempt")
+NOT_EXEMPT = State(-10, "not exempt")
 NOT_EXPORTED = State(-11, "not exported")
 NOT_CONFIGURED = State(-12, "not configured")
 NO_SUCCESS = State(-13, "no success yet", "orange")
 NOT_COUNTED = State(-14, "not counted yet")
 NO_KEYS = State(-15, "no keys yet")
-UNKNOWN = State(-10, "unknown", "orange")
+UNKNOWN = State(q.UNKNOWN_VALUE, "unknown", "orange")
 """Where several values share a panel, and none of them may be missing."""
 
 STATES = (

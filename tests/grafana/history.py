@@ -14,14 +14,18 @@ from pathlib import Path
 from zlib import crc32
 
 from exporter import aws, demo
-from exporter.metrics import Exposition, Format, MetricsStore, RenderOptions, SelfMetrics
+from exporter.metrics import Counts, Exposition, Format, MetricsStore, RenderOptions, SelfMetrics
 from exporter.model import (
     ACTIVE,
     NEVER,
     UNKNOWN,
     AccessKey,
     Account,
+    AccountMemory,
     AccountSnapshot,
+    Event,
+    EventKind,
+    KeyMemory,
     LastUse,
     Reason,
     ReportState,
@@ -51,15 +55,23 @@ class Company:
         users: By account. Accounts without users cannot be read.
         stale: Names of accounts whose refreshes have been failing.
         passwords: Whether passwords are exported.
+        started: The Unix time before which no refresh had finished.
+        uses_known: Whether the exporter may read the last use of keys.
+        root_keys: Names of accounts whose root user has an access key.
     """
 
     end: float
     users: dict[Account, list[UserDescription]]
     stale: frozenset[str] = frozenset()
     passwords: bool = True
+    started: float = 0.0
+    uses_known: bool = True
+    root_keys: frozenset[str] = frozenset({"small"})
 
     def snapshot(self, account: Account, at: float) -> AccountSnapshot:
         """What was known about *account* at the Unix time *at*."""
+        if at < self.started:
+            return AccountSnapshot(account)
         refreshes = int(max(0.0, at - self.end + 90 * DAY) // INTERVAL)
         if not self.users[account]:
             return AccountSnapshot(
@@ -80,7 +92,7 @@ class Company:
             account,
             users,
             keys,
-            root=Root(_time(at), int(account.name == "small"), _time(self.end - 30 * DAY)),
+            root=Root(_time(at), int(account.name in self.root_keys), _time(self.end - 30 * DAY)),
             report=ReportState(_time(at - at % 14400), usable=not stale),
             listed_at=_time(at),
             read_at=_time(at - 3 * 3600 if stale else at - crc32(account.id.encode()) % INTERVAL),
@@ -90,6 +102,38 @@ class Company:
             failures=failures,
             throttles=refreshes // 20 if len(keys) > 15 else 0,
         )
+
+    def memory(self, snapshot: AccountSnapshot, at: float) -> AccountMemory:
+        """What was remembered of an account with this *snapshot* at the Unix time *at*."""
+        keys = {
+            key.id: KeyMemory(
+                key=key,
+                user_id="",
+                status_as_of=_time(at),
+                inactive_since=None if key.active else _inactive_since(key, at),
+            )
+            for key in snapshot.keys
+        }
+        return AccountMemory(keys=keys, events=tuple(self._events(snapshot, at)))
+
+    def _events(self, snapshot: AccountSnapshot, at: float) -> Iterator[Event]:
+        """The events of the last day: of some keys that were used, and of all that are new."""
+        for key in snapshot.keys:
+            use, seed = key.last_use, crc32(key.id.encode())
+            if key.created > _time(at - DAY) > _time(self.end - 80 * DAY):
+                yield _event(EventKind.CREATED, key, key.created)
+            if not isinstance(use, LastUse) or use.at < _time(at - DAY):
+                continue
+            if seed % RARE == 0 or key.user in WITH_EVENTS:
+                yield _event(EventKind.AWAKENED, key, use.at, seconds=(31 + seed % 400) * DAY)
+            if seed % RARE == 1:
+                yield _event(EventKind.FIRST_USED, key, use.at, seconds=seed % 90 * DAY)
+            if seed % RARE == 2 or key.user in WITH_EVENTS:
+                yield _event(EventKind.NEW_SERVICE, key, use.at, service=use.service)
+                yield _event(EventKind.NEW_REGION, key, use.at, region=use.region)
+        if snapshot.account.name in self.root_keys:
+            when = _time(at - 3600)
+            yield Event(kind=EventKind.ROOT_USED, at=when, noticed_at=when, credential="password")
 
     def _users_and_keys(
         self, account: Account, at: float
@@ -122,7 +166,8 @@ class Company:
             user,
             ACTIVE if key.active else "Inactive",
             _time(created),
-            self._use(key, seed, created, at),
+            self._use(key, seed, created, at) if self.uses_known else UNKNOWN,
+            as_of=_time(at) if self.uses_known else None,
         )
 
     def _use(self, key: demo.Key, seed: int, created: float, at: float) -> Use:
@@ -144,6 +189,41 @@ class Company:
         return LastUse(_time(last), key.service, key.region)
 
 
+WITH_EVENTS = frozenset({"ses-smtp-user.20240101"})
+"""Users whose keys awoke and were used for a new service in a new region."""
+
+RARE = 1500
+"""One of so many keys that were used within a day had a certain event."""
+
+
+def _event(
+    kind: EventKind,
+    key: AccessKey,
+    at: datetime,
+    *,
+    seconds: float | None = None,
+    service: str = "",
+    region: str = "",
+) -> Event:
+    return Event(
+        kind=kind,
+        at=at,
+        noticed_at=at,
+        user=key.user,
+        access_key_id=key.id,
+        seconds=seconds,
+        service=service,
+        region=region,
+    )
+
+
+def _inactive_since(key: AccessKey, at: float) -> datetime:
+    """Half of the time that the key has been idle, or has existed."""
+    used = key.last_use
+    since = used.at if isinstance(used, LastUse) else key.created
+    return since + (_time(at) - since) / 2
+
+
 def _time(at: float) -> datetime:
     return datetime.fromtimestamp(int(at), UTC)
 
@@ -163,6 +243,18 @@ def demo_company(end: float) -> Company:
     for name, number in names.items():
         users[Account(number, name)] = list(demo._users(number))
     return Company(end, users)
+
+
+def fine_company(end: float) -> Company:
+    """Two accounts without findings: every key is new enough and in use."""
+    users = {
+        Account(number, name): [
+            (f"{name}-{index}", "/", {"team": name}, [demo.Key(40, 0.1, every=3600.0)])
+            for index in range(3)
+        ]
+        for name, number in (("one", demo.PEOPLE), ("two", demo.PIPELINES))
+    }
+    return Company(end, users, root_keys=frozenset())
 
 
 def large_company(end: float, accounts: int, keys: int) -> Company:
@@ -225,6 +317,7 @@ def history(
     exempt_until = _time(company.end + 400 * DAY)
     options = RenderOptions(
         tags={"team": "tag_team", "owner": "tag_owner"},
+        counts=Counts(by_tags=("team",)),
         passwords=company.passwords,
         exempt_until=lambda account, user, key: (
             exempt_until if "key-exporter:exempt-until" in dict(user.tags) else None
@@ -235,7 +328,8 @@ def history(
     exposition = Exposition(store, self_metrics, clock)
     for scrape, at in enumerate(times):
         for account in company.users:
-            store.publish(account, company.snapshot(account, at))
+            snapshot = company.snapshot(account, at)
+            store.publish(account, snapshot, company.memory(snapshot, at))
         for number in range(scrape * requests, (scrape + 1) * requests):
             operation = operations[number % len(operations)]
             self_metrics.observe(
