@@ -166,18 +166,17 @@ def uses() -> Json:
 def inactivity() -> Json:
     active = f"max({q.select('aws_iam_access_key_active', HERE)}) == 1"
     signed_in = q.select(SIGNED_IN, q.ONE_USER)
-    exported = f"count({q.select(SIGNED_IN, q.ONE_ACCOUNT)})"
     sign_in = states.or_key_state(
         f"1000 * max({signed_in})",
-        states.state(states.NEVER, exported),
-        states.state(states.UNKNOWN, "vector(0)"),
+        states.state(states.NOT_EXPORTED, f"absent({q.select(SIGNED_IN, q.JOB)})"),
+        states.state(states.NEVER, "vector(0)"),
     )
     return stat(
         7,
         "Inactivity, exemption and sign-in",
         "Since when the exporter has seen the key inactive; until when it is exempt from findings,"
         " by its user's tag or by the configuration; and when the user's console password was last"
-        " used, which is unknown unless the exporter is configured to export it.",
+        " used, if the exporter is configured to export it.",
         [
             _time(
                 "inactive", q.INACTIVE_SINCE, "inactive since", states.state(states.ACTIVE, active)
@@ -219,6 +218,7 @@ def keys_of_user() -> Json:
         q.ONE_USER,
         account=q.ONE_ACCOUNT,
         user=hidden("user"),
+        states_in="access_key_id",
         sort="Age (days)",
     )
 
@@ -274,10 +274,10 @@ def new_uses() -> Json:
         ],
         points=True,
         from_zero=False,
-        unit="dateTimeAsIso",
+        unit="dateTimeFromNow",
         overrides=[
             override("use", color="blue"),
-            override("latest use", color="purple"),
+            override("latest use", color="blue"),
             override(states.NO_EXPORTER.text, color="red"),
             override(states.NEVER_USED.text, color="purple"),
             override(states.UNKNOWN.text, color="orange"),
@@ -334,7 +334,7 @@ def key() -> Json:
         (8, [idle_time(), new_uses()]),
         (6, [services_and_regions()]),
         row(101, "What to do"),
-        (15, [commands]),
+        (13, [commands]),
     )
     return dashboard(
         KEY,

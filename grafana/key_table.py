@@ -38,6 +38,7 @@ def key_table(
     user: Column = USER,
     sort: str = "Idle (days)",
     paginate: bool = False,
+    states_in: str = "user",
 ) -> Json:
     """
     Keys, with everything that is known about each.
@@ -46,6 +47,7 @@ def key_table(
         where: Selects the keys.
         only: An expression: show only the keys that it has results for.
         account: Selects the account. A row says why its keys are missing.
+        states_in: The label with that text.
     """
     labels = f"{q.KEY_LABELS}, status, path, description, tag_team, tag_owner"
     # While replicas disagree, one of them is taken.
@@ -58,7 +60,7 @@ def key_table(
         title,
         description,
         {
-            "info": f"({shown}) or ({states.state_rows('user', account)})",
+            "info": f"({shown}) or ({states.state_rows(states_in, account)})",
             "age": q.age_days(where),
             "idle": q.days_since(q.idle_since(where)),
             "usage": q.usage(where),

@@ -33,13 +33,19 @@ NO_KEY = State(-5, "no such key", "orange")
 NEVER = State(-6, "never")
 NEVER_USED = State(-7, "never used", "purple")
 ACTIVE = State(-8, "active")
-NOT_EXEMPT = State(-9, "not exempt")
-UNKNOWN = State(-10, "unknown", "orange")
+NOT_EXEMPT = State(-10, "not exempt")
+NOT_EXPORTED = State(-11, "not exported")
+NOT_CONFIGURED = State(-12, "not configured")
+NO_SUCCESS = State(-13, "no success yet", "orange")
+NOT_COUNTED = State(-14, "not counted yet")
+NO_KEYS = State(-15, "no keys yet")
+UNKNOWN = State(q.UNKNOWN_VALUE, "unknown", "orange")
 """Where several values share a panel, and none of them may be missing."""
 
 STATES = (
     *(NO_EXPORTER, NO_ACCOUNT, NOT_READ, INCOMPLETE, NO_KEY),
-    *(NEVER, NEVER_USED, ACTIVE, NOT_EXEMPT, UNKNOWN),
+    *(NEVER, NEVER_USED, ACTIVE, NOT_EXEMPT, NOT_EXPORTED, NOT_CONFIGURED, UNKNOWN),
+    *(NO_SUCCESS, NOT_COUNTED, NO_KEYS),
 )
 TEXTS = {str(state.value): (state.text, state.color) for state in STATES}
 ROWS = value_mappings({state.text: (state.text, state.color) for state in STATES})
