@@ -23,14 +23,11 @@ SELECTED = {
     "user": "backup-2019",
     "access_key_id": BACKUP_KEY,
     "team": ".*",
-    "unused_days": "90",
-    "rotate_days": "90",
-    "never_used_days": "30",
     "__rate_interval": "4m",
     "__interval": "1h",
     "__range": "1h",
 }
-"""Values of the variables."""
+"""Values of the variables that have no default."""
 
 
 def panels(board: str) -> list[dict[str, Any]]:
@@ -65,7 +62,11 @@ def urls(board: str) -> list[str]:
 
 def interpolate(text: str, board: str, selected: Mapping[str, str] | None = None) -> str:
     """Replace variables by their values, as Grafana does."""
-    values = dict(SELECTED)
+    values = SELECTED | {
+        variable["name"]: variable["current"]["value"]
+        for variable in variables(board).values()
+        if variable["type"] == "custom"
+    }
     if board in ("fleet", "account"):
         values |= {"user": ".*"}
     if board == "fleet":
