@@ -271,7 +271,7 @@ def new_uses() -> Json:
         "Uses",
         "A point for each use that was seen, at the time of the use. AWS updates the last use at"
         " most every 15 minutes, so the points show when the key was used, not how much. The point"
-        " at the right is the latest use, or says why there is none; then the creation is drawn, too.",
+        " at the right is the latest use, or says why there is none, beside the creation.",
         [
             target("uses", f"1000 * ({last_used} unless ({last_used} == {earlier}))", "use"),
             instant("now", now, "{{use}}"),
