@@ -302,10 +302,8 @@ def created_before(days: int | str, where: str = "") -> str:
 
 def never_used_before(days: int | str, where: str = "") -> str:
     """Keys that were created at least *days* days ago and never used. Value: the creation."""
-    never_used = f"and on ({KEY_LABELS}) ({select(NEVER_USED, where)} == 1)"
-    # A use that only one replica has seen counts.
-    used = f"unless on ({KEY_LABELS}) ({select(NEVER_USED, where)} == 0)"
-    return f"({created_before(days, where)} {never_used} {used})"
+    never_used = f"({select(NEVER_USED, where)} == 1)"
+    return f"({created_before(days, where)} and on ({KEY_LABELS}) {never_used})"
 
 
 def only_active(keys: str, where: str = "", *, team: bool = False) -> str:
@@ -353,12 +351,13 @@ def superseded(where: str) -> str:
 
 def inactive(where: str) -> str:
     """Inactive keys that can be deleted. Value: inactive since."""
-    keys = f"({select(INACTIVE_SINCE, where)} <= {days_ago(INACTIVE_DAYS)})"
-    idle = f"{last_used_before(INACTIVE_IDLE_DAYS, where)} or " + never_used_before(
-        INACTIVE_IDLE_DAYS, where
-    )
-    old = f"{only_team(keys, where)} and on ({KEY_LABELS}) ({idle})"
-    return f"max by ({KEY_LABELS}) ({old} {not_exempt(where)})"
+    inactive = f"({select(INACTIVE_SINCE, where)} <= {days_ago(INACTIVE_DAYS)})"
+    keys = only_team(inactive, where)
+    used = f"{keys} and on ({KEY_LABELS}) {last_used_before(INACTIVE_IDLE_DAYS, where)}"
+    # Few keys were never used, so that these come first.
+    never_used = f"{keys} and on ({KEY_LABELS}) ({select(NEVER_USED, where)} == 1)"
+    old = f"{never_used} and on ({KEY_LABELS}) {created_before(INACTIVE_IDLE_DAYS, where)}"
+    return f"max by ({KEY_LABELS}) ((({used}) or ({old})) {not_exempt(where)})"
 
 
 def tags_of(keys: str, where: str) -> str:

@@ -258,7 +258,11 @@ def fine_company(end: float) -> Company:
 
 
 def large_company(end: float, accounts: int, keys: int) -> Company:
-    """*accounts* with *keys* in total; one account in fifty cannot be read."""
+    """
+    *accounts* with *keys* in total, and two teams each.
+
+    One account in fifty cannot be read.
+    """
     rng = random.Random(7)
     with_data = sum(number % 50 != 49 for number in range(accounts))
     keys_per_account = -(-keys // with_data)
@@ -272,7 +276,7 @@ def large_company(end: float, accounts: int, keys: int) -> Company:
             described = [_random_key(rng) for _ in range(min(left, 1 + (rng.random() < 0.4)))]
             left -= len(described)
             tags = {
-                "team": f"team-{rng.randrange(12):02}",
+                "team": f"team-{(number + (rng.random() < 0.2)) % 12:02}",
                 "owner": f"owner-{number}@example.com",
             }
             users[account].append((f"user-{len(users[account]):04}", "/", tags, described))
