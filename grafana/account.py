@@ -194,9 +194,9 @@ def with_note(number: str, *, uses: bool) -> str:
     if uses:
         unknown = f'count_values("unknown", {q.total(q.COUNT_UNKNOWN, HERE)})'
         some = f'label_replace({unknown}, "note", "at least ($1 unknown)", "unknown", "(.+)")'
-        complete = f'label_replace({some}, "note", "all uses known", "unknown", "0")'
+        complete = f'label_replace({some}, "note", " ", "unknown", "0")'
     else:
-        complete = q.labeled(f"max({q.select(q.KEYS, HERE)}) >= bool 0", "note", "all keys known")
+        complete = q.labeled(f"max({q.select(q.KEYS, HERE)}) >= bool 0", "note", " ")
     incomplete = q.labeled("vector(1)", "note", "at least (some keys unknown)")
     note = states.either(complete, incomplete)
     known = f"(({number}) >= 0) * on () group_left (note) ({note})"
@@ -211,6 +211,7 @@ def key_count(
     shown: str,
     *,
     alerts: Sequence[str] = (),
+    width: int = 6,
 ) -> Json:
     """
     Count keys.
@@ -223,7 +224,7 @@ def key_count(
         title,
         description + " Unknown while the account has no data.",
         [instant("count", number, "{{note}}")],
-        width=6,
+        width=width,
         steps=WARN_IF_ANY if alerts else NEUTRAL,
         mappings=states.MAPPINGS,
         links=runbooks(*alerts),
@@ -316,6 +317,7 @@ def exempt_keys() -> Json:
         "Active keys that are exempt from findings, by their user's tag or by the configuration.",
         with_note(counted(q.COUNT_EXEMPT), uses=False),
         "exempt",
+        width=4,
     )
 
 
@@ -332,7 +334,7 @@ def users() -> Json:
                 ("two", q.TWO_ACTIVE_KEYS, "two active keys"),
             )
         ],
-        width=6,
+        width=8,
         mappings=states.MAPPINGS,
         text="value_and_name",
         side_by_side=True,
@@ -536,7 +538,7 @@ def account() -> Json:
         (4, [data_status(), failure_reason(), data_age(), root_keys(), root_last_used()]),
         (3, [active_keys(), unused_keys(), never_used_keys(), not_rotated_keys()]),
         (3, [deletable_keys(), unknown_keys(), exempt_keys(), users()]),
-        (5, [events()]),
+        (6, [events()]),
         (14, [keys()]),
         row(100, "Over time"),
         (8, [trend(), alerts]),

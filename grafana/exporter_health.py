@@ -477,7 +477,7 @@ def request_rate() -> Json:
         width=6,
         unit="percentunit",
         overrides=[override("used", color="blue"), NO_EXPORTER_LINE],
-        legend_calcs=["mean", "max"],
+        legend_calcs=["max"],
     )
 
 

@@ -18,8 +18,9 @@ NEVER_USED = f"max({q.never_used_flag(HERE)}) == 1"
 UNKNOWN = f"{EXISTS} unless max({q.select(q.NEVER_USED, HERE)})"
 
 COMMANDS = """
-**What did it do?** CloudTrail keeps the management events of 90 days, by region. The key was last
-used in region `${last_region}`. (`N/A`: a service without regions. Look in `us-east-1`.)
+**What did it do?** CloudTrail keeps the management events of 90 days, by region. Below: the region
+of the last use, or `us-east-1` if none is known. (`N/A`: a service without regions. Look in
+`us-east-1`.)
 
 ```sh
 aws cloudtrail lookup-events --region ${last_region} --max-items 50 \\
@@ -204,7 +205,7 @@ def events() -> Json:
         HERE,
         account=q.ONE_ACCOUNT,
         columns=[],
-        width=10,
+        width=12,
     )
 
 
@@ -256,10 +257,13 @@ def idle_time() -> Json:
 def new_uses() -> Json:
     last_used = f"max({q.select(q.LAST_USED, HERE)})"
     earlier = f"max({q.select(q.LAST_USED, HERE)} offset $__interval)"
+    *_, not_read = states.account_states(q.ONE_ACCOUNT)
+    created = f"max({q.select(q.CREATED, HERE)}) unless {last_used}"
     now = states.either(
         q.labeled(f"1000 * {last_used}", "use", "latest use"),
         q.labeled(f"-1000 * time() * {q.NO_EXPORTER}", "use", states.NO_EXPORTER.text),
         q.labeled(f"1000 * time() * ({NEVER_USED})", "use", states.NEVER_USED.text),
+        q.labeled(f"1000 * time() + 0 * ({not_read})", "use", states.NOT_READ.text),
         q.labeled("1000 * vector(time())", "use", states.UNKNOWN.text),
     )
     return time_series(
@@ -267,10 +271,11 @@ def new_uses() -> Json:
         "Uses",
         "A point for each use that was seen, at the time of the use. AWS updates the last use at"
         " most every 15 minutes, so the points show when the key was used, not how much. The point"
-        " at the right is the latest use, or says why there is none.",
+        " at the right is the latest use, or says why there is none, beside the creation.",
         [
             target("uses", f"1000 * ({last_used} unless ({last_used} == {earlier}))", "use"),
             instant("now", now, "{{use}}"),
+            instant("created", f"1000 * ({created})", "created"),
         ],
         points=True,
         from_zero=False,
@@ -278,6 +283,8 @@ def new_uses() -> Json:
         overrides=[
             override("use", color="blue"),
             override("latest use", color="blue"),
+            override("created", color="text"),
+            override(states.NOT_READ.text, color="text"),
             override(states.NO_EXPORTER.text, color="red"),
             override(states.NEVER_USED.text, color="purple"),
             override(states.UNKNOWN.text, color="orange"),
@@ -323,7 +330,7 @@ def key() -> Json:
             'user="$user"',
             'access_key_id=~"$access_key_id|"',
         ],
-        width=14,
+        width=12,
     )
     panels = grid(
         (4, [status(), usage(), idle_days(), age_days(), last_used_by()]),

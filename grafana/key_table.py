@@ -80,7 +80,7 @@ def key_table(
             c.SERVICE,
             c.REGION,
             c.TEAM,
-            c.OWNER,
+            column("tag_owner", "Owner", min_width=150),
             column(
                 "Value #superseded",
                 "Superseded (days)",

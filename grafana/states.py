@@ -28,7 +28,7 @@ class State:
 NO_EXPORTER = State(q.NO_EXPORTER_VALUE, "no exporter", "red")
 NO_ACCOUNT = State(-2, "no such account", "orange")
 NOT_READ = State(-3, "not read yet")
-INCOMPLETE = State(-4, "some keys unknown", "orange")
+INCOMPLETE = State(-4, "keys unknown", "orange")
 NO_KEY = State(-5, "no such key", "orange")
 NEVER = State(-6, "never")
 NEVER_USED = State(-7, "never used", "purple")

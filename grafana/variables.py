@@ -111,7 +111,8 @@ USER = query_variable(
 LAST_REGION = query_variable(
     "last_region",
     "Region of the last use",
-    f"query_result(max by (region) ({q.select(q.LAST_USED_AGE, q.ONE_KEY)}))",
+    f"query_result(max by (region) ({q.select(q.LAST_USED_AGE, q.ONE_KEY)})"
+    f" or on () {q.labeled('vector(1)', 'region', 'us-east-1')})",
     regex='/region="([^"]*)"/',
     hidden=True,
 )
