@@ -3,6 +3,7 @@
 from grafana import columns as c
 from grafana import key_lists as lists
 from grafana import queries as q
+from grafana import states
 from grafana import variables as v
 from grafana.fields import (
     ALARM_IF_ANY,
@@ -73,6 +74,10 @@ def accounts_without_current_data() -> Json:
 
 def failing_accounts() -> Json:
     failing = f"and on ({q.ACCOUNT_LABELS}) ({q.per_account(q.UP, HERE)} == 0)"
+    reason = q.main_failure(HERE, "1h")
+    uncounted = f"{q.per_account(q.UP, HERE)} unless on ({q.ACCOUNT_LABELS}) {reason}"
+    no_reason = q.labeled(uncounted, "reason", "not counted yet")
+    no_success = f"{q.per_account(q.LAST_SUCCESS, HERE)} == 0"
     status = value_mappings({"0": ("no data", "red"), "1": ("stale", "orange")})
     return table(
         13,
@@ -81,19 +86,23 @@ def failing_accounts() -> Json:
         " frequent one in the last hour.",
         {
             "status": f"({q.data_status(HERE)}) {failing}",
-            "age": f"{q.since_success(HERE)} {failing}",
-            "reason": f"{q.main_failure(HERE, '1h')} {failing}",
+            "age": (
+                f"({q.since_success(HERE)} or ({no_success}) + {states.NO_SUCCESS.value}) {failing}"
+            ),
+            "reason": f"({reason} or {no_reason}) {failing}",
         },
         [
+            c.HIDDEN_ACCOUNT_ID,
             c.ACCOUNT_NAME,
             column("Value #status", "Data status", colored=True, mappings=status, width=125),
-            column("reason", "Reason", width=130, no_value="not counted yet"),
+            column("reason", "Reason", width=130),
             column(
                 "Value #age",
                 "Since last success",
                 unit="s",
                 decimals=0,
-                no_value="no success yet",
+                colored=True,
+                mappings=states.MAPPINGS,
                 width=150,
                 filterable=False,
             ),
@@ -102,7 +111,7 @@ def failing_accounts() -> Json:
         descending=False,
         width=15,
         no_value="none of the accounts that the exporter reads",
-        drop=("job", "account_id", "Value #reason"),
+        drop=("job", "Value #reason"),
         unknown=q.labeled(q.NO_EXPORTER, "account", q.NO_EXPORTER_TEXT),
         links=runbooks("AwsIamExporterAccountDown"),
     )
@@ -136,13 +145,14 @@ def events() -> Json:
             c.ACCESS_KEY,
             c.ACCOUNT_NAME,
             c.OWNER,
+            c.HIDDEN_ACCOUNT_ID,
         ],
         # By importance, which is the order of the alphabet.
         sort="What",
         descending=False,
         then="When",
         no_value="nothing",
-        drop=("job", "account_id", "tag_team", "Value #tags"),
+        drop=("job", "tag_team", "Value #tags"),
         unknown=q.unknown_rows(HERE, uses=True),
         links=runbooks("AwsIamAccessKeyAwakened", "AwsIamAccessKeyFirstUse", "AwsIamRootUsed"),
     )
@@ -604,7 +614,13 @@ def keys_by_age() -> Json:
 
 def _top_10(label: str) -> list[Json]:
     expr = f"sort_desc(topk(10, {q.counted_by(label, q.COUNT_USED_IN, HERE)}))"
-    return [instant(label, expr, f"{{{{{label}}}}}"), _no_exporter_bar()]
+    unknown = q.total(q.COUNT_UNKNOWN, HERE)
+    unread = f"vector({q.UNKNOWN_VALUE}) unless {unknown} unless {q.NO_EXPORTER}"
+    return [
+        instant(label, expr, f"{{{{{label}}}}}"),
+        instant("unknown", f"({unknown} > 0) or ({unread})", "unknown"),
+        _no_exporter_bar(),
+    ]
 
 
 def keys_by_service() -> Json:
@@ -614,7 +630,8 @@ def keys_by_service() -> Json:
         "Active keys by the service of their last use: the ten most frequent. With exempt keys, of"
         " all teams.",
         _top_10("service"),
-        no_value="none, or unknown",
+        overrides=[override("unknown", color="text")],
+        no_value="none",
     )
 
 
@@ -625,7 +642,8 @@ def keys_by_region() -> Json:
         "Active keys by the region of their last use: the ten most frequent. N/A: a service"
         " without regions. With exempt keys, of all teams.",
         _top_10("region"),
-        no_value="none, or unknown",
+        overrides=[override("unknown", color="text")],
+        no_value="none",
     )
 
 

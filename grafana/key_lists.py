@@ -212,11 +212,11 @@ def two_active_keys() -> Json:
         "Users with two active keys",
         "One of the two is enough, except during a rotation." + LENGTH_NOTE,
         {"keys": f"topk({LENGTH}, max by ({labels}) ({by_replica} > 1))"},
-        [c.ACCOUNT_NAME, c.USER, c.TEAM, c.OWNER],
+        [c.HIDDEN_ACCOUNT_ID, c.ACCOUNT_NAME, c.USER, c.TEAM, c.OWNER],
         sort="Account",
         descending=False,
         width=14,
-        drop=("job", "account_id", "Value #keys"),
+        drop=("job", "Value #keys"),
         links=runbooks("AwsIamUserHasTwoActiveKeys"),
         paginate=True,
         unknown=q.unknown_rows(HERE),
@@ -236,6 +236,7 @@ def root_users() -> Json:
             "used": f"1000 * {used} and on ({q.ACCOUNT_LABELS}) {has_keys}",
         },
         [
+            c.HIDDEN_ACCOUNT_ID,
             c.ACCOUNT_NAME,
             column(
                 "Value #keys", "Keys", colored=True, steps=ALARM_IF_ANY, width=70, filterable=False
@@ -245,7 +246,7 @@ def root_users() -> Json:
         sort="Account",
         descending=False,
         width=10,
-        drop=("job", "account_id"),
+        drop=("job",),
         links=runbooks("AwsIamRootAccessKeyPresent", "AwsIamRootUsed"),
         unknown=q.unknown_rows(HERE, known=q.ROOT_KEYS, label="account"),
     )

@@ -50,7 +50,11 @@ def to_list(title: str, panel_id: int) -> Json:
 
 
 def to_team() -> Json:
-    """Link to the fleet dashboard of the team in the row that was clicked."""
+    """
+    Link to the fleet dashboard of the team in the row that was clicked.
+
+    A team with a `+` in its name has to be chosen above: see `to_key`.
+    """
     return link(
         "Show this team",
         f"/d/{FLEET}?{SOURCE_AND_TIME}&{LIMITS}&${{account_id:queryparam}}"

@@ -255,7 +255,7 @@ def bar_gauge(
         "noValue": no_value,
         "color": {"mode": "fixed", "fixedColor": "blue"},
         "thresholds": thresholds(NEUTRAL),
-        "mappings": [NO_EXPORTER],
+        "mappings": [NO_EXPORTER, UNKNOWN],
         "links": list(data_links),
     }
     return panel(

@@ -236,6 +236,12 @@ BACKUP_KEY = _key_id(crc32(f"{demo.PIPELINES}backup-20190".encode()))
 """The access key ID of the user backup-2019 of the account pipelines."""
 
 
+def key_ids(company: Company, account_id: str, user: str) -> list[str]:
+    """The access key IDs of a user."""
+    (account,) = (each for each in company.users if each.id == account_id)
+    return [key.id for key in company.snapshot(account, company.end).keys if key.user == user]
+
+
 def demo_company(end: float) -> Company:
     """The demo's four accounts, one of which cannot be read."""
     names = {"people": demo.PEOPLE, "pipelines": demo.PIPELINES, "small": demo.SMALL}
@@ -247,7 +253,7 @@ def demo_company(end: float) -> Company:
 
 def fine_company(end: float) -> Company:
     """Two accounts without findings: every key is new enough and in use."""
-    users = {
+    users: dict[Account, list[UserDescription]] = {
         Account(number, name): [
             (f"{name}-{index}", "/", {"team": name}, [demo.Key(40, 0.1, every=3600.0)])
             for index in range(3)
@@ -306,6 +312,8 @@ def history(
     replicas: Sequence[str] = ("one:10064", "two:10064"),
     names: frozenset[str] = frozenset(),
     requests: int = 4,
+    job: str = JOB,
+    alerts: bool = True,
 ) -> Iterator[str]:
     """
     Lines of OpenMetrics with timestamps, as scraped at *times*.
@@ -314,6 +322,8 @@ def history(
         replicas: Instances of the exporter.
         names: Families to render. Default: all.
         requests: AWS requests between two scrapes.
+        job: The job of Prometheus.
+        alerts: Whether some alerts fire.
     """
     operations = tuple(aws.Operation)
     self_metrics = SelfMetrics(version="1.0.0", operations=operations)
@@ -347,14 +357,15 @@ def history(
             if line[0] != "#" and not line.startswith("process_start")
         ]
         for number, instance in enumerate(replicas):
-            labels = f'job="{JOB}",instance="{instance}"'
+            labels = f'job="{job}",instance="{instance}"'
             for line in lines:
                 yield _with_labels(line, labels, at)
             yield f"up{{{labels}}} 1 {at:.0f}\n"
             yield f"process_start_time_seconds{{{labels}}} {company.end - DAY} {at:.0f}\n"
             yield f"scrape_duration_seconds{{{labels}}} {0.02 + number / 100} {at:.0f}\n"
             yield f"scrape_samples_scraped{{{labels}}} {len(lines)} {at:.0f}\n"
-        yield from _alerts(at)
+        if alerts:
+            yield from _alerts(at)
     yield "# EOF\n"
 
 
