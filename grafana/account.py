@@ -73,8 +73,7 @@ def failure_reason() -> Json:
     """The reason as the name of the series, its color as the value."""
     failures = q.select(q.FAILURES, HERE)
     reasons = [
-        f"topk(1, max by (reason) ({counted}) > 0)"
-        for counted in (f"increase({failures}[1h])", f"increase({failures}[1d])", failures)
+        f"topk(1, max by (reason) (increase({failures}[{window}])) > 0)" for window in ("1h", "1d")
     ]
     up = f"max({q.select(q.UP, HERE)})"
     no_exporter, no_account, not_read = states.account_states(HERE)
@@ -84,13 +83,13 @@ def failure_reason() -> Json:
         q.labeled(f"0 * ({up} == 1)", "reason", "none"),
         q.labeled(not_read, "reason", states.NOT_READ.text),
         f"0 * ({states.either(*reasons)}) + 1",
-        q.labeled(f"0 * {up} + 1", "reason", "unknown"),
+        q.labeled(f"0 * {up} + 1", "reason", states.NOT_COUNTED.text),
     )
     return stat(
         26,
         "Failure reason",
         "Why the last refresh failed: the most frequent reason of the last hour, otherwise of the"
-        " last day, otherwise since the exporter started. None: it succeeded completely.",
+        " last day. None: it succeeded completely.",
         [instant("reason", shown, "{{reason}}")],
         steps=WARN_IF_ANY,
         mappings=states.MAPPINGS,

@@ -52,12 +52,15 @@ def failing_accounts(end: float) -> list[Series]:
     def lately(at: float) -> float:
         return max(0.0, (at - (end - 300)) // 60)
 
+    def earlier(at: float) -> float:
+        return min(at, end - 2 * HOUR) // 60 - (end - 7 * HOUR) // 60
+
     def each_quarter(at: float) -> float:
         return at // 900 - (end - 6 * HOUR) // 900
 
     return [
         series(q.BUILD_INFO, 1),
-        *of_account("1", up=0, succeeded=end - HOUR, throttled=lately, access_denied=500.0),
+        *of_account("1", up=0, succeeded=end - HOUR, throttled=lately, access_denied=earlier),
         *of_account("2", up=0, succeeded=0, throttled=0.0, assume_role=3.0),
         *of_account("3", up=1, succeeded=end, throttled=40.0),
         *of_account("4", up=0, succeeded=end - HOUR, throttled=each_quarter, timeout=0.0),
@@ -126,7 +129,7 @@ class TestFailureReason:
         ("account_id", "reason"),
         [
             pytest.param("1", "throttled", id="the one of the last hour, not the most frequent"),
-            pytest.param("2", "assume_role", id="one that was counted before the first scrape"),
+            pytest.param("2", "not counted yet", id="it did not fail again since the first scrape"),
             pytest.param("3", "none", id="none, since the last refresh succeeded"),
             pytest.param("5", "not read yet", id="no refresh has finished"),
             pytest.param("6", "no such account", id="the account is not exported"),
