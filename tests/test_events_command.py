@@ -255,7 +255,7 @@ def test_since(text: str, since: timedelta | datetime) -> None:
 
 
 def test_a_key_can_be_named_as_it_is_shown() -> None:
-    """--key can be the masked or hashed ID, with the digits that tell two such apart."""
+    """--key can be the masked or hashed ID, with the digits that distinguish two of them."""
     key_ids = KeyIdFormatter(KeyIdFormat.HASHED, "0123456789abcdef")
     log = FakeLog()
 

@@ -13,7 +13,7 @@ from exporter.model import Event, EventKind
 from exporter.report import Output, Record, Value, as_csv, as_json, as_table
 
 HEADINGS: Final = ("TIME (UTC)", "ACCOUNT", "USER", "ACCESS KEY ID", "EVENT", "DETAILS")
-WHOLE: Final = ("TIME (UTC)", "ACCESS KEY ID", "EVENT")
+UNWRAPPED: Final = ("TIME (UTC)", "ACCESS KEY ID", "EVENT")
 """The columns that are in one line even on a narrow terminal."""
 
 NAMES: Final = (
@@ -81,7 +81,7 @@ def render(
     if query.output is Output.CSV:
         return as_csv(NAMES, [_printable(record) for record in records]), len(records)
     texts = [_texts(row, _printable(record)) for row, record in zip(rows, records, strict=True)]
-    return as_table(HEADINGS, texts, width=width, whole=WHOLE), len(records)
+    return as_table(HEADINGS, texts, width=width, unwrapped=UNWRAPPED), len(records)
 
 
 def terminal_width() -> int | None:
