@@ -4,6 +4,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 from botocore.credentials import Credentials
@@ -171,10 +172,22 @@ class AccountSessions:
         with self._lock:
             session = self._sessions.get(account)
             if session is None:
-                session = self._sessions[account] = self._new_session(account)
+                claim = partial(self._claim, account)
+                session = self._sessions[account] = self._new_session(account, claim)
         return session
 
-    def _new_session(self, account: Account) -> AccountSession:
+    def forget(self, account: Account) -> None:
+        """Keep nothing of *account*, which is no longer read."""
+        with self._lock:
+            self._sessions.pop(account, None)
+            self._owners = {id_: owner for id_, owner in self._owners.items() if owner != account}
+
+    def new_session(self, account: Account) -> AccountSession:
+        """Create a session that does not keep others from reading the same AWS account."""
+        with self._lock:
+            return self._new_session(account, lambda account_id: None)
+
+    def _new_session(self, account: Account, claim: Callable[[str], None]) -> AccountSession:
         if account.profile not in self._bases:
             region = self.clients.endpoints.region
             self._bases[account.profile] = BaseCredentials(
@@ -186,10 +199,6 @@ class AccountSessions:
             wait=self._stop.wait,
             clock=self._clock,
         )
-
-        def claim(account_id: str) -> None:
-            self._claim(account, account_id)
-
         base = self._bases[account.profile]
         return AccountSession(account, base, rate_limiter, claim, self._clock)
 

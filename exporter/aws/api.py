@@ -1,4 +1,4 @@
-"""The AWS API as one refresh calls it: signed in, rate limited, retried, bounded by a deadline."""
+"""The AWS API as one refresh or discovery calls it: rate limited, retried, with a deadline."""
 
 import logging
 import random
@@ -146,6 +146,31 @@ class AccountApi:
         self.count_malformed(operation)
         raise malformed(operation, "the pages of the response do not come to a proper end")
 
+    def token_pages(self, operation: Operation, **parameters: Any) -> Iterator[dict[str, Any]]:
+        """
+        Call *operation* of Organizations, page by page, and return its items.
+
+        Pages may be empty although others follow. Only a token that is repeated shows that there is
+        no end.
+
+        Raises:
+            ReadError: See `call`; also if the pages do not come to an end.
+            Aborted: See `call`.
+        """
+        tokens: set[str] = set()
+        for _ in range(MAX_PAGES):
+            page = self.call(operation, **parameters)
+            yield from page[operation.member]
+            token = page.get("NextToken")
+            if not token:
+                return
+            if not isinstance(token, str) or token in tokens:
+                break
+            tokens.add(token)
+            parameters["NextToken"] = token
+        self.count_malformed(operation)
+        raise malformed(operation, "the pages of the response do not come to a proper end")
+
     def has_ended(self, operation: Operation) -> bool:
         """Whether *operation* fails for everything, and is not called again in this refresh."""
         return self._denials.get(operation, 0) >= MAX_DENIALS
@@ -204,7 +229,7 @@ class AccountApi:
         rate_limiter = self._session.rate_limiter
         attempt = 1
         while True:
-            if operation.service == "iam":  # STS has a limit of its own, and a generous one
+            if operation.service != "sts":  # which has a limit of its own, and a generous one
                 self._check_deadline(rate_limiter.delay())
                 rate_limiter.take()
             self._check_deadline(0)

@@ -30,6 +30,15 @@ class Operation(StrEnum):
     )
     GET_ACCOUNT_SUMMARY = ("GetAccountSummary", "iam", "SummaryMap")
     GET_CREDENTIAL_REPORT = ("GetCredentialReport", "iam", "Content")
+    LIST_ACCOUNTS = ("ListAccounts", "organizations", "Accounts", "Id")
+    LIST_ACCOUNTS_FOR_PARENT = ("ListAccountsForParent", "organizations", "Accounts", "Id")
+    LIST_ORGANIZATIONAL_UNITS_FOR_PARENT = (
+        "ListOrganizationalUnitsForParent",
+        "organizations",
+        "OrganizationalUnits",
+        "Id",
+    )
+    LIST_TAGS_FOR_RESOURCE = ("ListTagsForResource", "organizations", "Tags", "Key")
     LIST_ACCESS_KEYS = ("ListAccessKeys", "iam", "AccessKeyMetadata", "AccessKeyId")
     LIST_USER_TAGS = ("ListUserTags", "iam", "Tags", "Key")
     LIST_USERS = ("ListUsers", "iam", "Users", "UserName")

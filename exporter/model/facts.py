@@ -52,6 +52,10 @@ def latest(before: Use, after: Use) -> Use:
     return before if isinstance(before, LastUse) and before.at > after.at else after
 
 
+Tags = tuple[tuple[str, str], ...]
+"""Names and values, sorted by name."""
+
+
 _ROLE_ARN = re.compile(
     r"arn:(?P<partition>aws[a-z-]*):iam::(?P<account_id>\d{12}):role/(?P<name>[\w+=,.@/-]+)",
     re.ASCII,
@@ -102,6 +106,7 @@ class Account:
             chain, as they are.
         profile: Where the base credentials come from. None: the default chain.
         source: How we know of the account: ``static`` (configured) or ``organization``.
+        tags: Those of the account itself that are exposed as labels.
         requests_per_second: Rate limit of this account. None: the default.
         burst: Burst size of this account. None: the default.
     """
@@ -116,15 +121,12 @@ class Account:
     source: str = "static"
     requests_per_second: float | None = None
     burst: int | None = None
+    tags: Tags = ()
 
     @property
     def label(self) -> str:
         """The name, else the id, else where the credentials come from: never empty."""
         return self.name or self.id or self.profile or "default"
-
-
-Tags = tuple[tuple[str, str], ...]
-"""Names and values, sorted by name."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,287 @@
+"""
+Which accounts there are, according to AWS Organizations.
+
+One call per 20 accounts. Units are compared with the path of each account; only where AWS does not
+return paths are the units walked. One call per account reads its tags, where they are needed.
+
+Source: Organizations ListAccounts, ListAccountsForParent, ListOrganizationalUnitsForParent,
+ListTagsForResource.
+"""
+
+import random
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any, Final
+
+from exporter.aws.account_session import AccountSession, AccountSessions
+from exporter.aws.api import Aborted, AccountApi
+from exporter.aws.errors import malformed
+from exporter.aws.operations import Operation
+from exporter.model import Account, Clock, Partition, ReadError, Reason, RoleArn, Tags
+
+ACTIVE: Final = "ACTIVE"
+"""The only state in which the accounts of an organization can be read."""
+
+MAX_UNITS: Final = 10_000
+"""Units after which a tree is taken to be endless: an organization has at most 2000."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """
+    Accounts, chosen by what is known of them. Empty fields choose nothing.
+
+    Attributes:
+        units: Ids of organizational units, or of the root, with everything below them.
+        ids: Account ids.
+        names: Regular expressions that match complete account names.
+        tags: Regular expressions that match complete values, by tag name.
+    """
+
+    units: frozenset[str] = frozenset()
+    ids: frozenset[str] = frozenset()
+    names: tuple[str, ...] = ()
+    tags: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
+
+    def criteria(self, member: "Member") -> list[bool]:
+        """List, for each kind of criterion that there is, whether *member* meets it."""
+        values = dict(member.tags)
+        met = []
+        if self.units:
+            met.append(bool(self.units & member.units))
+        if self.ids:
+            met.append(member.id in self.ids)
+        if self.names:
+            met.append(_matches(self.names, member.name))
+        met += [
+            name in values and _matches(patterns, values[name])
+            for name, patterns in self.tags.items()
+        ]
+        return met
+
+
+def _matches(patterns: Iterable[str], text: str) -> bool:
+    return any(re.fullmatch(pattern, text) for pattern in patterns)
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """
+    An active account of an organization.
+
+    Attributes:
+        management: The id of the organization's management account.
+        units: Ids of the units, and the root, that it is in, directly or not.
+    """
+
+    id: str
+    name: str
+    partition: Partition
+    management: str
+    units: frozenset[str]
+    tags: Tags = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Discovery:
+    """
+    Finds the accounts of an organization.
+
+    Attributes:
+        role_name: The role to assume in each account, with its path, if it has one.
+        external_id: For that role.
+        caller: How to get into the account that may ask Organizations: the management account, or
+            that of a delegated administrator.
+        include: An account has to meet one criterion of every kind.
+        exclude: An account must not meet any.
+        account_tags: Names of the tags to keep.
+        deadline: Maximum duration, in seconds.
+    """
+
+    sessions: AccountSessions
+    role_name: str
+    external_id: str | None
+    session_name: str
+    caller: Account
+    include: Selection
+    exclude: Selection
+    account_tags: tuple[str, ...]
+    deadline: float
+    clock: Clock
+    rng: random.Random
+
+    def discover(self) -> list[Account]:
+        """
+        List the accounts to read.
+
+        Raises:
+            ReadError: They cannot be listed, or there seem to be none.
+            Stopped: The exporter is shutting down.
+        """
+        session = self.sessions.new_session(self.caller)
+        api = AccountApi(
+            self.sessions.clients,
+            session,
+            seconds=self.deadline,
+            clock=self.clock,
+            rng=self.rng,
+        )
+        try:
+            api.sign_in()
+            members = self._members(api)
+            chosen = [member for member in members if self._is_chosen(member)]
+        except Aborted as aborted:
+            raise aborted.error from aborted
+        if not chosen:
+            active = f"{len(members)} active accounts"
+            text = f"none of {active} is chosen by organization.include and exclude"
+            raise ReadError(Reason.INVALID_REQUEST, text, code="NoAccount")
+        return [self._account(member, session) for member in chosen]
+
+    def _members(self, api: AccountApi) -> list[Member]:
+        """
+        List the active accounts, with what the selections need.
+
+        Raises:
+            ReadError: They cannot be listed, or there are none.
+            Aborted: See `AccountApi.call`.
+        """
+        found: dict[str, tuple[Member, bool]] = {}
+        for item in api.token_pages(Operation.LIST_ACCOUNTS):
+            try:
+                state = _state(item)
+                member = _member(item)
+            except ReadError:
+                api.count_malformed(Operation.LIST_ACCOUNTS)
+                raise
+            if state == ACTIVE:
+                found[member.id] = member, "Paths" in item
+        if not found:
+            api.count_malformed(Operation.LIST_ACCOUNTS)
+            raise malformed(Operation.LIST_ACCOUNTS, "there is no active account")
+        units = self.include.units | self.exclude.units
+        if units and not all(has_path for _, has_path in found.values()):
+            return [*self._with_units(api, [member for member, _ in found.values()], units)]
+        return [self._with_tags(api, member) for member, _ in found.values()]
+
+    def _with_units(
+        self, api: AccountApi, members: list[Member], units: Iterable[str]
+    ) -> Iterable[Member]:
+        """Walk the *units*, for want of paths."""
+        inside: dict[str, set[str]] = {}
+        for unit in sorted(units):
+            for account_id in self._accounts_below(api, unit):
+                inside.setdefault(account_id, set()).add(unit)
+        for member in members:
+            known = frozenset(inside.get(member.id, ()))
+            yield self._with_tags(api, replace(member, units=known))
+
+    def _accounts_below(self, api: AccountApi, unit: str) -> Iterable[str]:
+        """
+        List the ids of the accounts in a unit, and in all units below it.
+
+        Raises:
+            ReadError: They cannot be listed.
+            Aborted: See `AccountApi.call`.
+        """
+        operation = Operation.LIST_ORGANIZATIONAL_UNITS_FOR_PARENT
+        left, seen = [unit], {unit}
+        while left:
+            parent = left.pop()
+            for item in api.token_pages(Operation.LIST_ACCOUNTS_FOR_PARENT, ParentId=parent):
+                yield str(item.get("Id"))
+            children = {str(item.get("Id")) for item in api.token_pages(operation, ParentId=parent)}
+            left += children - seen
+            seen |= children
+            if len(seen) > MAX_UNITS:
+                raise malformed(operation, "there is no end of organizational units")
+
+    def _with_tags(self, api: AccountApi, member: Member) -> Member:
+        """
+        Read the tags of *member*, if they matter.
+
+        Raises:
+            ReadError: They cannot be read.
+            Aborted: See `AccountApi.call`.
+        """
+        wanted = {*self.account_tags, *self.include.tags, *self.exclude.tags}
+        if not wanted:
+            return member
+        operation = Operation.LIST_TAGS_FOR_RESOURCE
+        tags = {}
+        for item in api.token_pages(operation, ResourceId=member.id):
+            name, value = item.get("Key"), item.get("Value")
+            if not isinstance(name, str) or not isinstance(value, str):
+                api.count_malformed(operation)
+                raise malformed(operation, "a tag has no name or value")
+            if name in wanted:
+                tags[name] = value
+        return replace(member, tags=tuple(sorted(tags.items())))
+
+    def _is_chosen(self, member: Member) -> bool:
+        return all(self.include.criteria(member)) and not any(self.exclude.criteria(member))
+
+    def _account(self, member: Member, session: AccountSession) -> Account:
+        # Roles of a StackSet are in member accounts only. Who has credentials of the management
+        # account does not need one there.
+        own = member.id == member.management == session.account.id
+        assume = not own or self.caller.role_arn is not None
+        role = RoleArn(member.partition, member.id, self.role_name) if assume else None
+        return Account(
+            member.id,
+            member.name,
+            member.partition,
+            role_arn=role,
+            external_id=self.external_id if role else None,
+            session_name=self.session_name,
+            profile=self.caller.profile,
+            source="organization",
+            tags=tuple(tag for tag in member.tags if tag[0] in self.account_tags),
+        )
+
+
+def _state(item: Mapping[str, Any]) -> str:
+    """
+    Return the state of an account.
+
+    Raises:
+        ReadError: There is none. State has replaced Status, which AWS no longer returns one day.
+    """
+    state = item.get("State") or item.get("Status")
+    if not isinstance(state, str):
+        raise malformed(Operation.LIST_ACCOUNTS, "an account has neither State nor Status")
+    return state
+
+
+_ARN: Final = re.compile(
+    r"arn:(?P<partition>aws[a-z-]*):organizations::(?P<management>\d{12}):account/[\w/-]+", re.ASCII
+)
+
+
+def _member(item: Mapping[str, Any]) -> Member:
+    """
+    Parse an item of ListAccounts.
+
+    Raises:
+        ReadError: It is not what AWS documents.
+    """
+    id_, name, arn = (item.get(member) for member in ("Id", "Name", "Arn"))
+    match = _ARN.fullmatch(arn) if isinstance(arn, str) else None
+    if (
+        not isinstance(id_, str)
+        or not re.fullmatch(r"\d{12}", id_, re.ASCII)
+        or match is None
+        or match["partition"] not in tuple(Partition)
+    ):
+        raise malformed(Operation.LIST_ACCOUNTS, "an account has no valid Id or Arn")
+    paths = item.get("Paths")
+    texts = [path for path in paths if isinstance(path, str)] if isinstance(paths, list) else []
+    return Member(
+        id_,
+        name if isinstance(name, str) else "",
+        Partition(match["partition"]),
+        match["management"],
+        frozenset(part for path in texts for part in path.split("/") if part),
+    )
