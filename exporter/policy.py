@@ -129,7 +129,6 @@ PERMISSIONS: Final = (
     ),
     _organizations("ListAccounts", _always),
     # Where ListAccounts does not return the paths of the accounts.
-    _organizations("ListRoots", lambda features: features.ou_filters),
     _organizations("ListOrganizationalUnitsForParent", lambda features: features.ou_filters),
     _organizations("ListAccountsForParent", lambda features: features.ou_filters),
     _organizations("ListTagsForResource", lambda features: features.account_tags),
