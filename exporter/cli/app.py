@@ -13,9 +13,11 @@ from functools import partial
 from socket import socket
 
 from exporter import __version__, aws, memory, server
+from exporter.cli.accounts import Accounts, complete
+from exporter.cli.bounded import call_in_thread
 from exporter.cli.logs import QueueHandler
 from exporter.cli.recorder import Recorder
-from exporter.config import Config, label_of_tag
+from exporter.config import Config, Selection, label_of_tag
 from exporter.exemptions import Exemption, Exemptions
 from exporter.key_ids import KeyIdFormatter, description_of, is_description_tag
 from exporter.metrics import (
@@ -83,7 +85,7 @@ async def run(
     )
     # Requests wait until everything that is stored is published: a page without it would resolve
     # alerts. In a thread, since that may take seconds in which signals must have their effect.
-    starting = asyncio.ensure_future(asyncio.to_thread(application.start))
+    starting = asyncio.wrap_future(call_in_thread(application.start, "start"))
     stopping = asyncio.ensure_future(stopped.wait())
     await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
     if starting.done():
@@ -132,15 +134,19 @@ class Application:
     scheduler: Scheduler
     recorder: Recorder
     exposition: Exposition
+    accounts: Accounts
     stop: threading.Event
-    accounts: tuple[Account, ...]
+    restore: Callable[[], None]
 
     def start(self) -> None:
         """Publish what is stored of every account, and begin to refresh them."""
-        self.scheduler.set_accounts(self.accounts, self.recorder.restore(self.accounts))
+        self.restore()
         self.scheduler.start()
-        retrying = partial(self.recorder.retry_until, self.stop)
-        threading.Thread(target=retrying, name="store", daemon=True).start()
+        for name, run in (
+            ("store", self.recorder.retry_until),
+            ("discovery", self.accounts.keep_up_to_date),
+        ):
+            threading.Thread(target=run, args=(self.stop,), name=name, daemon=True).start()
 
 
 def build(
@@ -159,23 +165,95 @@ def build(
         exemptions.check(snapshot)
         samples.publish(account, snapshot, recorder.memory(snapshot))
 
-    accounts = tuple(config.model_accounts())
-    self_metrics.configured(
-        accounts=len(accounts), interval=config.collection.interval.total_seconds()
-    )
+    def forget(account: Account) -> None:
+        samples.remove(account)
+        exemptions.forget(account.id)
+        recorder.forget(account.id)
+
+    interval = config.collection.interval.total_seconds()
+    sessions = _sessions(config, self_metrics, stop, clock)
     scheduler = Scheduler(
-        _refresher(config, self_metrics, stop, clock).refresh,
+        _refresher(config, sessions, clock).refresh,
         publish,
-        interval=config.collection.interval.total_seconds(),
+        interval=interval,
         deadline=config.collection.deadline.total_seconds(),
         workers=config.collection.workers,
         stale_after=config.collection.stale_after,
         stop=stop,
         clock=clock,
         remember=recorder.record,
+        release=sessions.forget,
+        forget=forget,
+    )
+
+    def apply(accounts: list[Account]) -> None:
+        self_metrics.configured(accounts=len(accounts), interval=interval)
+        scheduler.set_accounts(accounts)
+        recorder.keep_only(account.id for account in accounts)
+
+    configured = config.model_accounts()
+
+    def restore() -> None:
+        restored = recorder.restore(configured, _completed(config))
+        accounts = list(dict.fromkeys((*configured, *restored)))
+        self_metrics.configured(accounts=len(accounts), interval=interval)
+        scheduler.set_accounts(accounts, restored)
+
+    organization = config.organization
+    accounts = Accounts(
+        configured,
+        _discovery(config, sessions, clock),
+        interval=organization.interval.total_seconds() if organization is not None else 0,
+        identified=lambda: _identified(configured, scheduler),
+        apply=apply,
+        report=self_metrics.discovery_up,
     )
     exposition = Exposition(samples, self_metrics, clock)
-    return Application(scheduler, recorder, exposition, stop, accounts)
+    return Application(scheduler, recorder, exposition, accounts, stop, restore)
+
+
+def _identified(configured: Sequence[Account], scheduler: Scheduler) -> set[str]:
+    """Find the ids, as far as AWS has reported them, of accounts that are configured without."""
+    names = {account.label for account in configured if not account.id}
+    snapshots = [snapshot for snapshot, _ in scheduler.snapshots()]
+    return {each.account.id for each in snapshots if each.account.label in names} - {""}
+
+
+def _completed(config: Config) -> Callable[[Account], Account] | None:
+    if config.organization is None:
+        return None
+    return partial(
+        complete,
+        role_name=config.organization.role_name,
+        external_id=config.organization.external_id,
+        session_name=config.organization.session_name,
+        profile=config.organization.profile,
+    )
+
+
+def _discovery(config: Config, sessions: aws.AccountSessions, clock: Clock) -> aws.Discovery | None:
+    organization = config.organization
+    if organization is None:
+        return None
+    return aws.Discovery(
+        sessions=sessions,
+        role_name=organization.role_name,
+        external_id=organization.external_id,
+        session_name=organization.session_name,
+        caller=organization.caller(),
+        include=_selection(organization.include),
+        exclude=_selection(organization.exclude),
+        account_tags=config.labels.account_tags,
+        deadline=config.collection.deadline.total_seconds(),
+        clock=clock,
+        rng=random.Random(),  # noqa: S311 (spreads calls, protects nothing)
+    )
+
+
+def _selection(selection: Selection) -> aws.Selection:
+    return aws.Selection(
+        frozenset(selection.ous), frozenset(selection.accounts), selection.names, selection.tags
+    )
 
 
 def _recorder(config: Config, self_metrics: SelfMetrics, clock: Clock) -> Recorder:
@@ -202,9 +280,9 @@ def _recorder(config: Config, self_metrics: SelfMetrics, clock: Clock) -> Record
     )
 
 
-def _refresher(
+def _sessions(
     config: Config, self_metrics: SelfMetrics, stop: threading.Event, clock: Clock
-) -> aws.AccountRefresher:
+) -> aws.AccountSessions:
     collection = config.collection
     clients = aws.Clients(
         aws.Endpoints(
@@ -218,13 +296,17 @@ def _refresher(
         count_error=self_metrics.count_error,
         clock=clock,
     )
-    sessions = aws.AccountSessions(
+    return aws.AccountSessions(
         clients,
         requests_per_second=collection.requests_per_second,
         burst=collection.burst,
         stop=stop,
         clock=clock,
     )
+
+
+def _refresher(config: Config, sessions: aws.AccountSessions, clock: Clock) -> aws.AccountRefresher:
+    collection = config.collection
     tags = frozenset((*config.labels.user_tags, config.exemptions.tag))
     return aws.AccountRefresher(
         sessions=sessions,
@@ -259,6 +341,7 @@ def _render_options(
         redact=key_ids.redact,
         description=description_of,
         exempt_until=exemptions.until,
+        account_tags={tag: label_of_tag(tag) for tag in config.labels.account_tags},
         counts=Counts(config.counts.days, config.counts.by_tags),
         requests_per_second=config.collection.requests_per_second,
     )
