@@ -216,6 +216,45 @@ def test_features_of_the_defaults() -> None:
     assert features_of(Config()) == Features()
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("organization: {role_name: r}", Features()),
+        ("organization: {role_name: r, include: {ous: [r-abcd]}}", Features(ou_filters=True)),
+        ("organization: {role_name: r, exclude: {ous: [r-abcd]}}", Features(ou_filters=True)),
+        ("organization: {role_name: r, include: {tags: {a: b}}}", Features(account_tags=True)),
+        ("organization: {role_name: r, exclude: {tags: {a: b}}}", Features(account_tags=True)),
+        (
+            "{organization: {role_name: r}, labels: {account_tags: [team]}}",
+            Features(account_tags=True),
+        ),
+        ("organization: {role_name: r, include: {names: [a.*]}}", Features()),
+    ],
+)
+def test_features_of_an_organization(text: str, expected: Features) -> None:
+    """Filters by unit, and tags for filters or labels, need permissions; names do not."""
+    assert features_of(parse(text, "test")) == expected
+
+
+def test_an_organizations_roles_and_static_ones() -> None:
+    """The exporter may assume the roles of all accounts, and that of discovery."""
+    config = parse(
+        "accounts: [{role_arn: 'arn:aws:iam::111111111111:role/other', external_id: one}]\n"
+        "organization: {role_name: reader, external_id: two,"
+        " discovery_role_arn: 'arn:aws:iam::999999999999:role/discovery'}",
+        "test",
+    )
+
+    (statement,) = json.loads(printed(config, "--exporter"))["Statement"]
+    assert statement["Resource"] == [
+        "arn:aws:iam::*:role/reader",
+        "arn:aws:iam::111111111111:role/other",
+        "arn:aws:iam::999999999999:role/discovery",
+    ]
+    with pytest.raises(PolicyError, match="set --external-id"):
+        printed(config, "--trust", f"--principal={EXPORTER}")
+
+
 def test_a_flag_overrides_the_configured_partition() -> None:
     """--partition decides, whatever is configured."""
     assert "arn:aws-iso:" in printed(configuration("china"), "--partition=aws-iso")

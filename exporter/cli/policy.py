@@ -1,6 +1,6 @@
 """The subcommand policy: prints the IAM policies that the configuration requires."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from exporter.cli.flags import PolicyFlags
 from exporter.config import Config
@@ -37,8 +37,14 @@ def render(
 
 def features_of(config: Config) -> Features:
     """Return the features of *config* that require permissions."""
+    organization = config.organization
+    selections = () if organization is None else (organization.include, organization.exclude)
     return Features(
-        report_mode=config.collection.credential_report, tag_source=config.collection.user_tags
+        report_mode=config.collection.credential_report,
+        tag_source=config.collection.user_tags,
+        ou_filters=any(selection.ous for selection in selections),
+        account_tags=organization is not None
+        and (bool(config.labels.account_tags) or any(selection.tags for selection in selections)),
     )
 
 
@@ -70,8 +76,9 @@ def _partition(
     """
     if query.partition is not None:
         return query.partition
-    arns = [account.role_arn for account in config.model_accounts() if account.role_arn]
-    partitions = sorted({arn.partition for arn in arns})
+    partitions = sorted(
+        {arn.partition for account in _assumed(config) if (arn := account.role_arn)}
+    )
     if len(partitions) > 1:
         found = " and ".join(partitions)
         raise PolicyError(f"the configured roles are in the partitions {found}: set --partition")
@@ -88,7 +95,9 @@ def _external_id(config: Config) -> str | None:
     Raises:
         PolicyError: They have several.
     """
-    ids = {account.external_id for account in _assumed(config)}
+    ids = {account.external_id for account in config.model_accounts() if account.role_arn}
+    if config.organization is not None:
+        ids.add(config.organization.external_id)
     if len(ids) > 1:
         raise PolicyError("the configured roles have different external IDs: set --external-id")
     return ids.pop() if ids else None
@@ -101,16 +110,20 @@ def _roles(config: Config, partition: Callable[[], Partition]) -> list[str]:
     Raises:
         PolicyError: It assumes none.
     """
-    if not config.accounts:
-        return [role_arn(DEFAULT_ROLE_NAME, partition())]
-    arns = sorted({str(account.role_arn) for account in _assumed(config)})
+    arns = {str(account.role_arn) for account in _assumed(config)}
+    if config.organization is not None:
+        arns.add(role_arn(config.organization.role_name, partition()))
+    elif not config.accounts:
+        arns.add(role_arn(DEFAULT_ROLE_NAME, partition()))
     if not arns:
         raise PolicyError(
             "no role is configured for any account: attach the reader policy to the identity that"
             " the exporter runs as"
         )
-    return arns
+    return sorted(arns)
 
 
-def _assumed(config: Config) -> Iterable[Account]:
-    return [account for account in config.model_accounts() if account.role_arn is not None]
+def _assumed(config: Config) -> list[Account]:
+    """List what is read, or asked for accounts, through a role that is configured with its ARN."""
+    callers = [] if config.organization is None else [config.organization.caller()]
+    return [account for account in (*config.model_accounts(), *callers) if account.role_arn]

@@ -47,6 +47,15 @@ accounts:
 - {role_arn: 'arn:aws:iam::111111111111:role/reader', external_id: from-the-configuration}
 - {profile: audit}
 """,
+    "organization": """
+organization:
+  role_name: team/reader
+  external_id: from-the-configuration
+  discovery_role_arn: arn:aws-us-gov:iam::999999999999:role/discovery
+  discovery_external_id: of-the-discovery-role
+  exclude: {ous: [ou-abcd-12345678]}
+labels: {account_tags: [team]}
+""",
 }
 
 PRINTED: Final = {
@@ -70,6 +79,10 @@ PRINTED: Final = {
     "exporter_region": ("region", "--exporter"),
     "exporter_roles": ("roles", "--exporter"),
     "discovery_defaults": ("defaults", "--discovery"),
+    "reader_organization": ("organization",),
+    "trust_organization": ("organization", "--trust", f"--principal={EXPORTER}"),
+    "exporter_organization": ("organization", "--exporter"),
+    "discovery_organization": ("organization", "--discovery"),
 }
 """What is printed: the configuration and the flags, by the name of the expected output."""
 
