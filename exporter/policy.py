@@ -133,8 +133,8 @@ PERMISSIONS: Final = (
     _organizations("ListAccountsForParent", lambda features: features.ou_filters),
     _organizations("ListTagsForResource", lambda features: features.account_tags),
     _sts("AssumeRole", Policy.TRUST, "AssumeRole", _always),
-    # EKS Pod Identity tags the exporter's session, and those tags go along to every role. In a
-    # statement of their own: these two actions do not know the condition on the external ID.
+    # EKS Pod Identity tags the exporter's session, and those tags go along to every role. These two
+    # actions have a statement without the external ID, as in AWS's examples: they let nobody in.
     _sts("TagSession", Policy.TRUST, "Session", _always),
     _sts("SetSourceIdentity", Policy.TRUST, "Session", lambda features: features.source_identity),
     _sts("AssumeRole", Policy.EXPORTER, "AssumeRoles", _always),

@@ -1,5 +1,6 @@
 """The CloudFormation template in deploy/iam: what it creates, as a stack and as a StackSet."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -263,3 +264,33 @@ def test_a_stack_creates_the_role_in_the_management_account(url: str) -> None:
         reader_policy(Features(), Partition.AWS),
         trust_policy(Features(), EXPORTER, EXTERNAL_ID),
     )
+
+
+# What the page says.
+
+
+def test_the_readmes_commands_have_the_templates_parameters() -> None:
+    """Every command that deploys the template sets the parameters that have no default."""
+    template = yaml.load(TEMPLATE.read_text(), Loader)  # noqa: S506 (a SafeLoader)
+    required = {name for name, item in template["Parameters"].items() if "Default" not in item}
+    readme = TEMPLATE.with_name("README.md").read_text()
+    commands = [
+        command
+        for block in re.findall(r"```sh\n(.*?)```", readme, re.DOTALL)
+        for command in block.replace("\\\n", "").splitlines()
+        if "file://reader-role.yaml" in command
+    ]
+
+    assert len(commands) == 2
+    for command in commands:
+        assert {*re.findall(r"ParameterKey=(\w+)", command)} == required
+
+
+def test_the_readme_names_every_file() -> None:
+    """The table of files is complete, and every file exists."""
+    folder = TEMPLATE.parent
+    named = {*re.findall(r"\]\(([\w./-]+)\)", (folder / "README.md").read_text())}
+
+    assert {name.partition("/")[0] for name in named} == {
+        path.name for path in folder.iterdir()
+    } - {"README.md"}

@@ -131,7 +131,7 @@ def test_tagged_sessions_may_assume_the_role() -> None:
 
 
 def test_the_external_id_is_a_condition_of_assume_role_alone() -> None:
-    """Requests for the other actions do not carry the external id."""
+    """The other actions let nobody in, and must not depend on the external id."""
     statements = trust_policy(EVERYTHING, EXPORTER, "external-id")["Statement"]
 
     assert {action: s.get("Condition") for s in statements for action in s["Action"]} == {
