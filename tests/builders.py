@@ -238,7 +238,9 @@ def some_sessions(
 ) -> AccountSessions:
     """Sessions that find AWS at *url*, do not limit the rate, and whose waits take no time."""
     endpoints = Endpoints(
-        region="us-east-1", urls={"iam": url, "sts": url}, read_timeout=read_timeout
+        region="us-east-1",
+        urls=dict.fromkeys(("iam", "sts", "organizations"), url),
+        read_timeout=read_timeout,
     )
     clients = Clients(
         endpoints, workers=workers, observe=observe, count_error=count_error, clock=clock
