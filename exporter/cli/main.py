@@ -14,13 +14,14 @@ from socket import socket
 from tempfile import TemporaryDirectory
 
 from exporter import __version__, server
-from exporter.aws.regions import is_region
-from exporter.cli import app, events
+from exporter.aws.regions import is_region, partition_of
+from exporter.cli import app, events, policy
 from exporter.cli.flags import (
     NAME,
     STATE_FILE,
     EventsFlags,
     Flags,
+    PolicyFlags,
     parse_flags,
     unknown_variables,
 )
@@ -57,6 +58,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     redact = redactor(key_ids, config.secrets())
     if flags.events is not None:
         return _print_events(flags.events, config, key_ids, redact)
+    if flags.policy is not None:
+        return _print_policy(flags.policy, config)
+    return _serve(flags, config, key_ids, redact)
+
+
+def _serve(
+    flags: Flags, config: Config, key_ids: KeyIdFormatter, redact: Callable[[str], str]
+) -> int:
     warnings = warnings_of(config, datetime.now(UTC), region_exists=is_region)
     warnings += [*unknown_variables(os.environ), *_unknown_region(config)]
     if flags.config_check:
@@ -139,6 +148,15 @@ def _print_events(
         write_error("no events\n")
     else:
         write_output(text)
+    return OK
+
+
+def _print_policy(query: PolicyFlags, config: Config) -> int:
+    try:
+        write_output(policy.render(query, config, partition_of_region=partition_of))
+    except policy.PolicyError as error:
+        write_error(f"{NAME}: {error}\n")
+        return USAGE
     return OK
 
 
