@@ -19,7 +19,7 @@ from tests.servers import free_port, wait_until
 USERS = ("postgres", "nobody")
 """Who runs the server, which refuses to run as root: the first that exists."""
 
-PASSWORD = "correct-horse"
+PASSWORD = "correct-horse"  # noqa: S105  of the cluster that is started here
 
 
 def find(program: str) -> str:
