@@ -20,6 +20,9 @@ LIMITS: Final = (
 )
 """Of each transaction and not of each connection, so that it works through a connection pooler."""
 
+HANG_SECONDS: Final = 60.0
+"""How long a transaction lasts before its connection is broken: the server does not answer."""
+
 SCHEMA_LOCK: Final = 0x61776B65
 """Key of the advisory lock under which one process at a time creates the tables."""
 
@@ -111,6 +114,9 @@ def _engine(url: URL) -> Engine:
     @event.listens_for(engine, "begin")
     def on_begin(connection: Connection) -> None:
         connection.exec_driver_sql(LIMITS)
+
+    # From before the pool checks a connection until after the transaction has ended.
+    watchdogs: dict[int, threading.Timer] = {}
 
     return engine
 

@@ -120,9 +120,13 @@ class SqliteDatabase:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if self._lock_file is None:
             self._lock_file = self._take_lock()
-        # SQLite gives -wal and -shm the mode of the file.
-        with suppress(FileExistsError):
-            os.close(os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        try:
+            # SQLite would open a file that it cannot write to, and create its parts unwritable too.
+            file = os.open(self._path, os.O_RDWR)
+        except FileNotFoundError:
+            # The parts get the mode of the file.
+            file = os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+        os.close(file)
 
     def _take_lock(self) -> int:
         lock = os.open(f"{self._path}.lock", os.O_CREAT | os.O_RDWR, 0o600)
