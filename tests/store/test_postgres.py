@@ -9,7 +9,7 @@ import pytest
 
 from exporter.model import AccountMemory, Event
 from exporter.store import Store, StoreError, read_events
-from tests.builders import FakeClock, a_snapshot
+from tests.builders import a_snapshot
 from tests.postgres import PASSWORD, Postgres, postgres
 from tests.servers import free_port
 from tests.store.conftest import REAL, OpenStore
@@ -40,13 +40,13 @@ class TestShared:
             memory = a_memory(a_key_memory(status_changes=number))
             this = number % 2
 
-            def remember(stored: AccountMemory | None, new: AccountMemory = memory):  # noqa: ANN202
+            def remember(
+                stored: AccountMemory | None, new: AccountMemory = memory
+            ) -> tuple[AccountMemory, list[Event]]:
                 given.append(stored)
-                return new, ()
+                return new, []
 
-            revisions[this] = (
-                stores[this].save(a_snapshot(), revisions[this], remember).revision
-            )
+            revisions[this] = stores[this].save(a_snapshot(), revisions[this], remember).revision
             saved.append(memory)
 
         assert given == [None, *saved[:-1]]
@@ -63,7 +63,9 @@ class TestShared:
             start.wait()
             for events in rounds:
 
-                def remember(stored: AccountMemory | None, new: list[Event] = events):  # noqa: ANN202
+                def remember(
+                    stored: AccountMemory | None, new: list[Event] = events
+                ) -> tuple[AccountMemory, list[Event]]:
                     keys = [] if stored is None else list(stored.keys.values())
                     number = max((key.status_changes for key in keys), default=0) + 1
                     return a_memory(a_key_memory(status_changes=number)), new
@@ -119,7 +121,8 @@ class TestShared:
         saved = save(store, a_memory())
         cluster.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            f" WHERE datname = '{_database(url)}'"
+            " WHERE pid <> pg_backend_pid() AND datname = current_database()",
+            _database(url),
         )
 
         assert save(store, a_memory(), revision=saved.revision).revision == 2
@@ -217,7 +220,9 @@ class TestUrl:
         assert "hunter2" not in str(caught.value)
         assert caught.value.__cause__ is None
 
-    @pytest.mark.parametrize("query", ["", "?password=hunter2", "?host=127.0.0.1&connect_timeout=2"])
+    @pytest.mark.parametrize(
+        "query", ["", "?password=hunter2", "?host=127.0.0.1&connect_timeout=2"]
+    )
     def test_nobody_answers(self, open_store: OpenStore, query: str) -> None:
         """A database that cannot be reached is an error that names its host and port."""
         pytest.importorskip("psycopg")
