@@ -15,8 +15,9 @@ from exporter.store.databases import StoreError, UnreadableRow, check, driver_te
 OPTIONS: Final = {"connect_timeout": "5", "tcp_user_timeout": "15000"}
 """Connection parameters that the URL can override: seconds, and milliseconds."""
 
-LIMITS: Final = (
-    "SET LOCAL statement_timeout = '30s';"
+SETTINGS: Final = (
+    "SET LOCAL timezone = 'UTC';"
+    " SET LOCAL statement_timeout = '30s';"
     " SET LOCAL lock_timeout = '10s';"
     " SET LOCAL idle_in_transaction_session_timeout = '60s'"
 )
@@ -120,7 +121,7 @@ def _engine(url: URL, connections: "WeakSet[Any]") -> Engine:
 
     @event.listens_for(engine, "begin")
     def on_begin(connection: Connection) -> None:
-        connection.exec_driver_sql(LIMITS)
+        connection.exec_driver_sql(SETTINGS)
 
     @event.listens_for(engine, "connect")
     def on_connect(connection: Any, _: object) -> None:

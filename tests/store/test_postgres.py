@@ -144,8 +144,8 @@ class TestShared:
 
         store = open_store(url)
         saved = save(store, a_memory())
-        limits = "SET LOCAL lock_timeout = '50ms'"
-        monkeypatch.setattr("exporter.store.postgres.LIMITS", limits)
+        settings = "SET LOCAL lock_timeout = '50ms'"
+        monkeypatch.setattr("exporter.store.postgres.SETTINGS", settings)
         with closing(psycopg.connect(url)) as other:
             other.execute("SELECT 1 FROM accounts FOR UPDATE")
 
