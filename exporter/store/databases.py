@@ -25,9 +25,12 @@ class UnreadableRow(Exception):
 class Database(Protocol):
     """A database that is opened when it is first used, and again after an error."""
 
-    def transaction(self) -> AbstractContextManager[Connection]:
+    def transaction(self, *, consistent: bool = False) -> AbstractContextManager[Connection]:
         """
         Begin a transaction for writing, which ends with the context.
+
+        Args:
+            consistent: All its statements see the same state, whatever others write meanwhile.
 
         Raises:
             StoreError: The database cannot be used.

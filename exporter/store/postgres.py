@@ -26,6 +26,8 @@ SETTINGS: Final = (
 HANG_SECONDS: Final = 60.0
 """How long a transaction lasts before its connection is broken: the server does not answer."""
 
+CONSISTENT: Final = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"
+
 TCP: Final = (socket.AF_INET, socket.SOCK_STREAM)
 
 SCHEMA_LOCK: Final = 0x61776B65
@@ -48,7 +50,7 @@ class PostgresDatabase:
         self._connections: WeakSet[Any] = WeakSet()
 
     @contextmanager
-    def transaction(self) -> Iterator[Connection]:
+    def transaction(self, *, consistent: bool = False) -> Iterator[Connection]:
         url = _parse(self._url)
         with _translated(url), _watched(self._connections):
             try:
@@ -59,6 +61,8 @@ class PostgresDatabase:
                         prepare(connection, _name(url))
                     self._prepared = True
                 with engine.begin() as connection:
+                    if consistent:
+                        connection.exec_driver_sql(CONSISTENT)
                     yield connection
             except SQLAlchemyError:
                 self._prepared = False  # it may be another server that answers next

@@ -53,7 +53,7 @@ class SqliteDatabase:
         self._lock_file: int | None = None
 
     @contextmanager
-    def transaction(self) -> Iterator[Connection]:
+    def transaction(self, *, consistent: bool = False) -> Iterator[Connection]:  # noqa: ARG002  it is
         with self._mutex, self._translated():
             if self._engine is None:
                 self._engine = self._open()

@@ -83,6 +83,27 @@ class TestShared:
         assert len(read_events(url)) == len(expected)
         assert stores[0].load()[0].revision == 40
 
+    def test_loading_while_another_process_saves(self, open_store: OpenStore, url: str) -> None:
+        """What is loaded is the memory of the revision that is loaded."""
+        writer, reader = open_store(url), open_store(url)
+
+        def write() -> None:
+            revision = 0
+            while revision < 100:
+                memory = a_memory(a_key_memory(status_changes=revision + 1))
+                revision = save(writer, memory, revision=revision).revision
+
+        with ThreadPoolExecutor(1) as pool:
+            written = pool.submit(write)
+            loaded = []
+            while not written.done():
+                loaded += reader.load()
+            written.result()
+
+        assert loaded
+        for one in loaded:
+            assert [key.status_changes for key in one.memory.keys.values()] == [one.revision]
+
     def test_two_processes_start_at_the_same_time(self, open_store: OpenStore, url: str) -> None:
         """The tables are created once."""
         with ThreadPoolExecutor(4) as pool:
