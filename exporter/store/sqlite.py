@@ -30,6 +30,8 @@ ADVICE: Final = {
 
 CORRUPT: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
+ERRORS: Final = (SQLAlchemyError, sqlite3.Error, UnreadableRow)
+
 PARTS: Final = ("", "-wal", "-shm")
 """What the names of the files of a database end with."""
 
@@ -73,7 +75,7 @@ class SqliteDatabase:
         """Translate errors of SQLite. The next transaction opens the file again."""
         try:
             yield
-        except (SQLAlchemyError, UnreadableRow) as error:
+        except ERRORS as error:
             self._disconnect()
             if not _is_corrupt(error):
                 raise StoreError(_sentence(self._path, error)) from error
@@ -179,7 +181,7 @@ def reading(path: Path) -> Iterator[Connection]:
         with engine.connect() as connection:
             check(connection, str(path))
             yield connection
-    except (SQLAlchemyError, UnreadableRow) as error:
+    except ERRORS as error:
         raise StoreError(_sentence(path, error)) from error
 
 
