@@ -28,7 +28,7 @@ class TestShared:
 
     @pytest.fixture
     def url(self, cluster: Postgres) -> str:
-        return cluster.create_database()
+        return cluster.create_schema()
 
     def test_two_processes_that_alternate(self, open_store: OpenStore, url: str) -> None:
         """Of two processes that refresh one account, each is given what the other remembered."""
@@ -115,13 +115,13 @@ class TestShared:
         """A database of a newer version is not written to."""
         store = open_store(url)
         store.load()
-        cluster.execute("UPDATE schema_version SET version = 2", _database(url))
+        cluster.execute("UPDATE schema_version SET version = 2", _schema(url))
 
         assert "written by a newer version" in _message(open_store(url))
 
     def test_another_program(self, open_store: OpenStore, cluster: Postgres, url: str) -> None:
         """A database that has tables of these names already is not written to."""
-        cluster.execute("CREATE TABLE events (what text)", _database(url))
+        cluster.execute("CREATE TABLE events (what text)", _schema(url))
 
         assert "has tables of another program" in _message(open_store(url))
 
@@ -142,8 +142,7 @@ class TestShared:
         saved = save(store, a_memory())
         cluster.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE pid <> pg_backend_pid() AND datname = current_database()",
-            _database(url),
+            " WHERE pid <> pg_backend_pid() AND datname = current_database()"
         )
 
         assert save(store, a_memory(), revision=saved.revision).revision == 2
@@ -176,8 +175,8 @@ class TestShared:
         assert save(store, a_memory(), revision=saved.revision).revision == 2
 
 
-def _database(url: str) -> str:
-    return url.rpartition("/")[2]
+def _schema(url: str) -> str:
+    return url.rpartition("%3D")[2]
 
 
 class TestOutage:
@@ -191,7 +190,7 @@ class TestOutage:
 
     def test_stopped_and_started(self, open_store: OpenStore, server: Postgres) -> None:
         """While the database is away, each call is an error; afterwards it works as before."""
-        store = open_store(server.create_database())
+        store = open_store(server.create_schema())
         saved = save(store, a_memory(a_key_memory()))
         server.stop()
         message = _message(store)
@@ -209,7 +208,7 @@ class TestOutage:
         self, open_store: OpenStore, server: Postgres, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A server that no longer answers is an error, not the end of all refreshes."""
-        store = open_store(server.create_database())
+        store = open_store(server.create_schema())
         saved = save(store, a_memory())
         monkeypatch.setattr("exporter.store.postgres.HANG_SECONDS", 0.5)
         server.freeze()
