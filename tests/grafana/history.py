@@ -364,6 +364,7 @@ def history(
             yield f"process_start_time_seconds{{{labels}}} {company.end - DAY} {at:.0f}\n"
             yield f"scrape_duration_seconds{{{labels}}} {0.02 + number / 100} {at:.0f}\n"
             yield f"scrape_samples_scraped{{{labels}}} {len(lines)} {at:.0f}\n"
+            yield f"scrape_series_added{{{labels}}} {number + 1} {at:.0f}\n"
         if alerts:
             yield from _alerts(at)
     yield "# EOF\n"
