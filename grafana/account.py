@@ -160,7 +160,7 @@ def root_last_used() -> Json:
         text="value_and_name",
         side_by_side=True,
         size=18,
-        links=runbooks("AwsIamRootUsed", "AwsIamRootAccessKeyCreated"),
+        links=runbooks("AwsIamRootUsed"),
     )
 
 
