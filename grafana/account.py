@@ -160,7 +160,7 @@ def root_last_used() -> Json:
         text="value_and_name",
         side_by_side=True,
         size=18,
-        links=runbooks("AwsIamRootUsed", "AwsIamRootAccessKeyCreated"),
+        links=runbooks("AwsIamRootUsed"),
     )
 
 
@@ -537,7 +537,7 @@ def account() -> Json:
         (4, [data_status(), failure_reason(), data_age(), root_keys(), root_last_used()]),
         (3, [active_keys(), unused_keys(), never_used_keys(), not_rotated_keys()]),
         (3, [deletable_keys(), unknown_keys(), exempt_keys(), users()]),
-        (6, [events()]),
+        (5, [events()]),
         (14, [keys()]),
         row(100, "Over time"),
         (8, [trend(), alerts]),

@@ -3,7 +3,7 @@
 from grafana import queries as q
 from grafana import states
 from grafana import variables as v
-from grafana.fields import DAYS, Json, hidden, override, value_mappings
+from grafana.fields import DAYS, Json, hidden, override, override_properties, value_mappings
 from grafana.key_table import key_table
 from grafana.layout import dashboard, grid, row
 from grafana.links import KEY, runbooks, to_account
@@ -15,6 +15,15 @@ HERE = q.ONE_KEY
 SIGNED_IN = "aws_iam_user_password_last_used_timestamp_seconds"
 EXISTS = f"max({q.select(q.CREATED, HERE)})"
 NEVER_USED = f"max({q.never_used_flag(HERE)}) == 1"
+NOW = override_properties(
+    "now",
+    {
+        "color": {"mode": "fixed", "fixedColor": "blue"},
+        "custom.drawStyle": "points",
+        "custom.pointSize": 8,
+        "custom.showPoints": "always",
+    },
+)
 UNKNOWN = f"{EXISTS} unless max({q.select(q.NEVER_USED, HERE)})"
 
 COMMANDS = """
@@ -246,7 +255,7 @@ def idle_time() -> Json:
         overrides=[
             override("unused after", color="orange", dashed=True),
             override("idle", color="blue"),
-            override("now", color="blue"),
+            NOW,
             override("last use unknown", color="orange"),
             NO_EXPORTER_LINE,
         ],
@@ -310,7 +319,7 @@ def services_and_regions() -> Json:
         width=24,
         mappings=value_mappings(
             {
-                "0": (states.NO_EXPORTER.text, "red"),
+                "0": (states.NO_EXPORTER.text, "gray"),
                 "1": ("last used", "blue"),
                 "2": ("never used", "purple"),
                 "3": ("unknown", "orange"),
