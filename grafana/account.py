@@ -52,7 +52,7 @@ def data_status() -> Json:
                 states.either(
                     f"{status} + 2 and ({status} == 1 and {success} == 0)",
                     f"{status} > 0",
-                    *states.account_states(HERE),
+                    *states.account_states(HERE).values(),
                     status,
                 ),
             )
@@ -76,12 +76,9 @@ def failure_reason() -> Json:
         f"topk(1, max by (reason) (increase({failures}[{window}])) > 0)" for window in ("1h", "1d")
     ]
     up = f"max({q.select(q.UP, HERE)})"
-    no_exporter, no_account, not_read = states.account_states(HERE)
     shown = states.either(
-        q.labeled(no_exporter, "reason", states.NO_EXPORTER.text),
-        q.labeled(no_account, "reason", states.NO_ACCOUNT.text),
         q.labeled(f"0 * ({up} == 1)", "reason", "none"),
-        q.labeled(not_read, "reason", states.NOT_READ.text),
+        *states.named(states.account_states(HERE), "reason"),
         f"0 * ({states.either(*reasons)}) + 1",
         q.labeled(f"0 * {up} + 1", "reason", states.NOT_COUNTED.text),
     )
@@ -104,7 +101,7 @@ def data_age() -> Json:
     success = q.select(q.LAST_SUCCESS, HERE)
     age = states.either(
         f"min({q.since_success(HERE)})",
-        *states.account_states(HERE),
+        *states.account_states(HERE).values(),
         states.state(states.NEVER, f"max({success}) == 0"),
     )
     return stat(
@@ -140,7 +137,7 @@ def root_last_used() -> Json:
         last_used = q.select(q.ROOT_LAST_USED, HERE, f'credential="{credential}"')
         return states.either(
             f"1000 * max({last_used})",
-            *states.account_states(HERE),
+            *states.account_states(HERE).values(),
             states.state(states.NEVER, report),
             states.state(states.UNKNOWN, "vector(0)"),
         )
@@ -179,7 +176,7 @@ def counted(family: str, days: str = "") -> str:
     return states.either(
         q.total(family, HERE, q.TEAM, limit),
         f"0 * {q.total(family, HERE, limit)}",
-        *states.account_states(HERE),
+        *states.account_states(HERE).values(),
     )
 
 
@@ -399,7 +396,7 @@ def events() -> Json:
         " service or in a region that is new for them; new keys; uses of root.",
         HERE,
         root=True,
-        account=HERE,
+        missing=states.list_states(HERE),
         columns=[c.HIDDEN_ACCOUNT_ID, c.ACCESS_KEY, c.USER, c.TEAM, c.OWNER],
     )
 
@@ -414,7 +411,7 @@ def keys() -> Json:
         " of the user's other key is later.",
         KEYS,
         only=listed(KEYS),
-        account=HERE,
+        missing=states.list_states(HERE),
         paginate=True,
     )
 
