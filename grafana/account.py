@@ -58,10 +58,12 @@ def data_status() -> Json:
             )
         ],
         mappings=states.mappings(
-            v0=("no data", "red"),
-            v1=("stale", "orange"),
-            v2=("current", "green"),
-            v3=("incomplete", "orange"),
+            {
+                "0": ("no data", "red"),
+                "1": ("stale", "orange"),
+                "2": ("current", "green"),
+                "3": ("incomplete", "orange"),
+            }
         ),
         links=runbooks("AwsIamExporterAccountDown", "AwsIamExporterAccountStale"),
         data_links=[to_exporter()],
@@ -124,7 +126,7 @@ def root_keys() -> Json:
         "Active access keys of the root user. There should be none.",
         [instant("root", states.or_account_state(f"max({q.select(q.ROOT_KEYS, HERE)})", HERE))],
         steps=ALARM_IF_ANY,
-        mappings=states.mappings(v0=("none", "text")),
+        mappings=states.mappings({"0": ("none", "text")}),
         links=runbooks("AwsIamRootAccessKeyPresent"),
         size=28,
     )
@@ -165,7 +167,7 @@ def root_last_used() -> Json:
 
 
 def to_list(name: str) -> Json:
-    """Link to this dashboard with the keys called *name* in `LISTS` in its table."""
+    """Link to this dashboard with the keys called *name* in `lists` in its table."""
     kept = f"{SOURCE_AND_TIME}&{LIMITS}&${{account_id:queryparam}}&${{team:queryparam}}"
     return link("List them", f"/d/{ACCOUNT}?{kept}&var-listed={name.replace(' ', '%20')}")
 

@@ -149,7 +149,7 @@ def store() -> Json:
             )
         ],
         width=6,
-        mappings=states.mappings(v0=("down", "red"), v1=("up", "green")),
+        mappings=states.mappings({"0": ("down", "red"), "1": ("up", "green")}),
         size=24,
         links=runbooks("AwsIamExporterStoreDown"),
     )
@@ -224,14 +224,14 @@ def version() -> Json:
 
 
 def samples_per_key() -> Json:
-    samples = f"max({q.select('scrape_samples_scraped', HERE)} {RECENT})"
+    samples = f"sum({q.select('scrape_samples_scraped', HERE)} {RECENT})"
     keys = f"sum(max by ({q.ACCOUNT_LABELS}, status) ({q.select(q.KEYS, HERE)}))"
     no_keys = states.state(states.NO_KEYS, f"max({q.select(q.BUILD_INFO, HERE)})")
     return stat(
         9,
         "Samples per key",
-        "Samples of a scrape for each access key: what a key costs in Prometheus. Includes the"
-        " samples about accounts and about the exporter itself.",
+        "Samples of a scrape for each access key: what a key costs in Prometheus. With the samples"
+        " of all replicas, about accounts, and about the exporter itself.",
         [
             instant(
                 "cost",

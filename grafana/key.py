@@ -1,5 +1,6 @@
 """The key dashboard: one key, its history, and its user."""
 
+from grafana import columns as c
 from grafana import queries as q
 from grafana import states
 from grafana import variables as v
@@ -72,20 +73,19 @@ def status() -> Json:
                 states.or_key_state(f"max({q.select('aws_iam_access_key_active', HERE)})"),
             )
         ],
-        mappings=states.mappings(v0=("inactive", "blue"), v1=("active", "text")),
+        mappings=states.mappings({"0": ("inactive", "blue"), "1": ("active", "text")}),
         data_links=[to_account(account_id="${account_id}")],
         size=24,
     )
 
 
 def usage() -> Json:
-    texts = {"v1": ("never used", "purple"), "v0": ("used", "text"), "v2": ("unknown", "orange")}
     return stat(
         2,
         "Usage",
         "What AWS reports. Unknown is not the same as never used.",
         [instant("usage", states.or_key_state(f"max({q.usage(HERE)})"))],
-        mappings=states.mappings(**texts),
+        mappings=[*c.USAGE, *states.MAPPINGS],
         links=runbooks("AwsIamAccessKeyNeverUsed", "AwsIamAccessKeyFirstUse"),
         size=24,
     )

@@ -54,9 +54,9 @@ ROWS = value_mappings({state.text: (state.text, state.color) for state in STATES
 MAPPINGS: list[Json] = value_mappings(TEXTS)
 
 
-def mappings(**texts: tuple[str, str]) -> list[Json]:
-    """Map the states, and the values ``v0``, ``v1`` etc. to (text, color)."""
-    return value_mappings({**{name[1:]: text for name, text in texts.items()}, **TEXTS})
+def mappings(texts: Mapping[str, tuple[str, str]]) -> list[Json]:
+    """Map the states, and the values in *texts*, to (text, color)."""
+    return value_mappings({**texts, **TEXTS})
 
 
 Reasons = Mapping[State, str]
