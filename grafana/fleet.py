@@ -531,12 +531,13 @@ def owners() -> Json:
     return table(
         32,
         "Findings by owner",
-        "Whom to write to: the user tags team and owner, if the exporter exports them. Without"
-        " exempt keys.",
+        "Whom to write to: the user tags team and owner, if the exporter exports them. Superseded"
+        " and inactive keys can be deleted. Without exempt keys.",
         {
             "unused": q.by_owner(q.unused(HERE), HERE),
             "never_used": q.by_owner(q.never_used(HERE), HERE),
-            "deletable": q.by_owner(f"{q.superseded(HERE)} or {q.inactive(HERE)}", HERE),
+            "superseded": q.by_owner(q.superseded(HERE), HERE),
+            "inactive": q.by_owner(q.inactive(HERE), HERE),
         },
         [
             column(
@@ -549,7 +550,8 @@ def owners() -> Json:
             ),
             finding_column("unused", "Unused", width=80, no_value=""),
             finding_column("never_used", "Never used", width=95, no_value=""),
-            finding_column("deletable", "Deletable", width=90, no_value=""),
+            finding_column("superseded", "Superseded", width=100, no_value=""),
+            finding_column("inactive", "Inactive", width=80, no_value=""),
             column("tag_team", "Team", width=100),
         ],
         sort="Unused",

@@ -22,8 +22,7 @@ OF_STATES = {"no_exporter", "unknown", "no_key"}
 """Queries that have results in certain states only: see test_states.py."""
 
 EMPTY = {
-    ("fleet", 43, "age"): "all last uses of active keys are known",
-    ("fleet", 43, "tags"): "as above",
+    ("fleet", 43, "keys"): "all last uses of active keys are known",
     ("account", 12, "exempt"): "none of the account's keys is exempt",
     ("account", 24, "failures"): "the account's refreshes succeed",
     ("key", 12, "superseded"): "the user has one key",
@@ -208,7 +207,7 @@ class TestCounts:
 
     def test_list_of_unknown_uses(self, client: Client) -> None:
         """Keys whose last use is unknown are listed, if they are active."""
-        assert not client.query(interpolate(expression("fleet", 43, "age"), "fleet"))
+        assert not client.query(interpolate(expression("fleet", 43, "keys"), "fleet"))
         assert count(client, "fleet", 9, "number3") == 0
 
     @pytest.mark.parametrize(
