@@ -506,7 +506,7 @@ def teams() -> Json:
             column(
                 "tag_team",
                 "Team",
-                min_width=110,
+                min_width=150,
                 no_value="no team",
                 links=[to_team()],
                 colored=True,
