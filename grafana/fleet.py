@@ -535,7 +535,7 @@ def owners() -> Json:
         " and inactive keys can be deleted. Without exempt keys.",
         {
             "unused": q.by_owner(q.unused(HERE), HERE),
-            "never_used": q.by_owner(q.never_used(HERE), HERE),
+            "never_used": q.by_owner(q.never_used_keys(HERE), HERE),
             "superseded": q.by_owner(q.superseded(HERE), HERE),
             "inactive": q.by_owner(q.inactive(HERE), HERE),
         },
