@@ -11,9 +11,10 @@ import itertools
 import logging
 import math
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Final
 
 from exporter.model import Account, AccountSnapshot, Clock, ReadError, Reason, Stopped
@@ -24,6 +25,7 @@ Refresh = Callable[[Account, AccountSnapshot], AccountSnapshot]
 """Refreshes an account, given its latest snapshot."""
 
 Publish = Callable[[Account, AccountSnapshot], None]
+"""Takes over the latest snapshot of an account."""
 
 START_SPREAD: Final = 0.1
 """Seconds for each account over which the first refreshes are spread."""
@@ -72,8 +74,9 @@ class Scheduler:
         deadline: Seconds after which a refresh has to have ended.
         workers: The number of accounts that are refreshed at the same time.
         stale_after: The age at which facts that could not be confirmed are dropped.
-        publish: Called with each result, and once per account at start-up. Calls may be concurrent,
-            but never for the same account.
+        remember: Called with the result of each refresh, before it is published.
+        publish: Called with each result, and once per account at start-up. As with *remember*,
+            calls may be concurrent, but never for the same account.
         stop: Ends all waiting.
         first_retry: Seconds until an account that has not succeeded yet is refreshed again; doubled
             with each failure, up to the interval.
@@ -92,8 +95,10 @@ class Scheduler:
         stop: threading.Event,
         clock: Clock,
         first_retry: float = FIRST_RETRY,
+        remember: Publish = lambda account, snapshot: None,
     ) -> None:
         self._refresh = refresh
+        self._remember = remember
         self._publish = publish
         self._interval = interval
         self._deadline = deadline
@@ -108,18 +113,26 @@ class Scheduler:
         self._order = itertools.count()
         self._threads = itertools.count()
 
-    def start(self) -> None:
+    def start(self, restored: Mapping[Account, AccountSnapshot] = MappingProxyType({})) -> None:
         """
         Publish every account and start the threads.
 
         They are daemons: a request to AWS that is in flight does not delay the exit.
+
+        Args:
+            restored: What is known of accounts from before the exporter was restarted. An account
+                that was refreshed successfully less than an interval ago is not due yet.
         """
         spread = min(self._interval, START_SPREAD * (len(self._entries) - 1))
-        began = self._clock.monotonic()
+        began, now = self._clock.monotonic(), self._clock.now()
         for account, entry in self._entries.items():
+            due = began + spread * phase(account)
+            if account in restored:
+                entry.snapshot = self._restored(entry, restored[account], now, began)
+                due = max(due, began + self._seconds_left(entry.snapshot, now))
             self._publish(account, entry.snapshot)
             with self._due:
-                self._schedule(account, began + spread * phase(account))
+                self._schedule(account, due)
         for _ in range(min(self._workers, len(self._entries))):
             self._start_worker()
         threading.Thread(target=self._oversee, name="overseer", daemon=True).start()
@@ -206,6 +219,7 @@ class Scheduler:
             seconds = now - (entry.began if entry.began is not None else now)
             snapshot = replace(snapshot, seconds=seconds, finished_at=self._clock.now())
             snapshot = self._without_stale_facts(entry, snapshot, now)
+            self._remember(account, snapshot)
             self._publish(account, snapshot)
             with self._due:
                 entry.snapshot = snapshot
@@ -222,6 +236,23 @@ class Scheduler:
             text = "facts were dropped, since they could not be confirmed for too long"
             return kept.failed(ReadError(Reason.DEADLINE, text))
         return kept
+
+    def _restored(
+        self, entry: _Entry, snapshot: AccountSnapshot, now: datetime, began: float
+    ) -> AccountSnapshot:
+        """Drop the facts that became stale before the exporter was restarted."""
+        # The monotonic clock says nothing about that time, so it is measured by the wall clock.
+        entry.confirmed = {
+            at: began - max(0.0, (now - at).total_seconds()) for at in _confirmations(snapshot)
+        }
+        return self._without_stale_facts(entry, snapshot, began)
+
+    def _seconds_left(self, snapshot: AccountSnapshot, now: datetime) -> float:
+        """Return the rest of the interval since the latest refresh. 0 if that was no success."""
+        if not snapshot.up or snapshot.read_at is None:
+            return 0.0
+        elapsed = (now - snapshot.read_at).total_seconds()
+        return self._interval - elapsed if 0 <= elapsed < self._interval else 0.0
 
     def _oversee(self) -> None:
         """Report the refreshes that are stuck, so that their accounts do not look well."""

@@ -99,8 +99,7 @@ DAY = 86400
 """Seconds."""
 INACTIVE_IDLE_DAYS = 90
 INACTIVE_DAYS = 14
-"""An inactive key can be deleted once it was idle and inactive for so long, as for
-AwsIamAccessKeyInactiveNotDeleted."""
+"""Days after which an inactive key can be deleted, as for AwsIamAccessKeyInactiveNotDeleted."""
 SUPERSEDED_DAYS = 30
 """As for AwsIamAccessKeySafeToDelete."""
 NEW_DAYS = 7
@@ -173,7 +172,7 @@ def counted_by(labels: str, family: str, *matchers: str) -> str:
     """
     Sum the counts *family* by *labels*.
 
-    Counts can have more labels (`counts.by_tags`): replicas are told apart by instance.
+    Counts can have more labels (`counts.by_tags`): replicas differ in their instance.
     """
     with_account = f"{ACCOUNT_LABELS}, {labels}" if labels not in ACCOUNT_LABELS else ACCOUNT_LABELS
     by_replica = f"sum by ({with_account}, instance) ({select(family, *matchers)})"

@@ -1,5 +1,8 @@
 """
-The cost of scrapes: memory and liveness while many clients scrape 100,000 keys at once.
+The cost of samples and scrapes of 100,000 keys.
+
+How many samples there are and how long rendering them takes; memory and liveness while many clients
+scrape at once.
 
     python -m tests.bench_scrapes
 
@@ -29,11 +32,13 @@ from exporter.metrics import (
     SelfMetrics,
     negotiate,
 )
+from exporter.metrics.families import SNAPSHOT_FAMILIES
 from exporter.model import AccessKey
 from exporter.server import Limits, Site
 from tests.builders import a_key, a_snapshot, a_use, an_account, days_ago
 
 KEYS: Final = 100_000
+ACCOUNTS: Final = 1000
 MEMORY_LIMIT = 300
 """MiB that the clients may add to the resident memory."""
 
@@ -51,7 +56,7 @@ def serve() -> None:
     """Serve the metrics of one account until killed, with any number of scrapes."""
     clock = SystemClock()
     store = MetricsStore(RenderOptions())
-    snapshot = a_snapshot(*_keys(), account=an_account())
+    snapshot = a_snapshot(*_keys(KEYS), account=an_account())
     store.publish(snapshot.account, snapshot)
     exposition = Exposition(store, SelfMetrics(version="bench"), clock)
     (bound,) = server.bind("127.0.0.1:0")
@@ -75,12 +80,53 @@ def serve() -> None:
     asyncio.run(run())
 
 
-def _keys() -> Iterator[AccessKey]:
+def _keys(count: int) -> Iterator[AccessKey]:
     rng = random.Random(1)
-    for number in range(KEYS):
+    for number in range(count):
         use = a_use(rng.random() * 400)
         user = f"user-{number:06}"
         yield a_key(f"AKIA{number:016}", user=user, last_use=use, created=days_ago(500))
+
+
+# The samples.
+
+
+def print_samples() -> None:
+    """Print how many samples there are, and how long they take to be rendered and sent."""
+    each = KEYS // ACCOUNTS
+    snapshots = [
+        a_snapshot(*_keys(each), account=an_account(f"{number:012}", f"account-{number}"))
+        for number in range(ACCOUNTS)
+    ]
+    store = MetricsStore(RenderOptions())
+    began = time.process_time()
+    for snapshot in snapshots:
+        store.publish(snapshot.account, snapshot)
+    published = time.process_time() - began
+    samples, size, scraped = _scrape(store)
+
+    empty = MetricsStore(RenderOptions())
+    empty.publish(an_account(), a_snapshot())
+    per_account, _, _ = _scrape(empty)
+    per_key = (samples - per_account * ACCOUNTS) / KEYS
+    print(f"\nsamples of {KEYS:,} keys in {ACCOUNTS:,} accounts\n")
+    print(f"{samples:,}: {per_key:.2f} per key, {per_account} per account")
+    print(f"{size / samples:.0f} bytes per sample")
+    print(f"published in {1e6 * published / KEYS:.1f} us of CPU time per key")
+    print(f"scraped in {1e9 * scraped / samples:.0f} ns of CPU time per sample")
+
+
+def _scrape(store: MetricsStore) -> tuple[int, int, float]:
+    """Return the number of samples of accounts, their size in bytes, and seconds of CPU time."""
+    exposition = Exposition(store, SelfMetrics(version="bench"), SystemClock())
+    names = frozenset(family.name for family in SNAPSHOT_FAMILIES)
+    seconds = []
+    for _ in range(5):
+        began = time.process_time()
+        page = exposition.render(Format.TEXT, names=names)
+        seconds.append(time.process_time() - began)
+    samples = [line for line in page.splitlines() if not line.startswith(b"#")]
+    return len(samples), len(page), min(seconds)
 
 
 # The clients.
@@ -195,6 +241,7 @@ def _server() -> Iterator[tuple[int, int]]:
 
 
 def main() -> None:
+    print_samples()
     print(f"\nscrapes of {KEYS:,} keys, any number of requests allowed\n")
     print(f"{'':34}     wall    memory     added  slowest probe")
     added, slowest = 0.0, 0.0

@@ -12,6 +12,7 @@ from hypothesis import settings
 
 from tests.builders import FakeClock
 from tests.fake_aws import FakeAws
+from tests.servers import Release
 
 settings.register_profile(
     "short", derandomize=True, max_examples=40, stateful_step_count=50, deadline=None, database=None
@@ -48,6 +49,12 @@ def clock() -> FakeClock:
 def aws(clock: FakeClock) -> Iterator[FakeAws]:
     with FakeAws(now=clock.now) as aws:
         yield aws
+
+
+@pytest.fixture(scope="session", params=Release)
+def release(request: pytest.FixtureRequest) -> Release:
+    """Run the test with each release of Prometheus and Alertmanager."""
+    return Release(request.param)
 
 
 @pytest.fixture(autouse=True)

@@ -79,6 +79,9 @@ SCENES: dict[str, tuple[AccountSnapshot, ...]] = {
 }
 """Before the first refresh, after it, after a failed one, and after a key was deleted."""
 
+MEMORIES = {PROD: MEMORY}
+"""What is remembered of the accounts of all scenes but the first."""
+
 
 class FakeClock:
     """A clock that starts at NOON and moves only when it is advanced."""
@@ -106,6 +109,15 @@ def a_store(
     store = MetricsStore(options or RenderOptions())
     for snapshot in snapshots:
         store.publish(snapshot.account, snapshot, memory or AccountMemory())
+    return store
+
+
+def a_scene(name: str) -> MetricsStore:
+    """Create a store in which the snapshots of a scene are published."""
+    store = MetricsStore(RenderOptions())
+    for snapshot in SCENES[name]:
+        memories = MEMORIES if snapshot.finished_at else {}
+        store.publish(snapshot.account, snapshot, memories.get(snapshot.account, AccountMemory()))
     return store
 
 

@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 from exporter.metrics import FAMILIES, Format
-from exporter.metrics.families import ACCOUNT, KEY, USER, Family
-from tests.exposition import SCENES, a_store, render
+from exporter.metrics.families import ACCOUNT, KEY, USER, CountFamily, Family, KeyFamily
+from tests.exposition import SCENES, a_scene, render
 
 ROOT = Path(__file__).parent.parent
 EXPOSITIONS = "tests/data/exposition"
@@ -26,10 +26,8 @@ def files() -> dict[str, str]:
     head, _, rest = (ROOT / "README.md").read_text().partition(BEGIN)
     tail = rest.partition(END)[2]
     expositions = {
-        f"{EXPOSITIONS}/{scene}.{suffix}": _without_python_version(
-            render(a_store(*snapshots), format_)
-        )
-        for scene, snapshots in SCENES.items()
+        f"{EXPOSITIONS}/{scene}.{suffix}": _without_python_version(render(a_scene(scene), format_))
+        for scene in SCENES
         for format_, suffix in SUFFIXES.items()
     }
     return {"README.md": f"{head}{BEGIN}{metrics_table()}{END}{tail}", **expositions}
@@ -42,7 +40,14 @@ def metrics_table() -> str:
 
 
 def _labels(family: Family) -> str:
-    return ", ".join([*SUBJECTS[family.subject], *(f"`{name}`" for name in family.extra_labels)])
+    extra = [f"`{name}`" for name in family.extra_labels]
+    return ", ".join([*SUBJECTS[family.subject], *extra, *_tag_labels(family)])
+
+
+def _tag_labels(family: Family) -> list[str]:
+    if isinstance(family, CountFamily):
+        return ["`C`"]
+    return ["`T`"] if isinstance(family, KeyFamily) and family.tag_labels else []
 
 
 def _without_python_version(text: str) -> str:

@@ -1,4 +1,9 @@
-"""Prometheus, Alertmanager and the exporter as processes. Tests skip if one is not installed."""
+"""
+Prometheus, Alertmanager and the exporter as processes.
+
+Prometheus and Alertmanager are tested in two releases: see Release. Tests of programs that are
+missing are skipped, or fail with REQUIRE_REAL_SERVERS=1, as in CI.
+"""
 
 import os
 import shutil
@@ -11,6 +16,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 
 import pytest
@@ -21,15 +27,39 @@ PACKAGES = {
     "prometheus-alertmanager": "prometheus-alertmanager",
     "promtool": "prometheus",
 }
-"""The Debian package of each program."""
+"""The Debian package of each installed program."""
 
 
-def find(program: str) -> str:
+class Release(StrEnum):
+    """
+    A release of Prometheus and Alertmanager. The fixture `release` runs a test with each.
+
+    Attributes:
+        INSTALLED: The programs on PATH: in CI those of Debian 12, Prometheus 2.42.
+        NEWER: Prometheus 3, its Alertmanager, and vmalert, as `.ci/newer-servers` downloads them.
+    """
+
+    INSTALLED = "installed"
+    NEWER = "newer"
+
+
+def newer_servers() -> Path:
+    """Return the directory of the programs of Release.NEWER, which may not exist."""
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("NEWER_SERVERS") or Path(cache, "aws-iam-key-exporter", "servers"))
+
+
+def find(program: str, release: Release = Release.INSTALLED) -> str:
     """Find *program*, else skip the test; with REQUIRE_REAL_SERVERS=1 fail it."""
-    found = shutil.which(program)
+    if release is Release.INSTALLED:
+        found = shutil.which(program)
+        text = f"{program} is not installed: apt-get install {PACKAGES[program]}"
+    else:
+        folder = newer_servers()
+        found = shutil.which(program, path=folder)
+        text = f"{folder} has no {program}: run .ci/newer-servers, or set NEWER_SERVERS"
     if found is not None:
         return found
-    text = f"{program} is not installed: apt-get install {PACKAGES[program]}"
     if os.environ.get("REQUIRE_REAL_SERVERS") == "1":
         pytest.fail(text)
     pytest.skip(text)
@@ -60,13 +90,15 @@ def wait_until(holds: Callable[[], object], what: str, seconds: float = 30.0) ->
 
 
 @contextmanager
-def prometheus(folder: Path, configuration: str) -> Iterator[str]:
+def prometheus(
+    folder: Path, configuration: str, release: Release = Release.INSTALLED
+) -> Iterator[str]:
     """Run a Prometheus with its data in *folder*; its address."""
     file = folder / "prometheus.yml"
     file.write_text(configuration, encoding="utf-8")
     address = f"127.0.0.1:{free_port()}"
     command = [
-        find("prometheus"),
+        find("prometheus", release),
         f"--config.file={file}",
         f"--storage.tsdb.path={folder / 'data'}",
         f"--web.listen-address={address}",

@@ -21,7 +21,7 @@ import pytest
 
 from tests.fake_aws import FakeAws
 from tests.rules.files import PROMETHEUS, RULES
-from tests.servers import exporter, find, free_port, get, prometheus, wait_until
+from tests.servers import Release, exporter, find, free_port, get, prometheus, wait_until
 
 # Starts real servers, and waits until nothing more can arrive.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -69,7 +69,7 @@ def webhook() -> Iterator[tuple[str, list[Notification]]]:
 
 
 @contextmanager
-def alertmanager(folder: Path, receiver: str) -> Iterator[str]:
+def alertmanager(folder: Path, receiver: str, release: Release) -> Iterator[str]:
     """Run Alertmanager with the shipped routes to *receiver*, and yield its address."""
     text = (PROMETHEUS / "alertmanager.yml").read_text(encoding="utf-8")
     text = re.sub(r"(group_wait|group_interval): \w+", r"\1: 1s", text)
@@ -77,7 +77,7 @@ def alertmanager(folder: Path, receiver: str) -> Iterator[str]:
     file.write_text(text.replace("127.0.0.1:9095", receiver), encoding="utf-8")
     address = f"127.0.0.1:{free_port()}"
     command = [
-        find("prometheus-alertmanager"),
+        find("prometheus-alertmanager", release),
         f"--config.file={file}",
         f"--storage.path={folder / 'alerts'}",
         f"--web.listen-address={address}",
@@ -116,7 +116,7 @@ def summary(received: list[Notification]) -> Counter[tuple[str, str, str, str]]:
     )
 
 
-def test_each_event_is_notified_once_and_nothing_else(tmp_path: Path) -> None:
+def test_each_event_is_notified_once_and_nothing_else(release: Release, tmp_path: Path) -> None:
     """
     The use of a dormant key and a broken role cause one notification each, with the right text.
 
@@ -136,13 +136,13 @@ def test_each_event_is_notified_once_and_nothing_else(tmp_path: Path) -> None:
         environment = aws.environment(MONITORING)
         with (
             exporter(f"--config.file={config}", environment=environment) as running,
-            alertmanager(tmp_path, receiver) as routes,
+            alertmanager(tmp_path, receiver, release) as routes,
         ):
             running.wait_until_ready()
             configuration = CONFIGURATION.format(
                 rules=shortened_rules(tmp_path), alertmanager=routes, exporter=running.address
             )
-            with prometheus(tmp_path, configuration):
+            with prometheus(tmp_path, configuration, release):
                 unused = ("platform", "firing", "AwsIamAccessKeyUnused", "prod")
                 wait_until(lambda: summary(received)[unused], "the dormant key is unused", 60)
 

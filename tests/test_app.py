@@ -87,13 +87,13 @@ def test_an_unread_option_is_found() -> None:
 def test_accounts_are_exported_before_their_first_refresh() -> None:
     """As soon as the application is started, each account is exported as down."""
     config, stop = load_example(), threading.Event()
-    scheduler, exposition = build(
+    application = build(
         config, key_id_formatter(config), stop, SystemClock(), SelfMetrics(version="1.2.3")
     )
     stop.set()
 
-    scheduler.start()
-    page = exposition.render(negotiate(""), names=frozenset(), gzip=False).decode()
+    application.start()
+    page = application.exposition.render(negotiate(""), names=frozenset(), gzip=False).decode()
 
     assert 'account_up{account_id="111111111111",account="prod"} 0\n' in page
     assert 'account_up{account_id="222222222222",account="audit"} 0\n' in page

@@ -22,10 +22,13 @@ LIBRARIES: dict[str, set[str]] = {
     "demo": {"moto", "werkzeug"},
     "exemptions": set(),
     "key_ids": set(),
+    "memory": set(),
     "metrics": {"prometheus_client"},
     "model": set(),
     "refresh": set(),
+    "report": {"rich"},
     "server": {"tornado"},
+    "store": {"sqlalchemy"},
 }
 """The third-party libraries that each module, or package, may import."""
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import takewhile
@@ -18,8 +19,13 @@ from exporter.config import Config, ConfigError, load, parse, summarize, warning
 ROOT = Path(__file__).parent.parent
 DATA = Path(__file__).parent / "data" / "config"
 EXAMPLE = ROOT / "config.example.yaml"
-SECRETS = {"PROD_EXTERNAL_ID": "abc", "KEY_ID_SECRET": "0123456789abcdef"}
+SECRETS = {
+    "PROD_EXTERNAL_ID": "abc",
+    "KEY_ID_SECRET": "0123456789abcdef",
+    "DATABASE_PASSWORD": "xyz",
+}
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
+TAGS = "collection: {user_tags: bulk}\n"
 
 
 def complete_example() -> str:
@@ -28,7 +34,9 @@ def complete_example() -> str:
 
 
 def load_example(**environment: str) -> Config:
-    return parse(complete_example(), "config.yaml", {**SECRETS, **environment})
+    """Load the complete example; of the file and the database, it has the database."""
+    text = re.sub(r"(?m)^  path: .*\n", "", complete_example())
+    return parse(text, "config.yaml", {**SECRETS, **environment})
 
 
 def read(text: str, **environment: str) -> Config:
@@ -69,6 +77,45 @@ def test_an_invalid_file_reports_every_problem(path: Path) -> None:
         ("exemptions: {entries: [{user: a, until: 20261231}]}", "must be a date such as 2026"),
         ("exemptions: {entries: [{user: 1, until: 2026-12-31}]}", "must be a string"),
         ("collection: {credential_report: values, stale_after: 2h}", "and longer than 6h with"),
+        ("changes: {shown_for: 0s}", "must be greater than 0"),
+        ("changes: {min_idle: -1d}", "must be a duration such as"),
+        ("counts: {days: [1, -1]}", 'counts.days[1]: must be at least 0: "-1"'),
+        ("counts: {days: [1.5]}", "counts.days[0]: must be an integer"),
+        ("counts: {days: [true]}", "counts.days[0]: must be an integer"),
+        ("counts: {days: ['7']}", "counts.days[0]: must be an integer"),
+        ("counts: {days: [99999]}", "must be at most 3650"),
+        ("counts: {days: 7}", "counts.days: must be a list"),
+        ("counts: {days: [7, 1, 7]}", "counts.days: must not have a number twice"),
+        (f"counts: {{days: {[*range(21)]}}}", "must have at most 20 numbers"),
+        ("counts: {by_tags: [team]}", "counts.by_tags: requires 'team' in labels.user_tags"),
+        (
+            TAGS + "labels: {user_tags: [a]}\ncounts: {by_tags: [a, b]}",
+            "config.yaml:3: counts.by_tags: requires 'b' in labels.user_tags",
+        ),
+        (
+            TAGS + "labels: {user_tags: [a]}\ncounts: {by_tags: [a, a]}",
+            "by_tags must not have a tag twice",
+        ),
+        ("state: {path: /x, url: 'postgresql://db/x'}", "path and url exclude each other"),
+        ("state: {path: ~/x.db}", "must not begin with ~, which is not expanded"),
+        ("state: {path: ''}", "must be the path of a file"),
+        ("state: {path: '/var/lib/'}", "must be the path of a file"),
+        ("state: {path: ':memory:'}", "must be the path of a file"),
+        ('state: {path: "/x\\n"}', "must not have control characters"),
+        ("state: {path: 'sqlite:///x'}", "the URL of a database belongs in state.url"),
+        ("state: {path: 1}", "must be a string"),
+        ("state: {url: 'mysql://db/x'}", "must be a URL such as postgresql://user:password@host"),
+        ("state: {url: 'postgres://db/x'}", "must be a URL such as postgresql://user:password@"),
+        ("state: {url: 'postgresql+psycopg://db/x'}", "must be a URL such as postgresql://user"),
+        ("state: {url: 'postgresql:db'}", "must be a URL such as postgresql://user:password@host"),
+        ("state: {url: 'postgresql://u:p@ss@db/x'}", "(@ is %40)"),
+        ("state: {url: 'postgresql://db:port/x'}", "must be a URL such as postgresql://user"),
+        ("state: {url: 'postgresql://d b/x'}", "must be a URL such as postgresql://user"),
+        ("state: {keep_events: 0d}", "must be greater than 0"),
+        (
+            "changes: {shown_for: 2d}\nstate: {keep_events: 1d}",
+            "config.yaml:2: state.keep_events: must not be shorter than changes.shown_for",
+        ),
         ("a: \x01", "invalid YAML: character U+0001 is not allowed"),
         ("users: {include: []}", "include must not be empty: no user would be read"),
         ("users: {include: ['']}", "users.include[0]: must not be empty"),
@@ -260,6 +307,52 @@ def test_numbers_booleans_and_lists_can_be_variables() -> None:
     assert (config.users.include, config.users.exclude) == (("a.*", "b"), ("c", "d.*"))
 
 
+@pytest.mark.parametrize("days", ["365, 0,7", "[365, 0, 7]"])
+def test_days_in_a_variable(days: str) -> None:
+    """Numbers of days can be a variable, and are sorted."""
+    assert read("counts: {days: ${DAYS}}", DAYS=days).counts.days == (0, 7, 365)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:p%40@[::1]:5/x?a=b",
+        "postgresql:///x?host=/run/postgresql",
+        "postgresql://db.example.com",
+    ],
+)
+def test_urls_of_databases(url: str) -> None:
+    """Host, port, database and options are optional; without a host it is a local socket."""
+    assert read(f"state: {{url: '{url}'}}").state.location() == url
+
+
+def test_the_state_is_a_file_a_database_or_nowhere() -> None:
+    """The location of the state is a path, the URL of a database, or None."""
+    assert read("state: {path: '/var/lib/x?/s.db'}").state.location() == Path("/var/lib/x?/s.db")
+    assert read("state: {keep_events: 1w}").state.location() is None
+
+
+def test_postgresql_requires_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without psycopg, state.url names the extra to install."""
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+
+    error = error_of("state: {url: 'postgresql://hush:hush@db/x'}")
+
+    assert "state.url: requires: pip install 'aws-iam-key-exporter[postgres]'" in error
+    assert "hush" not in error
+
+
+def test_a_path_can_replace_the_state_of_the_file() -> None:
+    """with_state_path replaces path or url, and keeps everything else."""
+    config = read("users: {include: [a]}\nstate: {url: 'postgresql://db/x', keep_events: 30d}")
+
+    replaced = config.with_state_path("/x.db")
+
+    assert replaced == read("users: {include: [a]}\nstate: {path: /x.db, keep_events: 30d}")
+    with pytest.raises(ValueError, match=r"^must be the path of a file$"):
+        config.with_state_path("/")
+
+
 def test_a_list_in_a_variable_can_be_yaml() -> None:
     """A list whose values contain commas is written in YAML."""
     config = read("users: {exclude: ${LIST}}", LIST='["a{1,2}", b]')
@@ -393,6 +486,15 @@ def test_secrets_stay_out_of_the_representation() -> None:
         "labels: {hash_secret: {hush: hush}}",
         "labels: {hash_secret: [hush]}",
         "labels: ${S}",
+        "state: {url: 'postgres://hush:hush@db/x'}",
+        "state: {url: 'postgresql://db/x?password=hush#'}",
+        "state: {url: 'postgresql://hush:hu/sh@db/x'}",
+        "state: {path: 'postgresql://hush:hush@db/x'}",
+        "state: {url:postgresql://hush:hush@db/x}",
+        "state: 'postgresql://hush:hush@db/x'",
+        "state: {url: ['postgresql://hush:hush@db/x']}",
+        "state: {url: '${S}'}",
+        "state: {path: /x, url: 'postgresql://hush:hush@db/x'}",
         "collection: {interval: '${S}', workers: '${S}'}",
     ],
 )
@@ -532,6 +634,17 @@ def test_stale_after_must_exceed_the_interval() -> None:
             "no account has the ID or name '222222222222'",
         ),
         ("exemptions: {tag: until}", "exemptions.tag has no effect"),
+        ("changes: {min_idle: 91d}", "AwsIamAccessKeyAwakened will not fire for keys that were"),
+        ("changes: {shown_for: 5m}", "changes.shown_for below 10m: Prometheus may miss events"),
+        ("counts: {days: [1, 2]}", "counts.days without 0, 7, 30, 45, 60, 90, 180, 365: panels"),
+        (
+            TAGS + "labels: {user_tags: [a, b, c]}\ncounts: {by_tags: [c, b, a]}",
+            "counts.by_tags with 3 tags: each combination of their values in an account is 30",
+        ),
+        (
+            TAGS + "labels: {user_tags: [Owner]}\ncounts: {by_tags: [Owner]}",
+            "counts.by_tags with 'Owner': if it has a value per person",
+        ),
         ("labels: {hash_secret: 0123456789abcdef}", "labels.hash_secret has no effect"),
         ("aws: {region: eu-west-9}", "aws.region: AWS is not known to have a region 'eu-west-9'"),
     ],
@@ -555,6 +668,8 @@ def test_what_is_inadvisable_or_has_no_effect_is_a_warning(text: str, warning: s
         "collection: {user_tags: bulk}\nexemptions: {tag: until}",
         "labels: {access_key_id: hashed, hash_secret: 0123456789abcdef}",
         "aws: {region: eu-west-1}",
+        "changes: {min_idle: 90d, shown_for: 10m}",
+        TAGS + "labels: {user_tags: [a, b]}\ncounts: {by_tags: [a, b]}",
     ],
 )
 def test_what_may_have_an_effect_is_no_warning(text: str) -> None:
@@ -584,12 +699,14 @@ def test_a_summary_is_the_configuration() -> None:
 def _with_secrets(summary: str) -> str:
     for option, secret in (("external_id", "PROD_EXTERNAL_ID"), ("hash_secret", "KEY_ID_SECRET")):
         summary = summary.replace(f"{option}: <hidden>", f"{option}: {SECRETS[secret]}")
-    return summary
+    return summary.replace("//<hidden>@", f"//exporter:{SECRETS['DATABASE_PASSWORD']}@")
 
 
 def test_a_summary_hides_secrets() -> None:
-    """External IDs and hash_secret are not shown."""
-    config = load_example(PROD_EXTERNAL_ID="hush-1", KEY_ID_SECRET="hush-2-hush-2-hush-2")
+    """External IDs, hash_secret and the password of the database are not shown."""
+    config = load_example(
+        PROD_EXTERNAL_ID="hush-1", KEY_ID_SECRET="hush-2-hush-2-hush-2", DATABASE_PASSWORD="hush-3"
+    )
 
     assert "hush" not in summarize(config, "config.yaml")
 
@@ -605,12 +722,35 @@ def test_a_summary_hides_passwords_in_urls() -> None:
     assert "hush" not in summary
 
 
+def test_a_summary_hides_who_the_database_is_accessed_as() -> None:
+    """The user name of state.url is not shown, nor any password in it; the host is."""
+    url = "postgresql://hush:hu%40sh@db:5432/x?sslpassword=hush&password=hush&sslmode=require"
+
+    summary = summarize(read(f"state: {{url: '{url}'}}"), "config.yaml")
+
+    assert (
+        "url: postgresql://<hidden>@db:5432/x?sslpassword=<hidden>&password=<hidden>"
+        "&sslmode=require\n"
+    ) in summary
+    assert "hu" not in summary.replace("workers: 32", "")
+
+
+def test_passwords_of_the_database_are_secrets() -> None:
+    """secrets() has the password as it is written and in plain, but not a user name alone."""
+    config = read("state: {url: 'postgresql://me:p%40ss@db/x?sslpassword=more'}")
+
+    assert {*config.secrets()} == {"me:p%40ss", "p%40ss", "p@ss", "more"}
+    assert read("state: {url: 'postgresql://me@db/x'}").secrets() == []
+
+
 def test_a_summary_says_what_the_options_amount_to() -> None:
-    """A summary's comments have the region, labels, passwords and each account's rate limit."""
+    """A summary's comments have the region, labels, counts, state and each account's rate limit."""
     summary = summarize(
         read(
             "collection: {passwords: true, user_tags: bulk, requests_per_second: 3}\n"
             "labels: {access_key_id: masked, user_tags: [Cost Center]}\n"
+            "counts: {days: [90, 1], by_tags: [Cost Center]}\n"
+            "state: {path: /x.db, keep_events: 30d}\n"
             "accounts:\n"
             "- {name: a, account_id: '111111111111', requests_per_second: 0.5, burst: 2}\n"
             "- {profile: b}\n"
@@ -623,6 +763,8 @@ def test_a_summary_says_what_the_options_amount_to() -> None:
         "# Region: eu-west-1",
         "# Labels: access key IDs masked; user tags: tag_Cost_Center (Cost Center)",
         "# Passwords: exported",
+        "# Counts: after 1, 90 days; by account, tag_Cost_Center",
+        "# State: in the file /x.db; events kept for 30d",
         "# Account a (111111111111): 0.5 requests per second, burst 2",
         "# Account b (ID unknown): 3 requests per second, burst 10",
     ]

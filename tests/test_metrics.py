@@ -49,6 +49,7 @@ from exporter.model import (
     EventKind,
     KeyMemory,
     Root,
+    Use,
 )
 from tests.exposition import (
     COMPLETE,
@@ -278,6 +279,32 @@ def test_exemptions_are_exposed() -> None:
 
     values = values_of("aws_iam_access_key_exempt_until_timestamp_seconds", render(store))
     assert values == [NOON.timestamp()] * len(KEYS)
+
+
+def confirmed(key: AccessKey) -> list[float]:
+    """The values of `confirmed_timestamp_seconds` of *key*, as days before NOON."""
+    values = values_of(
+        "aws_iam_access_key_confirmed_timestamp_seconds", render(a_store(a_snapshot(key)))
+    )
+    return [(NOON.timestamp() - value) / 86400 for value in values]
+
+
+@pytest.mark.parametrize(
+    ("use", "expected"), [(a_use(9), [2]), (NEVER, [2]), (UNKNOWN, [])], ids=["used", "never", "?"]
+)
+def test_when_the_last_use_was_confirmed(use: Use, expected: list[float]) -> None:
+    """A key whose last use is known has the time at which AWS last reported it."""
+    assert confirmed(a_key(last_use=use, as_of=days_ago(2))) == expected
+
+
+@pytest.mark.parametrize(("configured", "expected"), [(None, 5), (0.5, 0.5)])
+def test_rate_limits(configured: float | None, expected: float) -> None:
+    """The rate limit of an account is its own, or the default one."""
+    account = an_account(requests_per_second=configured)
+
+    text = render(a_store(a_snapshot(account=account)))
+
+    assert values_of("aws_iam_exporter_account_rate_limit", text) == [expected]
 
 
 @pytest.mark.parametrize(("code", "errors"), [("", []), ("Throttling", [1.0])])

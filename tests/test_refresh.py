@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -81,12 +81,13 @@ def scheduling(
     clock: FakeClock,
     *accounts: Account,
     publish: Callable[[Account, AccountSnapshot], None] = lambda *_: None,
+    restored: Mapping[Account, AccountSnapshot] | None = None,
     **options: Any,
 ) -> Iterator[Scheduler]:
     """Run a scheduler of *accounts*."""
     options = {"interval": INTERVAL, **options}
     scheduler = a_scheduler(accounts, refresher.refresh, publish, clock, **options)
-    scheduler.start()
+    scheduler.start(restored or {})
     try:
         yield scheduler
     finally:
@@ -423,3 +424,115 @@ def test_a_persistent_failure_is_logged_hourly(
         ("refresh failed", "timeout"),
         ("account refreshed", None),
     ]
+
+
+# -- restarts ------------------------------------------------------------------------------------
+
+
+def known(clock: FakeClock, *, hours: float, **fields: Any) -> AccountSnapshot:
+    """A snapshot of PROD from a refresh that was successful *hours* ago."""
+    at = clock.now() - timedelta(hours=hours)
+    key = a_key(as_of=at)
+    snapshot = a_snapshot(key, account=PROD)
+    users = tuple(replace(user, keys_at=at) for user in snapshot.users)
+    times = {"listed_at": at, "read_at": at, "finished_at": at}
+    return replace(snapshot, users=users, **{**times, **fields})
+
+
+def test_restored_facts_are_published_at_once(refresher: FakeRefresher) -> None:
+    """After a restart, what was known is published before anything is refreshed."""
+    clock, published = FakeClock(), []
+    before = known(clock, hours=2)
+    refresher.held = {PROD}
+
+    with scheduling(
+        refresher,
+        clock,
+        PROD,
+        publish=lambda _, snapshot: published.append(snapshot),
+        restored={PROD: before},
+    ) as scheduler:
+        assert published[0] == before
+        assert scheduler.is_ready()
+
+
+def test_a_restored_account_waits_for_its_turn(refresher: FakeRefresher) -> None:
+    """An account that was refreshed 20 minutes ago is due after the rest of the hour."""
+    clock = FakeClock()
+    restored = {PROD: known(clock, hours=1 / 3)}
+
+    with scheduling(refresher, clock, PROD, restored=restored, interval=3600.0) as scheduler:
+        [(_, seconds)] = scheduler.snapshots()
+
+        assert seconds == pytest.approx(2400.0)
+        assert refresher.started == []
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        pytest.param({"hours": 2}, id="last refreshed more than an interval ago"),
+        pytest.param({"hours": 0.1, "failure": Reason.TIMEOUT}, id="failed"),
+        pytest.param({"hours": 0.1, "read_at": None}, id="never succeeded"),
+        pytest.param({"hours": -1}, id="refreshed in the future"),
+    ],
+)
+def test_a_restored_account_is_due(refresher: FakeRefresher, before: dict[str, Any]) -> None:
+    """An account that was not refreshed successfully within the interval is due at once."""
+    clock = FakeClock()
+
+    with scheduling(
+        refresher, clock, PROD, restored={PROD: known(clock, **before)}, interval=3600.0
+    ):
+        wait_until(lambda: refresher.started == [PROD], "it is refreshed")
+
+
+def test_restored_facts_can_be_stale(refresher: FakeRefresher) -> None:
+    """Facts that became stale while the exporter was down are not published."""
+    clock, published = FakeClock(), []
+    refresher.held = {PROD}
+
+    with scheduling(
+        refresher,
+        clock,
+        PROD,
+        publish=lambda _, snapshot: published.append(snapshot),
+        restored={PROD: known(clock, hours=8 * 24)},
+    ):
+        assert published[0].keys == ()
+        assert published[0].failure is Reason.DEADLINE
+
+
+def test_restored_facts_become_stale(refresher: FakeRefresher) -> None:
+    """The time during which the exporter was down counts for the age of facts."""
+    clock, published = FakeClock(), []
+    refresher.outcome = lambda _, before: before.failed(ReadError(Reason.TIMEOUT, "no answer"))
+
+    with scheduling(
+        refresher,
+        clock,
+        PROD,
+        publish=lambda _, snapshot: published.append(snapshot),
+        restored={PROD: known(clock, hours=6 * 24)},
+    ):
+        wait_until(lambda: len(published) >= 2, "the first refresh failed")
+        assert published[1].keys != ()
+        clock.advance(days=2)
+        wait_until(lambda: published[-1].keys == (), "the facts are dropped")
+
+
+def test_results_are_remembered_before_they_are_published(refresher: FakeRefresher) -> None:
+    """What was known before a restart is only published; what a refresh gives is remembered."""
+    clock, calls = FakeClock(), []
+
+    with scheduling(
+        refresher,
+        clock,
+        PROD,
+        publish=lambda *_: calls.append("publish"),
+        remember=lambda *_: calls.append("remember"),
+        restored={PROD: known(clock, hours=2)},
+    ):
+        wait_until(lambda: len(calls) >= 3, "it is refreshed")
+
+    assert calls[:3] == ["publish", "remember", "publish"]

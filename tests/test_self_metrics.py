@@ -1,4 +1,4 @@
-"""AWS's error codes as a label: well-formed, few, and without readable key ids."""
+"""Metrics about the exporter: error codes as a label, and the state of the store."""
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -85,3 +85,24 @@ def test_a_key_id_in_a_code(format_: KeyIdFormat) -> None:
     (code,) = codes(metrics)
     assert KEY_ID not in code
     assert code == f"NoSuch.{KeyIdFormatter(format_, 'secret').label(KEY_ID)}"
+
+
+def store_up(metrics: SelfMetrics) -> list[float]:
+    text = metrics.render(as_openmetrics=False, names=frozenset({"aws_iam_exporter_store_up"}))
+    families = text_string_to_metric_families(text.decode())
+    return [sample.value for family in families for sample in family.samples]
+
+
+def test_without_a_store() -> None:
+    """Its state is absent, not 0, if no store is configured."""
+    assert store_up(metrics_with()) == []
+
+
+@pytest.mark.parametrize("up", [True, False])
+def test_the_state_of_the_store(up: bool) -> None:
+    """1 if the store can be used, otherwise 0."""
+    metrics = metrics_with()
+    metrics.store_up(not up)
+    metrics.store_up(up)
+
+    assert store_up(metrics) == [up]

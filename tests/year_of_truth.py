@@ -2,9 +2,10 @@
 Precision and recall of the alerts over a simulated year of a company's access keys.
 
 The company is generated with a fixed seed: regular use, absences, rotation, forgotten keys, leaks,
-exemptions; and what disturbs monitoring: roles that break for days, outages of the exporter, keys
-whose last use is unknown. What the exporter would have exported is loaded into Prometheus, which
-evaluates the shipped expressions over it. Each alert is then compared with the ground truth.
+exemptions; and what disturbs monitoring: roles that break for days, outages of the exporter of up
+to two weeks, keys whose last use is unknown. An hourly refresh goes through the exporter's memory,
+which continues from its store after each outage, and through its metrics. Prometheus evaluates the
+shipped expressions over what was exported, and each alert is compared with the ground truth.
 
     python -m tests.year_of_truth
 """
@@ -16,21 +17,44 @@ import subprocess
 import tempfile
 import urllib.parse
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from exporter import memory
+from exporter.metrics import MetricsStore, RenderOptions
+from exporter.metrics.families import SNAPSHOT_FAMILIES
+from exporter.model import (
+    NEVER,
+    UNKNOWN,
+    AccessKey,
+    Account,
+    AccountMemory,
+    AccountSnapshot,
+    Event,
+    LastUse,
+    ReadError,
+    Reason,
+    Root,
+    User,
+)
+from exporter.store import Store
+from tests.builders import NOON, FakeClock
 from tests.rules.files import FILES
 from tests.rules.scenarios import DAY, HOUR
 from tests.servers import find, free_port, get, wait_until
 
-STEP = 6 * HOUR
-"""Seconds between samples. Real scrapes are far more frequent; a year of those would not fit."""
+STEP = HOUR
+"""Seconds between refreshes, and between samples."""
+
+MONTH = 30 * DAY
 
 BEGIN = 1_700_006_400
 END = BEGIN + 365 * DAY
@@ -101,6 +125,11 @@ class Company:
         """Return whether a successful refresh of *account* is scraped *at* this time."""
         return self.is_scraped(at) and not any(a <= at < b for a, b in self.failures[account])
 
+    def previous_refresh(self, account: str, at: int) -> int:
+        """Return the time of the last successful refresh before *at*; BEGIN if there is none."""
+        earlier = reversed(TIMES[: bisect_left(TIMES, at)])
+        return next((time for time in earlier if self.is_refreshed(account, time)), BEGIN)
+
     def next_refresh(self, account: str, at: int) -> int:
         """Return the time of the first successful refresh from *at* on; END if there is none."""
         later = TIMES[bisect_left(TIMES, at) :]
@@ -132,7 +161,7 @@ def company(keys: int = 120, accounts: int = 5) -> Company:
             generated.append(key)
     failures = {name: _spans(rng, 3, 6 * DAY) for name in names}
     roots = {name: sorted(_moments(rng, 2)) for name in names}
-    return Company(generated, failures, _spans(rng, 4, 2 * DAY), roots)
+    return Company(generated, failures, _spans(rng, 4, 14 * DAY), roots)
 
 
 def _moments(rng: random.Random, count: int) -> list[int]:
@@ -266,111 +295,151 @@ def _exempt(rng: random.Random, user: str) -> Iterator[Key]:
 # -- what is exported --------------------------------------------------------------------------
 
 
-def exposition(company: Company) -> Iterator[str]:
-    """Yield what Prometheus would have scraped in the year, as OpenMetrics, family by family."""
-    series: dict[str, dict[str, list[str]]] = {}
+OPTIONS = memory.Options(
+    shown_for=timedelta(days=1), min_idle=timedelta(days=30), learning=timedelta(days=7)
+)
 
-    def export(name: str, labels: str, at: int, value: float) -> None:
-        of_name = series.setdefault(name, {})
-        of_name.setdefault(f'{{job="j",instance="a",{labels}}}', []).append(
-            f"{value:g} {at}\n" if abs(value) < 1e5 else f"{value:.0f} {at}\n"
+
+def _time(at: int) -> datetime:
+    return datetime.fromtimestamp(at, UTC)
+
+
+def _root(company: Company, account: str, at: int) -> Root:
+    uses = [time for time in company.root_uses[account] if time <= at]
+    return Root(_time(at), 0, _time(uses[-1]) if uses else None, None, _time(at))
+
+
+def refreshed(company: Company, before: AccountSnapshot, at: int) -> AccountSnapshot:
+    """Return the snapshot of a refresh of an account *at* this time."""
+    account, now = before.account.id, _time(at)
+    if not company.is_refreshed(account, at):
+        failed = before.failed(ReadError(Reason.ACCESS_DENIED, "not authorized"))
+        return replace(failed, finished_at=now)
+    keys = [key for key in company.keys if key.account == account and key.exists(at)]
+    created = {key.user: key.created for key in company.keys if key.account == account}
+    users = tuple(
+        User(name, "/", _time(first - DAY), id=name, keys_at=now, keys_as_of=now)
+        for name, first in created.items()
+    )
+    return replace(
+        before,
+        users=users,
+        keys=tuple(_access_key(key, at) for key in sorted(keys, key=lambda key: key.user)),
+        root=_root(company, account, at),
+        listed_at=now,
+        read_at=now,
+        finished_at=now,
+        failure=None,
+        error="",
+    )
+
+
+def _access_key(key: Key, at: int) -> AccessKey:
+    status = "Active" if key.active(at) else "Inactive"
+    known, use = at >= key.unknown_until, key.last_use(at)
+    return AccessKey(
+        key.id,
+        key.user,
+        status,
+        _time(key.created),
+        UNKNOWN if not known else NEVER if use is None else LastUse(_time(use[0]), *use[1:]),
+        _time(at) if known else None,
+    )
+
+
+def _keep(known: AccountMemory, _: AccountMemory | None) -> tuple[AccountMemory, Sequence[Event]]:
+    return known, known.events
+
+
+class Exporter:
+    """
+    What the exporter does in the year: it refreshes, remembers, stores and renders.
+
+    Args:
+        path: Where its state is while it is down.
+        families: The names of the metrics that are wanted.
+    """
+
+    def __init__(self, company: Company, path: Path, families: frozenset[str]) -> None:
+        self._company = company
+        self._path = path
+        self._exempt = {key.id: key.exempt_until for key in company.keys if key.exempt_until}
+        self._families = families
+        self._snapshots = {
+            account: AccountSnapshot(Account(account, account)) for account in company.failures
+        }
+        self._memories = dict.fromkeys(company.failures, AccountMemory())
+        self._samples = self._new_samples()
+
+    def _new_samples(self) -> MetricsStore:
+        options = RenderOptions(exempt_until=lambda account, user, key: self._exempt_until(key))
+        return MetricsStore(
+            options,
+            families=[family for family in SNAPSHOT_FAMILIES if family.name in self._families],
         )
 
-    refreshed_at = dict.fromkeys(company.failures, BEGIN)
+    def _exempt_until(self, key: AccessKey) -> datetime | None:
+        until = self._exempt.get(key.id)
+        return None if until is None else _time(until)
+
+    def refresh(self, at: int) -> Iterator[str]:
+        """Refresh every account, and yield the samples of a scrape."""
+        for account, before in self._snapshots.items():
+            snapshot = refreshed(self._company, before, at)
+            known, _ = memory.remember(self._memories[account], snapshot, OPTIONS)
+            self._snapshots[account], self._memories[account] = snapshot, known
+            self._samples.publish(snapshot.account, snapshot, known)
+        for _, of_family in self._samples.samples():
+            for lines in of_family:
+                assert isinstance(lines, bytes), "rules use no ages"
+                text = lines.decode().replace("{", '{job="j",instance="a",')
+                yield text.replace("\n", f" {at}\n")
+
+    def _open(self, at: int) -> Store:
+        clock = FakeClock()
+        clock.advance(seconds=at - NOON.timestamp())
+        shown_for = OPTIONS.shown_for
+        return Store(self._path, keep_events=timedelta(days=400), shown_for=shown_for, clock=clock)
+
+    def stop(self, at: int) -> None:
+        """Keep nothing but what is stored."""
+        store = self._open(at)
+        for account, snapshot in self._snapshots.items():
+            known = self._memories[account]
+            store.save(snapshot, 0, partial(_keep, known))
+        store.close()
+        self._snapshots, self._memories = {}, {}
+
+    def start(self, at: int) -> None:
+        """Continue with what is stored."""
+        store = self._open(at)
+        for stored in store.load(self._company.failures):
+            account = stored.snapshot.account.id
+            self._snapshots[account], self._memories[account] = stored.snapshot, stored.memory
+        store.close()
+        self._samples = self._new_samples()
+
+
+def expositions(company: Company, path: Path, families: frozenset[str]) -> Iterator[list[str]]:
+    """Yield what Prometheus would have scraped, as OpenMetrics, a month at a time."""
+    exporter, running, page = Exporter(company, path, families), True, list[str]()
     for at in TIMES:
-        if not company.is_scraped(at):
-            continue
-        for account in company.failures:
-            of = f'account_id="{account}",account="{account}"'
-            up = company.is_refreshed(account, at)
-            if up:
-                refreshed_at[account] = at
-            export("aws_iam_exporter_account_up", of, at, up)
-            success = refreshed_at[account]
-            export("aws_iam_exporter_account_last_success_timestamp_seconds", of, at, success)
-            signed = [time for time in company.root_uses[account] if time <= success]
-            if signed:
-                name = "aws_iam_account_root_last_used_timestamp_seconds"
-                export(name, f'{of},credential="password"', at, signed[-1])
-        for key in company.keys:
-            known = refreshed_at[key.account]
-            if not key.exists(known):
-                continue
-            of = f'account_id="{key.account}",account="{key.account}"'
-            of += f',user="{key.user}",access_key_id="{key.id}"'
-            export("aws_iam_access_key_created_timestamp_seconds", of, at, key.created)
-            export("aws_iam_access_key_active", of, at, key.active(known))
-            if key.exempt_until is not None:
-                name = "aws_iam_access_key_exempt_until_timestamp_seconds"
-                export(name, of, at, key.exempt_until)
-            if known < key.unknown_until:
-                continue
-            use = key.last_use(known)
-            export("aws_iam_access_key_never_used", of, at, use is None)
-            if use is not None:
-                last, service, region = use
-                export("aws_iam_access_key_last_used_timestamp_seconds", of, at, last)
-                where = f'{of},service="{service}",region="{region}"'
-                export("aws_iam_access_key_last_used_age_seconds", where, at, at - last)
-    for name, by_labels in series.items():
-        yield f"# TYPE {name} gauge\n"
-        for labels, samples in by_labels.items():
-            head = f"{name}{labels} "
-            yield "".join(head + sample for sample in samples)
-    yield "# EOF\n"
-
-
-KEY = "job, account_id, account, user, access_key_id"
-
-OVER_THE_YEAR = {
-    "aws_iam_access_key:last_active_timestamp_seconds:hourly": f"""
-        (
-            last_over_time(((aws_iam_access_key:active:max == 1) * time())[365d:{STEP}s])
-          or
-            aws_iam_access_key:idle_since_timestamp_seconds
-        )
-        and on ({KEY})
-          aws_iam_access_key:active:max
-    """,
-    "aws_iam_access_key:used_in_since_timestamp_seconds:hourly": f"""
-        min_over_time(
-          (
-            group by ({KEY}, service, region) (aws_iam_access_key_last_used_age_seconds) * time()
-          )[365d:{STEP}s]
-        )
-        and on ({KEY})
-          aws_iam_access_key:created_timestamp_seconds:max
-    """,
-}
-"""Recording rules that refer to their own previous value, as one expression over the year."""
+        if company.is_scraped(at):
+            if not running:
+                exporter.start(at)
+            page += exporter.refresh(at)
+        elif running:
+            exporter.stop(at)
+        running = company.is_scraped(at)
+        if (at - BEGIN) % MONTH == MONTH - STEP or at == TIMES[-1]:
+            yield [*page, "# EOF\n"]
+            page = []
 
 
 def expressions() -> dict[str, str]:
-    """
-    Return each alert's expression, in terms of the exporter's own metrics only.
-
-    A recorded metric is replaced by the expression that records it, and a range of one by a
-    subquery. Thresholds are not recorded, so the alerts use their defaults.
-    """
+    """Return the expression of each alert, as shipped."""
     groups = [g for f in FILES for g in yaml.safe_load(f.read_text(encoding="utf-8"))["groups"]]
-    rules = [rule for group in groups for rule in group["rules"]]
-    recorded = {rule["record"]: rule["expr"] for rule in rules if "record" in rule} | OVER_THE_YEAR
-
-    def expand(expression: str, matchers: str = "") -> str:
-        def one(found: re.Match[str]) -> str:
-            name, own, window, resolution = found.groups()
-            narrowed = matchers or own or ""
-            if name not in recorded:
-                back = f"[{window}]" if window else ""
-                return name + narrowed + back
-            back = f"[{window}:{resolution or f'{STEP}s'}]" if window else ""
-            return f"({expand(recorded[name], narrowed)}){back}"
-
-        text = re.sub(r"#.*", "", expression)
-        pattern = r"\b(aws_iam_[a-z_:]+[a-z_])(\{[^}]*\})?(?:\[(\w+)(?::(\w+))?\])?"
-        return re.sub(pattern, one, text)
-
-    return {rule["alert"]: expand(rule["expr"]) for rule in rules if "alert" in rule}
+    return {rule["alert"]: rule["expr"] for group in groups for rule in group["rules"]}
 
 
 # -- comparison --------------------------------------------------------------------------------
@@ -464,8 +533,8 @@ def states(company: Company) -> dict[str, dict[Subject, list[Span]]]:
         assert key.deactivated is not None
         use = key.last_use(at)
         idle_since = use[0] if use else key.created
-        seen = company.next_refresh(key.account, key.deactivated)
-        return at - (idle_since if key.deactivated < BEGIN else seen) > 90 * DAY
+        seen = company.next_refresh(key.account, max(key.deactivated, BEGIN))
+        return at - idle_since > 90 * DAY and at - seen > 14 * DAY
 
     active: dict[str, State] = {
         "AwsIamAccessKeyUnused": _unused_since(90),
@@ -501,11 +570,16 @@ def states(company: Company) -> dict[str, dict[Subject, list[Span]]]:
 
 
 def events(company: Company) -> dict[str, dict[Subject, list[Span]]]:
-    """Return events by security alert: from when they happened to a day after they were noticed."""
+    """
+    Return events by security alert: from when they happened to a day after they were noticed.
+
+    A key was idle for as long as refreshes have proven, and its first use is the first one that AWS
+    reported to a refresh.
+    """
     truth: dict[str, dict[Subject, list[Span]]] = {
         f"AwsIam{name}": {}
         for name in (
-            *("AccessKeyAwakened", "AccessKeyFirstUse"),
+            *("AccessKeyAwakened", "AccessKeyFirstUse", "AccessKeyCreated"),
             *("AccessKeyNewRegion", "AccessKeyNewService", "RootUsed"),
         )
     }
@@ -517,28 +591,33 @@ def events(company: Company) -> dict[str, dict[Subject, list[Span]]]:
             truth[f"AwsIam{name}"].setdefault((account, subject), []).append(span)
 
     for key in company.keys:
+        if key.created > BEGIN and key.exists(company.next_refresh(key.account, key.created)):
+            add("AccessKeyCreated", key.account, key.id, key.created)
         for number, (at, *place) in enumerate(key.uses):
-            if at < BEGIN + STEP or not key.exists(company.next_refresh(key.account, at)):
+            seen = company.next_refresh(key.account, at)
+            if at < BEGIN + STEP or not key.exists(seen):
                 continue
             if number == 0:
-                if at - key.created > 30 * DAY and at >= key.unknown_until:
+                reported = key.last_use(seen)
+                was_known = company.previous_refresh(key.account, at) >= key.created
+                assert reported is not None
+                if reported[0] - key.created > 30 * DAY and at >= key.unknown_until and was_known:
                     add("AccessKeyFirstUse", key.account, key.id, at)
                 continue
-            if at - key.uses[number - 1][0] > 90 * DAY:
+            idle_since = key.uses[number - 1][0]
+            if company.previous_refresh(key.account, at) - idle_since > 90 * DAY:
                 add("AccessKeyAwakened", key.account, key.id, at)
             watched = bisect_left(key.uses, BEGIN, key=lambda use: use[0])
             before = key.uses[max(0, min(watched, number) - 1) : number]
-            if at - max(key.uses[0][0], BEGIN) < 8 * DAY:
+            since = company.next_refresh(key.account, max(key.created, BEGIN, key.unknown_until))
+            if seen - since < 7 * DAY:
                 continue
             for name, which in (("AccessKeyNewService", 1), ("AccessKeyNewRegion", 2)):
                 if key.uses[number][which] not in {use[which] for use in before}:
                     add(name, key.account, f"{key.id} {place[which - 1]}", at)
-    # A root user's very first use does not fire if it is noticed late.
     for account, times in company.root_uses.items():
         for at in times:
-            seen = company.next_refresh(account, at)
-            if seen < at + DAY - STEP or at != times[0]:
-                add("RootUsed", account, "password", at)
+            add("RootUsed", account, "password", at)
     return truth
 
 
@@ -562,16 +641,15 @@ def query(address: str, expression: str, company: Company) -> dict[Subject, list
 def evaluate(folder: Path) -> dict[str, Score]:
     """Generate the year in *folder*, evaluate the alerts over it, and return a score for each."""
     generated = company()
-    page = folder / "year.om"
-    with page.open("w", encoding="utf-8") as file:
-        file.writelines(exposition(generated))
-    command = [find("promtool"), "tsdb", "create-blocks-from", "openmetrics"]
-    blocks = folder / "data"
-    subprocess.run(
-        [*command, "--max-block-duration=768h", page, blocks], check=True, capture_output=True
-    )
-    page.unlink()
     by_alert = expressions()
+    families = frozenset(re.findall(r"\baws_iam_[a-z_]+", " ".join(by_alert.values())))
+    page = folder / "month.om"
+    command = [find("promtool"), "tsdb", "create-blocks-from", "openmetrics"]
+    command += ["--max-block-duration=768h", str(page), str(folder / "data")]
+    for lines in expositions(generated, folder / "state.db", families):
+        page.write_text("".join(lines), encoding="utf-8")
+        subprocess.run(command, check=True, capture_output=True)
+    page.unlink()
     with _prometheus(folder) as address:
         truth = states(generated) | events(generated)
         with ThreadPoolExecutor(2) as pool:

@@ -99,6 +99,8 @@ class AccountRefresher:
             snapshot = before.failed(aborted.error)
         else:
             plain_calls = session.rate_limiter.full_rate * self.interval * PLAIN_SHARE
+            if before.account.id and before.account.id != api.account.id:
+                before = AccountSnapshot(account)  # what is known is about another account
             before = replace(before, account=api.account)
             snapshot = _Refresh(self, before, api, plain_calls).run()
         return replace(snapshot, throttles=before.throttles + api.throttles)

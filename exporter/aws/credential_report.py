@@ -233,6 +233,7 @@ def _root(row: dict[str, str], generated: datetime) -> Root:
         sum(_active(row, number) for number in (1, 2)),
         _time(row["password_last_used"], generated),
         max((at for at in used if at), default=None),
+        uses_as_of=generated,
     )
 
 

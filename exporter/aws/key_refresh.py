@@ -49,7 +49,7 @@ class KeyRefresh:
         """
         progress = self._progress
         if user.name not in progress.to_list:
-            progress.users[user.name] = replace(progress.users[user.name], keys_at=progress.began)
+            progress.confirm_keys(user.name)
         elif not self._list_keys(user):
             return
         self._apply_report(user)
@@ -97,7 +97,9 @@ class KeyRefresh:
         progress.keys[user.name] = list(keys.values())
         if not failures:
             progress.to_list.discard(user.name)
-            progress.users[user.name] = replace(progress.users[user.name], keys_at=progress.began)
+            progress.users[user.name] = replace(
+                progress.users[user.name], keys_at=progress.began, keys_as_of=progress.began
+            )
         return True
 
     def _check_owner(self, key: AccessKey) -> None:

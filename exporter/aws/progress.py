@@ -70,6 +70,7 @@ class Progress:
                     password_last_used=max(filter(None, used), default=None),
                     tags=known.tags,
                     keys_at=known.keys_at,
+                    keys_as_of=known.keys_as_of,
                 )
                 self.keys[user.name] = known_keys[user.name]
 
@@ -98,6 +99,14 @@ class Progress:
                     if (row := rows[name]) is not None and row.matches(self.keys[name])
                 }
         self.to_list = set(self.users) - confirmed
+
+    def confirm_keys(self, name: str) -> None:
+        """Note that the report confirms what is known of this user's keys."""
+        user, as_of = self.users[name], self.users[name].keys_as_of
+        if isinstance(self.report, FreshReport):
+            generated = self.report.generated
+            as_of = generated if as_of is None else max(as_of, generated)
+        self.users[name] = replace(user, keys_at=self.began, keys_as_of=as_of)
 
     def all_keys(self) -> tuple[AccessKey, ...]:
         """

@@ -7,16 +7,19 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from socket import socket
 
-from exporter import __version__, aws, server
+from exporter import __version__, aws, memory, server
 from exporter.cli.logs import QueueHandler
+from exporter.cli.recorder import Recorder
 from exporter.config import Config, label_of_tag
 from exporter.exemptions import Exemption, Exemptions
 from exporter.key_ids import KeyIdFormatter, description_of, is_description_tag
 from exporter.metrics import (
+    Counts,
     Exposition,
     Format,
     MetricsStore,
@@ -26,7 +29,8 @@ from exporter.metrics import (
     negotiate,
 )
 from exporter.model import Account, AccountSnapshot, Clock
-from exporter.refresh import Publish, Scheduler
+from exporter.refresh import Scheduler
+from exporter.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +65,9 @@ async def run(
     stopped = _stop_on_signals(asyncio.get_running_loop())
     self_metrics = SelfMetrics(version=__version__, operations=aws.Operation, redact=key_ids.redact)
     handler.on_drop(self_metrics.count_dropped_log_messages)
-    scheduler, exposition = build(config, key_ids, threading.Event(), SystemClock(), self_metrics)
+    stop = threading.Event()
+    application = build(config, key_ids, stop, SystemClock(), self_metrics)
+    scheduler, exposition = application.scheduler, application.exposition
 
     def metrics(content_type: str, names: frozenset[str], gzip: bool) -> Page:  # noqa: FBT001 (called by position)
         return exposition.page(Format(content_type), names=names, gzip=gzip)
@@ -75,15 +81,21 @@ async def run(
         partial(_account_rows, scheduler, redact),
         exposition.count_request,
     )
-    connections = server.max_connections(server.raise_file_limit())
-    http = server.serve(site, sockets, server.Limits(connections, max_requests))
-    for bound in sockets:
-        log.info("listening", extra={"address": server.address_of(bound)})
-    scheduler.start()
-    await stopped.wait()
+    # Requests wait until everything that is stored is published: a page without it would resolve
+    # alerts. In a thread, since that may take seconds in which signals must have their effect.
+    starting = asyncio.ensure_future(asyncio.to_thread(application.start))
+    stopping = asyncio.ensure_future(stopped.wait())
+    await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+    if starting.done():
+        starting.result()
+        connections = server.max_connections(server.raise_file_limit())
+        http = server.serve(site, sockets, server.Limits(connections, max_requests))
+        for bound in sockets:
+            log.info("listening", extra={"address": server.address_of(bound)})
+        await stopping
+        http.stop()
     log.info("stopping")
     scheduler.stop()
-    http.stop()
 
 
 def _stop_on_signals(loop: asyncio.AbstractEventLoop) -> asyncio.Event:
@@ -113,45 +125,81 @@ def key_id_formatter(config: Config) -> KeyIdFormatter:
     return KeyIdFormatter(config.labels.access_key_id, config.labels.hash_secret or "")
 
 
+@dataclass(frozen=True, slots=True)
+class Application:
+    """Everything that a configuration describes."""
+
+    scheduler: Scheduler
+    recorder: Recorder
+    exposition: Exposition
+    stop: threading.Event
+    accounts: tuple[Account, ...]
+
+    def start(self) -> None:
+        """Publish what is stored of every account, and begin to refresh them."""
+        restored = self.recorder.restore(self.accounts)
+        self.scheduler.start(restored)
+        retrying = partial(self.recorder.retry_until, self.stop)
+        threading.Thread(target=retrying, name="store", daemon=True).start()
+
+
 def build(
     config: Config,
     key_ids: KeyIdFormatter,
     stop: threading.Event,
     clock: Clock,
     self_metrics: SelfMetrics,
-) -> tuple[Scheduler, Exposition]:
+) -> Application:
     """Create everything that *config* describes, without starting it."""
     exemptions = _exemptions(config)
-    store = MetricsStore(_render_options(config, key_ids, exemptions))
+    samples = MetricsStore(_render_options(config, key_ids, exemptions))
+    recorder = _recorder(config, self_metrics, clock)
 
     def publish(account: Account, snapshot: AccountSnapshot) -> None:
         exemptions.check(snapshot)
-        store.publish(account, snapshot)
+        samples.publish(account, snapshot, recorder.memory(snapshot))
 
-    scheduler = _scheduler(config, self_metrics, publish, stop, clock)
-    return scheduler, Exposition(store, self_metrics, clock)
-
-
-def _scheduler(
-    config: Config,
-    self_metrics: SelfMetrics,
-    publish: Publish,
-    stop: threading.Event,
-    clock: Clock,
-) -> Scheduler:
-    accounts = config.model_accounts()
-    interval = config.collection.interval.total_seconds()
-    self_metrics.configured(accounts=len(accounts), interval=interval)
-    return Scheduler(
+    accounts = tuple(config.model_accounts())
+    self_metrics.configured(
+        accounts=len(accounts), interval=config.collection.interval.total_seconds()
+    )
+    scheduler = Scheduler(
         accounts,
         _refresher(config, self_metrics, stop, clock).refresh,
         publish,
-        interval=interval,
+        interval=config.collection.interval.total_seconds(),
         deadline=config.collection.deadline.total_seconds(),
         workers=config.collection.workers,
         stale_after=config.collection.stale_after,
         stop=stop,
         clock=clock,
+        remember=recorder.record,
+    )
+    exposition = Exposition(samples, self_metrics, clock)
+    return Application(scheduler, recorder, exposition, stop, accounts)
+
+
+def _recorder(config: Config, self_metrics: SelfMetrics, clock: Clock) -> Recorder:
+    changes, state = config.changes, config.state
+    location = state.location()
+    options = memory.Options(
+        shown_for=changes.shown_for,
+        min_idle=changes.min_idle,
+        learning=changes.learning,
+        includes=config.users.matcher(),
+    )
+    return Recorder(
+        None
+        if location is None
+        else Store(
+            location,
+            keep_events=state.keep_events,
+            shown_for=changes.shown_for,
+            clock=clock,
+        ),
+        options,
+        clock=clock,
+        report_store=self_metrics.store_up,
     )
 
 
@@ -212,6 +260,8 @@ def _render_options(
         redact=key_ids.redact,
         description=description_of,
         exempt_until=exemptions.until,
+        counts=Counts(config.counts.days, config.counts.by_tags),
+        requests_per_second=config.collection.requests_per_second,
     )
 
 

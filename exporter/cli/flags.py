@@ -1,17 +1,20 @@
-"""Command-line flags. Each can also be set by an environment variable."""
+"""Command-line flags. Those of serve can also be set by environment variables."""
 
 import argparse
 import difflib
 import platform
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, cast
 
 from exporter import __version__
 from exporter.cli.logs import LEVELS
 from exporter.cli.streams import write_error, write_output
+from exporter.config import Config, parse_duration
+from exporter.report import Output
 
 NAME = "aws-iam-key-exporter"
 ENVIRONMENT_PREFIX = "AWS_IAM_KEY_EXPORTER_"
@@ -36,10 +39,73 @@ VERSION = f"""{NAME}, version {__version__}
   python version:   {platform.python_version()}
   platform:         {sys.platform}/{platform.machine()}"""
 
+WITHOUT_VARIABLE: Final = ("--help", "--version")
+"""Flags that no environment variable sets."""
+
+STATE_FILE: Final = "state.db"
+"""The name of the SQLite file in the directory that systemd or the container image provides."""
+
+DESCRIPTION: Final = """\
+A Prometheus exporter that reports when each AWS IAM access key was last used, for which service and
+in which region, across all your accounts."""
+
+EPILOG: Final = f"""\
+Each flag except --help and --version can also be set by an environment variable:
+{ENVIRONMENT_PREFIX} followed by its name in upper case, with _ for . and -, such as
+{ENVIRONMENT_PREFIX}CONFIG_FILE. A flag overrides its environment variable, which overrides the
+configuration file and the default.
+
+examples:
+  {NAME} --demo
+  {NAME} --config.file=config.yaml --config.check
+  {NAME} serve --config.file=config.yaml
+  {NAME} events --config.file=config.yaml --since=30d
+"""
+
+EVENTS_EPILOG: Final = f"""\
+Times are UTC. The exporter may be running at the same time. The environment variables
+{ENVIRONMENT_PREFIX}CONFIG_FILE and {ENVIRONMENT_PREFIX}STATE_PATH are those of serve.
+
+examples:
+  {NAME} events --config.file=config.yaml --since=30d
+  {NAME} events --state.path=state.db --account=prod --user=alice
+  {NAME} events --config.file=config.yaml --since=2026-01-01 --output=csv > events.csv
+
+exit codes: 0 events were printed, or there are none; 1 the log cannot be read; 2 invalid flags or
+configuration
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class EventsFlags:
+    """
+    The flags of the subcommand events.
+
+    Attributes:
+        account: The ID or name of an account. None: all accounts.
+        user: None: all users.
+        key: The ID of an access key, in full or as it is shown. None: all keys.
+        since: How long ago the first event was, or when. None: any time.
+    """
+
+    account: str | None
+    user: str | None
+    key: str | None
+    since: timedelta | datetime | None
+    output: Output
+
 
 @dataclass(frozen=True, slots=True)
 class Flags:
-    """The values of all flags."""
+    """
+    The values of all flags.
+
+    Attributes:
+        state_path: The SQLite file that is used whatever the configuration says. Empty: as
+            configured.
+        default_state_path: The SQLite file that is used if none is configured. Empty: none.
+        events: The flags of the subcommand events. None: the subcommand is serve.
+    """
 
     config_file: str
     config_check: bool
@@ -49,6 +115,9 @@ class Flags:
     log_level: str
     log_format: str
     demo: bool
+    state_path: str = ""
+    default_state_path: str = ""
+    events: EventsFlags | None = None
 
 
 def variable(flag: str) -> str:
@@ -67,6 +136,8 @@ def parse_flags(argv: Sequence[str], environment: Mapping[str, str]) -> Flags:
     parser = make_parser()
     from_environment = flags_from_environment(environment, parser, argv)
     args, unknown = parser.parse_known_args([*from_environment, *argv])
+    if args.command:
+        parser = _subcommands(parser)[args.command]
     if unknown:
         kind = "flag" if unknown[0].startswith("-") else "argument"
         parser.error(f"unknown {kind}: {unknown[0]}{_suggestion(unknown[0], _flags(parser))}")
@@ -79,6 +150,40 @@ def parse_flags(argv: Sequence[str], environment: Mapping[str, str]) -> Flags:
         is_variable = any(text == flag or text.startswith(f"{flag}=") for text in from_environment)
         return f"environment variable {variable(flag)}" if is_variable else flag
 
+    directory = environment.get("STATE_DIRECTORY", "").partition(":")[0]  # systemd may set several
+    default_state_path = f"{directory}/{STATE_FILE}" if directory else ""
+    _check_state_path(parser, source("--state.path"), args.state_path)
+    _check_state_path(parser, "environment variable STATE_DIRECTORY", default_state_path)
+    events = None
+    if args.command == "events":
+        events = EventsFlags(args.account, args.user, args.key, args.since, Output(args.output))
+    else:
+        _check_serve(parser, source, args)
+    return Flags(
+        args.config_file,
+        args.config_check,
+        args.web_listen_address or [":10064"],
+        args.web_telemetry_path,
+        args.web_max_requests,
+        args.log_level,
+        args.log_format,
+        args.demo,
+        args.state_path,
+        default_state_path,
+        events,
+    )
+
+
+def _check_state_path(parser: argparse.ArgumentParser, name: str, path: str) -> None:
+    try:
+        Config().with_state_path(path or STATE_FILE)
+    except ValueError as error:
+        parser.error(f"{name} {error}")
+
+
+def _check_serve(
+    parser: argparse.ArgumentParser, source: Callable[[str], str], args: argparse.Namespace
+) -> None:
     path = source("--web.telemetry-path")
     if not args.web_telemetry_path.startswith("/") or args.web_telemetry_path == "/":
         parser.error(f"{path} must start with / and must not be / itself")
@@ -90,16 +195,6 @@ def parse_flags(argv: Sequence[str], environment: Mapping[str, str]) -> Flags:
         parser.error(f"{source('--web.max-requests')} must not be negative")
     if args.demo and args.config_file:
         parser.error(f"{source('--demo')} cannot be combined with {source('--config.file')}")
-    return Flags(
-        args.config_file,
-        args.config_check,
-        args.web_listen_address or [":10064"],
-        args.web_telemetry_path,
-        args.web_max_requests,
-        args.log_level,
-        args.log_format,
-        args.demo,
-    )
 
 
 class _Parser(argparse.ArgumentParser):
@@ -114,6 +209,12 @@ def _flags(parser: argparse.ArgumentParser) -> list[str]:
     return [action.option_strings[-1] for action in actions if action.option_strings]
 
 
+def _subcommands(parser: argparse.ArgumentParser) -> Mapping[str, argparse.ArgumentParser]:
+    actions = parser._actions  # noqa: SLF001 (argparse has no public list)
+    (commands,) = (action.choices for action in actions if action.dest == "command")
+    return cast("Mapping[str, argparse.ArgumentParser]", commands)
+
+
 def _suggestion(text: str, known: Sequence[str]) -> str:
     """Suggest the one of *known* that *text* is most similar to."""
     name = text.partition("=")[0][:100].replace("_", "-")
@@ -123,7 +224,7 @@ def _suggestion(text: str, known: Sequence[str]) -> str:
 
 def unknown_variables(environment: Mapping[str, str]) -> list[str]:
     """List a warning for each variable that looks like one of ours, but is not."""
-    flags = [flag for flag in _flags(make_parser()) if flag not in ("--help", "--version")]
+    flags = [flag for flag in _flags(make_parser()) if flag not in WITHOUT_VARIABLE]
     known = [variable(flag) for flag in flags]
     names = [name for name in sorted(environment) if name.startswith(ENVIRONMENT_PREFIX)]
     warnings = []
@@ -139,20 +240,95 @@ def unknown_variables(environment: Mapping[str, str]) -> list[str]:
 
 
 def make_parser() -> argparse.ArgumentParser:
+    """Create the parser of the command line. It has the flags of serve, the default subcommand."""
     parser = _Parser(
         prog=NAME,
-        description="A Prometheus exporter that reports when each AWS IAM access key was last used,"
-        " for which service and in which region, across all your accounts.",
-        epilog="Each flag except --help and --version can also be set by an environment variable:"
-        f" {ENVIRONMENT_PREFIX} followed by its name in upper case, with _ for . and -, such as"
-        f" {variable('--config.file')}. A flag overrides its environment variable, which overrides"
-        " the default.",
+        usage=f"{NAME} [serve] [flags]\n       {NAME} events [flags]",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    commands = parser.add_subparsers(
+        title="subcommands",
+        dest="command",
+        metavar="SUBCOMMAND",
+        prog=NAME,
+        help="see SUBCOMMAND --help (default: serve)",
+    )
+    _add_serve_flags(parser)
+    serve = _add_command(commands, "serve", "refresh the accounts and serve their metrics", EPILOG)
+    _add_serve_flags(serve)
+    for action in serve._actions:  # noqa: SLF001 (argparse has no public list)
+        action.default = argparse.SUPPRESS  # keeps what is given before the subcommand
+    events = _add_command(commands, "events", "print the log of what changed", EVENTS_EPILOG)
+    _add_events_flags(events)
+    return parser
+
+
+def _add_command(commands: Any, name: str, summary: str, epilog: str) -> argparse.ArgumentParser:
+    command: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=summary,
+        usage=f"{NAME} {name} [flags]",
+        description=f"{summary.capitalize()}.",
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    return command
+
+
+def _add_events_flags(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add(
-        "command", nargs="?", choices=["serve"], default="serve", help="subcommand (default: serve)"
+        "--config.file",
+        dest="config_file",
+        metavar="FILE",
+        default=argparse.SUPPRESS,
+        help="the exporter's configuration: where its state is, and how key IDs are shown",
     )
+    add(
+        "--state.path",
+        dest="state_path",
+        metavar="FILE",
+        default=argparse.SUPPRESS,
+        help="the exporter's SQLite file; overrides the configuration",
+    )
+    add("--account", metavar="ACCOUNT", help="only events of the account with this ID or name")
+    add("--user", metavar="USER", help="only events of the keys of this user")
+    add("--key", metavar="ID", help="only events of this access key; its ID in full or as shown")
+    add(
+        "--since",
+        metavar="TIME",
+        type=_since,
+        help="only events since then: how long ago, such as 30d or 12h, or a date such as"
+        " 2026-12-31 or 2026-12-31T12:00Z (default: all)",
+    )
+    add(
+        "--output",
+        choices=[str(output) for output in Output],
+        default=str(Output.TABLE),
+        help="format (default: table)",
+    )
+
+
+def _since(text: str) -> timedelta | datetime:
+    """Parse how long ago something was, or when. A time without an offset is UTC."""
+    try:
+        return parse_duration(text)
+    except ValueError:
+        pass
+    try:
+        at = datetime.fromisoformat(text)
+        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    except (ValueError, OverflowError):
+        expected = "a duration such as 30d, or a date such as 2026-12-31"
+        raise argparse.ArgumentTypeError(f"must be {expected}, not {text!r}") from None
+
+
+def _add_serve_flags(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
     add(
         "--config.file",
         dest="config_file",
@@ -192,6 +368,15 @@ def make_parser() -> argparse.ArgumentParser:
         " limit)",
     )
     add(
+        "--state.path",
+        dest="state_path",
+        metavar="FILE",
+        default="",
+        help="SQLite file that keeps what is known, over restarts; overrides state.path and"
+        " state.url of the configuration (default: none, or as systemd and the container image set"
+        " it: $STATE_DIRECTORY/state.db)",
+    )
+    add(
         "--log.level",
         dest="log_level",
         choices=list(LEVELS),
@@ -211,7 +396,6 @@ def make_parser() -> argparse.ArgumentParser:
         help="run against a simulated AWS on this machine, without an AWS account",
     )
     add("--version", action="store_true", help="print the version and exit")
-    return parser
 
 
 def flags_from_environment(
@@ -221,7 +405,8 @@ def flags_from_environment(
     flags: list[str] = []
     for action in parser._actions:  # noqa: SLF001 (argparse has no public list)
         flag = action.option_strings[-1] if action.option_strings else ""
-        value = environment.get(variable(flag)) if flag not in ("", "--help", "--version") else None
+        has_variable = flag and flag not in WITHOUT_VARIABLE
+        value = environment.get(variable(flag)) if has_variable else None
         if not value or any(arg == flag or arg.startswith(f"{flag}=") for arg in argv):
             continue
         if action.nargs == 0:

@@ -5,21 +5,33 @@ import logging
 import os
 import platform
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from socket import socket
+from tempfile import TemporaryDirectory
 
 from exporter import __version__, server
 from exporter.aws.regions import is_region
-from exporter.cli import app
-from exporter.cli.flags import NAME, parse_flags, unknown_variables
+from exporter.cli import app, events
+from exporter.cli.flags import (
+    NAME,
+    STATE_FILE,
+    EventsFlags,
+    Flags,
+    parse_flags,
+    unknown_variables,
+)
 from exporter.cli.logs import configure_logging
 from exporter.cli.redaction import redactor
 from exporter.cli.streams import write_error, write_output
 from exporter.config import Config, ConfigError, load, parse, summarize, warnings_of
 from exporter.key_ids import KeyIdFormatter
 from exporter.model import KeyIdFormat
+from exporter.report import Output
+from exporter.store import StoreError, read_events
 
 log = logging.getLogger(__name__)
 
@@ -36,13 +48,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     flags = parse_flags(sys.argv[1:] if argv is None else argv, os.environ)
     try:
-        config = load(Path(flags.config_file)) if flags.config_file else Config()
+        config = _configuration(flags)
     except ConfigError as error:
         # How key ids are to be shown is part of what is invalid.
         write_error(KeyIdFormatter(KeyIdFormat.MASKED).redact(f"{error}\n"))
         return USAGE
     key_ids = app.key_id_formatter(config)
     redact = redactor(key_ids, config.secrets())
+    if flags.events is not None:
+        return _print_events(flags.events, config, key_ids, redact)
     warnings = warnings_of(config, datetime.now(UTC), region_exists=is_region)
     warnings += [*unknown_variables(os.environ), *_unknown_region(config)]
     if flags.config_check:
@@ -60,27 +74,71 @@ def main(argv: Sequence[str] | None = None) -> int:
         log.warning("running as root is not necessary")
     for warning in warnings:
         log.warning("configuration warning", extra={"warning": warning})
-    if flags.demo:
-        try:
-            config = _demo(server.address_of(sockets[0]))
-        except ImportError as error:
-            for bound in sockets:
-                bound.close()
-            handler.flush()
-            write_error(f"{NAME}: --demo requires: pip install '{NAME}[demo]' ({error})\n")
-            return FAILURE
-    asyncio.run(
-        app.run(
-            config,
-            sockets,
+    with ExitStack() as until_stopped:
+        if flags.demo:
+            try:
+                path = flags.state_path or until_stopped.enter_context(_temporary_state())
+                config = _demo(server.address_of(sockets[0]), path)
+            except (ImportError, OSError) as error:
+                for bound in sockets:
+                    bound.close()
+                handler.flush()
+                write_error(f"{NAME}: {error}\n")
+                return FAILURE
+        asyncio.run(
+            app.run(
+                config,
+                sockets,
+                key_ids=key_ids,
+                redact=redact,
+                handler=handler,
+                telemetry_path=flags.web_telemetry_path,
+                max_requests=flags.web_max_requests,
+            )
+        )
+    log.info("stopped")
+    return OK
+
+
+def _configuration(flags: Flags) -> Config:
+    """
+    Load the configuration, with the state where the flags say.
+
+    Raises:
+        ConfigError: The file cannot be read or is invalid.
+    """
+    config = load(Path(flags.config_file)) if flags.config_file else Config()
+    configured = config.state.location() is not None
+    path = flags.state_path or ("" if configured else flags.default_state_path)
+    return config.with_state_path(path) if path else config
+
+
+def _print_events(
+    query: EventsFlags, config: Config, key_ids: KeyIdFormatter, redact: Callable[[str], str]
+) -> int:
+    location = config.state.location()
+    if location is None:
+        write_error(
+            f"{NAME}: events are read from the exporter's state: set --state.path to its SQLite"
+            " file, or --config.file to its configuration with state.path or state.url\n"
+        )
+        return USAGE
+    try:
+        text, count = events.render(
+            query,
+            partial(read_events, location),
+            now=datetime.now(UTC),
             key_ids=key_ids,
             redact=redact,
-            handler=handler,
-            telemetry_path=flags.web_telemetry_path,
-            max_requests=flags.web_max_requests,
+            width=events.terminal_width(),
         )
-    )
-    log.info("stopped")
+    except StoreError as error:
+        write_error(redact(f"{NAME}: cannot read the events: {error}\n"))
+        return FAILURE
+    if count == 0 and query.output is Output.TABLE:
+        write_error("no events\n")
+    else:
+        write_output(text)
     return OK
 
 
@@ -110,19 +168,42 @@ def _bind(addresses: Sequence[str]) -> list[socket]:
     return sockets
 
 
-def _demo(address: str) -> Config:
+@contextmanager
+def _temporary_state() -> Iterator[str]:
+    """
+    Yield the path of a state that is deleted in the end.
+
+    Raises:
+        OSError: There is no place for it. The message is meant for the user.
+    """
+    with ExitStack() as until_deleted:
+        try:
+            directory = until_deleted.enter_context(TemporaryDirectory(prefix=f"{NAME}-"))
+        except OSError as error:
+            reason = error.strerror or str(error)
+            text = f"cannot create a directory for the state: {reason}; set --state.path"
+            raise OSError(text) from error
+        yield f"{directory}/{STATE_FILE}"
+
+
+def _demo(address: str, state: str) -> Config:
     """
     Start the simulated AWS and return the configuration that reads it.
 
     Args:
         address: The address that the exporter listens on.
+        state: The path of its state.
 
     Raises:
-        ImportError: The extra ``demo`` is not installed.
+        ImportError: The extra ``demo`` is not installed. The message is meant for the user.
     """
     from exporter import demo  # noqa: PLC0415 (needs an extra)
 
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
         os.environ.pop(name, None)
     os.environ.update(demo.ENVIRONMENT)
-    return parse(demo.start(address), "demo configuration")
+    try:
+        text = demo.start(address, state)
+    except ImportError as error:
+        raise ImportError(f"--demo requires: pip install '{NAME}[demo]' ({error})") from error
+    return parse(text, "demo configuration").with_state_path(state)

@@ -4,6 +4,7 @@ from exporter.config.document import Problem
 from exporter.config.load import ConfigError, load, parse
 from exporter.config.schema import Config, label_of_tag
 from exporter.config.summary import summarize
+from exporter.config.values import parse_duration
 from exporter.config.warnings import warnings_of
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "label_of_tag",
     "load",
     "parse",
+    "parse_duration",
     "summarize",
     "warnings_of",
 ]

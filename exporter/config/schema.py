@@ -3,14 +3,18 @@
 import re
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import parse_qsl, unquote, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from exporter.config.values import (
     AccountId,
     Boolean,
     Burst,
+    DatabaseUrl,
+    Days,
     Duration,
     Expiry,
     ExternalId,
@@ -25,6 +29,7 @@ from exporter.config.values import (
     Secret,
     SessionName,
     Source,
+    StatePath,
     Url,
     Workers,
     invalid,
@@ -185,6 +190,50 @@ class ExemptionList(Section):
     entries: tuple[ExemptionEntry, ...] = Field(default=(), strict=False)
 
 
+class Changes(Section):
+    shown_for: Duration = timedelta(days=1)
+    min_idle: Duration = timedelta(days=30)
+    learning: Duration = timedelta(days=7)
+
+
+class Counts(Section):
+    days: Days = (0, 1, 7, 30, 45, 60, 90, 180, 365)
+    by_tags: Names = ()
+
+    @model_validator(mode="after")
+    def _unique(self) -> "Counts":
+        if len({*self.by_tags}) < len(self.by_tags):
+            raise invalid("by_tags must not have a tag twice")
+        return self
+
+
+class State(Section):
+    path: StatePath | None = None
+    url: DatabaseUrl | None = Field(default=None, repr=False)
+    keep_events: Duration = timedelta(days=400)
+
+    @model_validator(mode="after")
+    def _one_place(self) -> "State":
+        if self.path is not None and self.url is not None:
+            raise invalid("path and url exclude each other: a file or a database")
+        return self
+
+    def location(self) -> Path | str | None:
+        """Return the SQLite file or the URL of the database. None: nothing survives a restart."""
+        return self.url if self.path is None else Path(self.path)
+
+    def passwords(self) -> list[str]:
+        """List what must not be shown of the URL: passwords, as they are written and in plain."""
+        if self.url is None:
+            return []
+        parts = urlsplit(self.url)
+        user_info = parts.netloc.rpartition("@")[0]
+        password = user_info.partition(":")[2]
+        query = [value for name, value in parse_qsl(parts.query) if "password" in name]
+        hidden = [user_info, password, unquote(password)] if password else []
+        return list(dict.fromkeys((*hidden, *query)))
+
+
 class EndpointUrls(Section):
     iam: Url | None = Field(default=None, repr=False)
     sts: Url | None = Field(default=None, repr=False)
@@ -215,11 +264,28 @@ class Config(Section):
     users: Users = Users()
     labels: Labels = Labels()
     exemptions: ExemptionList = ExemptionList()
+    changes: Changes = Changes()
+    counts: Counts = Counts()
+    state: State = State()
     aws: Aws = Aws()
+
+    def with_state_path(self, path: str) -> "Config":
+        """
+        Return this configuration with *path* in the place of ``state.path`` and ``state.url``.
+
+        Raises:
+            ValueError: *path* is invalid. The message says what is valid.
+        """
+        try:
+            valid = State(path=path)
+        except ValidationError as error:
+            raise ValueError(error.errors()[0]["msg"]) from error
+        state = self.state.model_copy(update={"path": valid.path, "url": None})
+        return self.model_copy(update={"state": state})
 
     def secrets(self) -> list[str]:
         """List the texts that must not be shown anywhere, longest first."""
-        secrets = self.aws.endpoint_urls.passwords()
+        secrets = [*self.aws.endpoint_urls.passwords(), *self.state.passwords()]
         if self.labels.hash_secret is not None:
             secrets.append(self.labels.hash_secret)
         return sorted(secrets, key=len, reverse=True)
@@ -229,7 +295,21 @@ class Config(Section):
         return [entry.account() for entry in self.accounts or (AccountEntry(),)]
 
 
-def check_references(document: Any) -> Iterator[tuple[tuple[str | int, ...], str]]:
+Finding = tuple[tuple[str | int, ...], str]
+"""The path and message of a problem."""
+
+SectionType = TypeVar("SectionType", bound=Section)
+
+
+def _valid(section: type[SectionType], value: Any) -> SectionType | None:
+    """Return *value* as a *section*. None: it is invalid, which has been reported already."""
+    try:
+        return section.model_validate(value)
+    except ValidationError:
+        return None
+
+
+def check_references(document: Any) -> Iterator[Finding]:
     """
     Check what depends on several sections, and yield the path and message of each problem.
 
@@ -243,14 +323,35 @@ def check_references(document: Any) -> Iterator[tuple[tuple[str | int, ...], str
         tags_are_read = collection.get("user_tags", False) not in (False, "off")
         if labels.get("user_tags") and not tags_are_read:
             yield ("labels", "user_tags"), "requires collection.user_tags: bulk or per_user"
+    yield from _check_counts(sections)
+    yield from _check_state(sections)
+    yield from _check_accounts(sections)
+
+
+def _check_counts(sections: dict[str, Any]) -> Iterator[Finding]:
+    counts, labels = _valid(Counts, sections.get("counts")), _valid(Labels, sections.get("labels"))
+    if counts and labels:
+        for tag in counts.by_tags:
+            if tag not in labels.user_tags:
+                yield ("counts", "by_tags"), f"requires {tag!r} in labels.user_tags"
+
+
+def _check_state(sections: dict[str, Any]) -> Iterator[Finding]:
+    state, changes = _valid(State, sections.get("state")), _valid(Changes, sections.get("changes"))
+    if state and changes and state.keep_events < changes.shown_for:
+        text = "must not be shorter than changes.shown_for: events would be deleted while exported"
+        yield ("state", "keep_events"), text
+
+
+def _check_accounts(sections: dict[str, Any]) -> Iterator[Finding]:
     ids: dict[str, int] = {}
     names: dict[str, int] = {}
     entries = sections.get("accounts") or []
     for number, entry in enumerate(entries if isinstance(entries, list) else []):
-        try:
-            account = AccountEntry.model_validate(entry).account()
-        except ValueError:
-            continue  # already reported
+        valid = _valid(AccountEntry, entry)
+        if valid is None:
+            continue
+        account = valid.account()
         first = ids.setdefault(account.id, number) if account.id else number
         if first != number:
             yield (

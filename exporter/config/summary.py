@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from exporter.config.schema import SECRETS, Config, label_of_tag
+from exporter.config.values import duration_text
 
 
 def summarize(config: Config, name: str, warnings: Sequence[str] = ()) -> str:
@@ -35,6 +36,8 @@ def _effects(config: Config) -> Iterator[str]:
     key_ids = f"access key IDs {config.labels.access_key_id}"
     yield f"Labels: {key_ids}; user tags: {tags or 'none'}"
     yield f"Passwords: {'exported' if config.collection.passwords else 'not exported'}"
+    yield f"Counts: {_counts(config)}"
+    yield f"State: {_state(config)}"
     if not config.accounts:
         yield "No accounts: read the account that the AWS credentials belong to."
     for account in config.model_accounts():
@@ -44,6 +47,20 @@ def _effects(config: Config) -> Iterator[str]:
             f"Account {account.label} ({account.id or 'ID unknown'}):"
             f" {rate:g} requests per second, burst {burst}"
         )
+
+
+def _counts(config: Config) -> str:
+    days, tags = config.counts.days, [label_of_tag(tag) for tag in config.counts.by_tags]
+    after = f"after {', '.join(map(str, days))} days" if days else "not by days"
+    return f"{after}; by {', '.join(['account', *tags])}"
+
+
+def _state(config: Config) -> str:
+    state = config.state
+    if state.location() is None:
+        return "not stored; after a restart the exporter does not know what it saw before"
+    kept = f"events kept for {duration_text(state.keep_events)}"
+    return f"in the file {state.path}; {kept}" if state.path else f"in PostgreSQL; {kept}"
 
 
 def _single_line(text: str) -> str:
@@ -64,4 +81,5 @@ def _hide_secrets(value: Any) -> Any:
 
 def _without_password(text: str) -> str:
     """Hide the user name and password of a URL."""
-    return re.sub(r"(?s)^(https?://).*@", r"\1<hidden>@", text)
+    text = re.sub(r"(?s)^(https?://|postgresql://).*@", r"\1<hidden>@", text)
+    return re.sub(r"(?s)([?&]\w*password=)[^&]*", r"\1<hidden>", text)

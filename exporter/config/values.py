@@ -4,6 +4,7 @@ import re
 import warnings
 from datetime import date, datetime, timedelta
 from enum import StrEnum
+from importlib.util import find_spec
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -17,6 +18,9 @@ UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 """Seconds by unit."""
 
 MAX_DURATION = timedelta(days=3650)
+
+MAX_DAYS = 20
+"""How many numbers of days keys are counted by."""
 
 TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0", "")
 
@@ -45,7 +49,13 @@ def invalid(text: str) -> PydanticCustomError:
     return PydanticCustomError("invalid", "{text}", {"text": text})
 
 
-def _duration(value: object) -> timedelta:
+def parse_duration(value: object) -> timedelta:
+    """
+    Parse a duration such as ``1h30m``.
+
+    Raises:
+        ValueError: *value* is none. The message says what is valid.
+    """
     pattern = r"(?:[0-9]+(?:\.[0-9]+)?[smhdw])+"
     parts = re.fullmatch(pattern, value) if isinstance(value, str) else None
     if parts is None:
@@ -58,13 +68,13 @@ def _duration(value: object) -> timedelta:
 
 
 def _positive_duration(value: object) -> timedelta:
-    duration = _duration(value)
+    duration = parse_duration(value)
     if not duration:
         raise invalid("must be greater than 0")
     return duration
 
 
-def _duration_text(duration: timedelta) -> str:
+def duration_text(duration: timedelta) -> str:
     """Write *duration* as it is configured, such as ``1h30m``."""
     text, seconds = "", duration.total_seconds()
     for unit in "dhms":
@@ -165,6 +175,58 @@ def _url(value: object) -> object:
     return value
 
 
+def _state_path(value: object) -> object:
+    if isinstance(value, str):
+        if "://" in value:
+            raise invalid("must be the path of a file; the URL of a database belongs in state.url")
+        if value.startswith("~"):
+            raise invalid("must not begin with ~, which is not expanded")
+        if value.endswith(("/", "/.", "/..")) or value in ("", ".", "..", ":memory:"):
+            raise invalid("must be the path of a file")
+        if re.search(r"[\x00-\x1f\x7f]", value):
+            raise invalid("must not have control characters")
+    return value
+
+
+def _database_url(value: object) -> object:
+    """Refuse what SQLAlchemy would only refuse when it connects; the message quotes nothing."""
+    if isinstance(value, str):
+        if not _is_database_url(value):
+            raise invalid(
+                "must be a URL such as postgresql://user:password@host:5432/database; in user and"
+                " password, special characters are percent-encoded (@ is %40)"
+            )
+        if find_spec("psycopg") is None:
+            raise invalid("requires: pip install 'aws-iam-key-exporter[postgres]'")
+    return value
+
+
+def _is_database_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:
+        return False
+    user_info = parts.netloc.rpartition("@")[0]
+    return (
+        parts.scheme == "postgresql"
+        and text.startswith("postgresql://")
+        and re.fullmatch(r"[!-~]+", text) is not None
+        and "#" not in text
+        and "@" not in user_info
+        and user_info.count(":") <= 1
+        and re.fullmatch(rf"{HOST}|", host, re.ASCII) is not None  # none: a local socket
+    )
+
+
+def _unique_and_sorted(days: tuple[int, ...]) -> tuple[int, ...]:
+    if len(days) > MAX_DAYS:
+        raise invalid(f"must have at most {MAX_DAYS} numbers: each is three series per account")
+    if len({*days}) < len(days):
+        raise invalid("must not have a number twice")
+    return tuple(sorted(days))
+
+
 def _boolean(value: object) -> object:
     if isinstance(value, FromEnvironment):
         word = value.strip().lower()
@@ -181,7 +243,7 @@ def _list(value: object) -> object:
             return yaml.safe_load(value)
         except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError):
             return value
-    return [part.strip() for part in value.split(",") if part.strip()]
+    return [FromEnvironment(part.strip()) for part in value.split(",") if part.strip()]
 
 
 def _matching(pattern: str, message: str) -> BeforeValidator:
@@ -196,7 +258,7 @@ def _matching(pattern: str, message: str) -> BeforeValidator:
 Duration = Annotated[
     timedelta,
     BeforeValidator(_positive_duration),
-    PlainSerializer(_duration_text, when_used="json"),
+    PlainSerializer(duration_text, when_used="json"),
 ]
 Pattern = Annotated[str, BeforeValidator(_pattern)]
 AccountId = Annotated[str, BeforeValidator(_account_id)]
@@ -223,6 +285,15 @@ Rate = Annotated[
     Field(gt=0, le=1_000_000, allow_inf_nan=False),
     BeforeValidator(_number),
     AfterValidator(_not_too_slow),
+]
+StatePath = Annotated[str, BeforeValidator(_state_path)]
+DatabaseUrl = Annotated[str, BeforeValidator(_database_url)]
+Day = Annotated[int, Field(ge=0, le=3650), BeforeValidator(_integer)]
+Days = Annotated[
+    tuple[Day, ...],
+    Field(strict=False),
+    BeforeValidator(_list),
+    AfterValidator(_unique_and_sorted),
 ]
 Names = Annotated[tuple[Name, ...], Field(strict=False), BeforeValidator(_list)]
 Patterns = Annotated[tuple[Pattern, ...], Field(strict=False), BeforeValidator(_list)]

@@ -3,9 +3,13 @@
 import re
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from typing import Final
 
-from exporter.config.schema import Config, ExemptionEntry
+from exporter.config.schema import Config, Counts, ExemptionEntry
 from exporter.model import KeyIdFormat, TagSource
+
+AWAKENED: Final = timedelta(days=90)
+"""The limit of the alert AwsIamAccessKeyAwakened."""
 
 
 def warnings_of(
@@ -18,7 +22,13 @@ def warnings_of(
         now: Aware. What exemptions are compared with.
         region_exists: Whether AWS has a region of this name.
     """
-    return [*_collection(config), *_exemptions(config, now), *_others(config, region_exists)]
+    return [
+        *_collection(config),
+        *_exemptions(config, now),
+        *_changes(config),
+        *_counts(config),
+        *_others(config, region_exists),
+    ]
 
 
 def _collection(config: Config) -> Iterator[str]:
@@ -58,6 +68,41 @@ def _may_be_an_account(config: Config, entry: ExemptionEntry) -> bool:
         return True
     some_id_is_unknown = any(not account.id for account in accounts)
     return some_id_is_unknown and re.fullmatch(r"[0-9]{12}", entry.account or "") is not None
+
+
+def _changes(config: Config) -> Iterator[str]:
+    if config.changes.min_idle > AWAKENED:
+        yield (
+            "changes.min_idle above 90d: the alert AwsIamAccessKeyAwakened will not fire for keys"
+            " that were idle for less, although its limit is 90 days"
+        )
+    if config.changes.shown_for < timedelta(minutes=10):
+        yield (
+            "changes.shown_for below 10m: Prometheus may miss events, and alerts about them"
+            " resolve at once"
+        )
+
+
+def _counts(config: Config) -> Iterator[str]:
+    missing = [day for day in Counts().days if day not in config.counts.days]
+    if missing:
+        yield (
+            f"counts.days without {', '.join(map(str, missing))}: panels of the shipped dashboards"
+            " that count keys by these are empty"
+        )
+    tags = config.counts.by_tags
+    if len(tags) > 2:
+        series = 3 * len(config.counts.days) + 3
+        yield (
+            f"counts.by_tags with {len(tags)} tags: each combination of their values in an account"
+            f" is {series} series"
+        )
+    for tag in tags:
+        if re.search(r"(?i)owner|mail|contact|person", tag):
+            yield (
+                f"counts.by_tags with {tag!r}: if it has a value per person, the counts are as many"
+                " series as the keys; use tags with few values, such as the team"
+            )
 
 
 def _others(config: Config, region_exists: Callable[[str], bool]) -> Iterator[str]:

@@ -5,7 +5,6 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
-from types import MappingProxyType
 from typing import Any, Final
 
 from exporter.metrics.families import SNAPSHOT_FAMILIES, Family, KeyFamily, SnapshotFamily
@@ -75,7 +74,7 @@ class MetricsStore:
         self._options = options
         self._families = families
         self._enabled = [family for family in families if family.enabled(options)]
-        self._accounts: Mapping[Account, Mapping[str, Sequence[Lines]]] = MappingProxyType({})
+        self._accounts: Mapping[Account, Mapping[str, Sequence[Lines]]] = {}
         self._lock = threading.Lock()
 
     def publish(
@@ -88,7 +87,7 @@ class MetricsStore:
         of = subjects(snapshot, memory, self._options)
         samples = {family.name: lines for family in self._enabled if (lines := _lines(family, of))}
         with self._lock:
-            self._accounts = MappingProxyType({**self._accounts, account: samples})
+            self._accounts = {**self._accounts, account: samples}
 
     def samples(self) -> Iterator[tuple[Family, list[Lines]]]:
         """Yield each family with its lines."""

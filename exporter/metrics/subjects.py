@@ -54,65 +54,104 @@ class Subjects:
 
 def subjects(snapshot: AccountSnapshot, memory: AccountMemory, options: RenderOptions) -> Subjects:
     """Prepare what the samples of an account are about."""
-    account, redact = snapshot.account, options.redact
-    of_account = labels(("account_id", "account"), (account.id, redact(account.label)))[1:]
-    keys_of = _by_user([_shown(key, redact) for key in snapshot.keys])
-    events_of = _by_key(memory.events, redact)
-    gone_of = _by_user(_gone(events_of, snapshot, memory))
-    names = options.user_names({**dict.fromkeys([u.name for u in snapshot.users]), **gone_of})
-    count_tags = {tag: options.tags[tag] for tag in options.counts.by_tags}
-    active: dict[str, list[KeyFacts]] = {}
-
-    prepared = Subjects(identified=bool(account.id))
+    preparation = _Preparation(snapshot, memory, options)
     for user in snapshot.users:
-        name, path = user.name, redact(user.path)
-        of_user = f'{of_account},user="{escape(names.get(name, name))}"'
+        preparation.add_user(user)
+    preparation.add_gone_keys()
+    preparation.add_counts()
+    preparation.add_account()
+    return preparation.subjects
+
+
+class _Preparation:
+    """Prepares the subjects of one account."""
+
+    def __init__(
+        self, snapshot: AccountSnapshot, memory: AccountMemory, options: RenderOptions
+    ) -> None:
+        account, redact = snapshot.account, options.redact
+        self._snapshot = snapshot
+        self._memory = memory
+        self._options = options
+        self._labels = labels(("account_id", "account"), (account.id, redact(account.label)))[1:]
+        self._keys = _by_user([_shown(key, redact) for key in snapshot.keys])
+        self._events = _by_key(memory.events, redact)
+        self._gone = _by_user(_gone(self._events, snapshot, memory))
+        self._names = options.user_names(
+            dict.fromkeys([*[user.name for user in snapshot.users], *self._gone])
+        )
+        self._count_tags = {tag: options.tags[tag] for tag in options.counts.by_tags}
+        self._counted: dict[str, list[KeyFacts]] = {}
+        self.subjects = Subjects(identified=bool(account.id))
+
+    def add_user(self, user: User) -> None:
+        """Add a user and the user's keys."""
+        options, redact = self._options, self._options.redact
+        of_user = self._label_user(user.name)
+        path = redact(user.path)
         shown = user if path == user.path else replace(user, path=path)
-        prepared.users.append((of_user, shown, ""))
-        of_keys = keys_of.get(name)
-        if of_keys is None:
-            continue
+        self.subjects.users.append((of_user, shown, ""))
+        keys = self._keys.get(user.name)
+        if keys is None:
+            return
         tags = _tag_labels(options.tags, user.tags, redact)
-        count_labels = _tag_labels(count_tags, user.tags, redact)
-        key_labels = options.key_labels([*of_keys, *gone_of.get(name, ())])
-        superseded = _superseded(of_keys) if len(of_keys) > 1 else {}
-        for key in of_keys:
+        count_tags = _tag_labels(self._count_tags, user.tags, redact)
+        key_labels = self._label_keys(user.name)
+        superseded = _superseded(keys) if len(keys) > 1 else {}
+        for key in keys:
             of_key = f'{of_user},access_key_id="{escape(key_labels[key.id])}"'
             facts = KeyFacts(
                 key,
                 shown,
-                options.exempt_until(account, user, key),
+                options.exempt_until(self._snapshot.account, user, key),
                 redact(options.description(user, key)),
                 superseded.get(key.id),
-                None if key.active else _inactive_since(key, memory),
+                None if key.active else _inactive_since(key, self._memory),
             )
-            prepared.keys.append((of_key, facts, tags))
+            self.subjects.keys.append((of_key, facts, tags))
             if key.active:
-                active.setdefault(count_labels, []).append(facts)
-            if key.id in events_of:
-                prepared.events.append((of_key, events_of[key.id], ""))
-    for name, gone in gone_of.items():
-        of_user = f'{of_account},user="{escape(names.get(name, name))}"'
-        key_labels = options.key_labels([*keys_of.get(name, ()), *gone])
-        for key in gone:
-            of_key = f'{of_user},access_key_id="{escape(key_labels[key.id])}"'
-            prepared.events.append((of_key, events_of[key.id], ""))
+                self._counted.setdefault(count_tags, []).append(facts)
+            if key.id in self._events:
+                self.subjects.events.append((of_key, self._events[key.id], ""))
 
-    complete = snapshot.keys_known
-    if complete and not active:
-        # 0 is not the same as unknown.
-        active[_tag_labels(count_tags, (), redact)] = []
-    for count_labels, keys in active.items():
-        counts = count_keys(keys, snapshot.finished_at, options.counts.days, complete=complete)
-        prepared.counts.append((of_account, counts, count_labels))
-    account_facts = AccountFacts(
-        snapshot,
-        [facts.key for _, facts, _ in prepared.keys],
-        events_of.get("", ()),
-        account.requests_per_second or options.requests_per_second,
-    )
-    prepared.account.append((of_account, account_facts, ""))
-    return prepared
+    def add_gone_keys(self) -> None:
+        """Add the events of keys that are not in the snapshot."""
+        for name, keys in self._gone.items():
+            of_user, key_labels = self._label_user(name), self._label_keys(name)
+            for key in keys:
+                of_key = f'{of_user},access_key_id="{escape(key_labels[key.id])}"'
+                self.subjects.events.append((of_key, self._events[key.id], ""))
+
+    def add_counts(self) -> None:
+        """Add the counts of the keys that were added."""
+        complete = self._snapshot.keys_known
+        if complete and not self._counted:
+            # No active keys: 0, which is not the same as unknown.
+            self._counted[_tag_labels(self._count_tags, (), self._options.redact)] = []
+        for tags, keys in self._counted.items():
+            counts = count_keys(
+                keys, self._snapshot.finished_at, self._options.counts.days, complete=complete
+            )
+            self.subjects.counts.append((self._labels, counts, tags))
+
+    def add_account(self) -> None:
+        """Add the account itself, with the keys that were added."""
+        facts = AccountFacts(
+            self._snapshot,
+            keys=[facts.key for _, facts, _ in self.subjects.keys],
+            root_events=self._events.get("", ()),
+            requests_per_second=(
+                self._snapshot.account.requests_per_second or self._options.requests_per_second
+            ),
+        )
+        self.subjects.account.append((self._labels, facts, ""))
+
+    def _label_user(self, name: str) -> str:
+        return f'{self._labels},user="{escape(self._names.get(name, name))}"'
+
+    def _label_keys(self, user: str) -> Mapping[str, str]:
+        """Label the keys of a user together, by id: no two labels are the same."""
+        return self._options.key_labels([*self._keys.get(user, ()), *self._gone.get(user, ())])
 
 
 def _tag_labels(names: Mapping[str, str], tags: Iterable[tuple[str, str]], redact: Redact) -> str:

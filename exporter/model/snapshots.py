@@ -130,7 +130,9 @@ class AccountSnapshot:
             return self.without_facts()
         root = None if self.root is not None and is_stale(self.root.as_of) else self.root
         users = tuple(
-            replace(user, keys_at=None) if user.keys_at and is_stale(user.keys_at) else user
+            replace(user, keys_at=None, keys_as_of=None)
+            if user.keys_at and is_stale(user.keys_at)
+            else user
             for user in self.users
         )
         listed = {user.name for user in users if user.keys_at}

@@ -1,6 +1,9 @@
 """
 Evaluate scenarios with promtool, all of a test session in one batch.
 
+Each scenario is evaluated by both releases of promtool: by the installed one in `make test`, by the
+newer one in `make test-slow`.
+
 The time that promtool takes depends on the number of rules and evaluations, and hardly on that of
 series. Scenarios therefore share one Prometheus where possible, each with a job name of its own.
 """
@@ -20,7 +23,7 @@ import pytest
 
 from tests.rules.files import FILES, THRESHOLDS
 from tests.rules.scenarios import JOB, STEP, Scenario, Value, samples
-from tests.servers import find
+from tests.servers import Release, find
 
 GROUPS = [
     "aws-iam-thresholds",
@@ -36,7 +39,9 @@ Build = Callable[..., Scenario]
 _BUILDS: dict[Callable[..., None], Build] = {}
 """Functions that build a scenario, by the test that @scenario made of them."""
 
-_FAILURES = pytest.StashKey[dict[str, str]]()
+_RELEASES = [Release.INSTALLED, pytest.param(Release.NEWER, marks=pytest.mark.slow)]
+
+_FAILURES = pytest.StashKey[dict[Release, dict[str, str]]]()
 
 
 def scenario(build: Build) -> Callable[..., None]:
@@ -48,35 +53,44 @@ def scenario(build: Build) -> Callable[..., None]:
     """
 
     @wraps(build)
-    def test(request: pytest.FixtureRequest, **_arguments: object) -> None:
-        find("promtool")
-        stash = request.session.stash
-        if _FAILURES not in stash:
-            stash[_FAILURES] = evaluate(_selected(request.session))
-        failure = stash[_FAILURES][request.node.nodeid]
+    def test(request: pytest.FixtureRequest, release: Release, **_arguments: object) -> None:
+        promtool = find("promtool", release)
+        failures = request.session.stash.setdefault(_FAILURES, {})
+        if release not in failures:
+            failures[release] = evaluate(_selected(request.session, release), promtool)
+        failure = failures[release][request.node.nodeid]
         if failure != SUCCESS:
             pytest.fail(failure, pytrace=False)
 
-    # pytest parametrizes the test by the parameters of *build*.
-    request = inspect.Parameter("request", inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    parameters = [request, *inspect.signature(build).parameters.values()]
+    # pytest also parametrizes the test by the parameters of *build*.
+    own = (
+        inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        for name in ("request", "release")
+    )
+    parameters = [*own, *inspect.signature(build).parameters.values()]
     test.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     _BUILDS[test] = build
-    return test
+    return pytest.mark.parametrize("release", _RELEASES)(test)
 
 
-def _selected(session: pytest.Session) -> dict[str, Scenario]:
-    """Build the scenarios of the session's tests, by node id."""
+def _selected(session: pytest.Session, release: Release) -> dict[str, Scenario]:
+    """Build the scenarios of the session's tests with *release*, by node id."""
     scenarios = {}
     for item in session.items:
         if isinstance(item, pytest.Function) and item.function in _BUILDS:
-            arguments = item.callspec.params if hasattr(item, "callspec") else {}
-            scenarios[item.nodeid] = _BUILDS[item.function](**arguments)
+            arguments = dict(item.callspec.params)
+            if arguments.pop("release") is release:
+                scenarios[item.nodeid] = _BUILDS[item.function](**arguments)
     return scenarios
 
 
-def evaluate(scenarios: Mapping[str, Scenario]) -> dict[str, str]:
-    """Return promtool's output if a scenario failed, otherwise SUCCESS, by the scenario's name."""
+def evaluate(scenarios: Mapping[str, Scenario], promtool: str) -> dict[str, str]:
+    """
+    Evaluate scenarios, by name, with the program *promtool*.
+
+    Returns:
+        promtool's output if a scenario failed, otherwise SUCCESS, by the scenario's name.
+    """
     shared: dict[tuple[int, str | None], list[str]] = {}
     alone = []
     for name, of in scenarios.items():
@@ -84,17 +98,19 @@ def evaluate(scenarios: Mapping[str, Scenario]) -> dict[str, str]:
             shared.setdefault((of.step, of.thresholds), []).append(name)
         else:
             alone.append([name])
-    failures = _evaluate([*shared.values(), *alone], scenarios)
+    failures = _evaluate([*shared.values(), *alone], scenarios, promtool)
     for names in shared.values():
         if failures[names[0]] != SUCCESS and len(names) > 1:
             # Find out which fail on their own. If none does, a rule does not separate the jobs.
-            of_each = _evaluate([[name] for name in names], scenarios)
+            of_each = _evaluate([[name] for name in names], scenarios, promtool)
             if any(failure != SUCCESS for failure in of_each.values()):
                 failures |= of_each
     return failures
 
 
-def _evaluate(groups: Sequence[list[str]], scenarios: Mapping[str, Scenario]) -> dict[str, str]:
+def _evaluate(
+    groups: Sequence[list[str]], scenarios: Mapping[str, Scenario], promtool: str
+) -> dict[str, str]:
     """Evaluate groups of scenarios in parallel: those of one group in the same Prometheus."""
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -103,7 +119,9 @@ def _evaluate(groups: Sequence[list[str]], scenarios: Mapping[str, Scenario]) ->
         # The most expensive first, so that all processors are busy until the end.
         groups = sorted(groups, key=lambda names: -max(scenarios[n].evaluations for n in names))
         runs = [
-            pool.submit(_run, Path(folder, str(number)), [scenarios[name] for name in names])
+            pool.submit(
+                _run, Path(folder, str(number)), [scenarios[name] for name in names], promtool
+            )
             for number, names in enumerate(groups)
         ]
         return {
@@ -111,8 +129,8 @@ def _evaluate(groups: Sequence[list[str]], scenarios: Mapping[str, Scenario]) ->
         }
 
 
-def _run(folder: Path, scenarios: Sequence[Scenario]) -> str:
-    """Run promtool on *scenarios*, all in one Prometheus; return its output, or SUCCESS."""
+def _run(folder: Path, scenarios: Sequence[Scenario], promtool: str) -> str:
+    """Run *promtool* on *scenarios*, all in one Prometheus; return its output, or SUCCESS."""
     folder.mkdir()
     file = folder / "test.yaml"
     thresholds = folder / THRESHOLDS.name
@@ -120,7 +138,7 @@ def _run(folder: Path, scenarios: Sequence[Scenario]) -> str:
         thresholds.write_text(scenarios[0].thresholds, encoding="utf-8")
     file.write_text(json.dumps(_test_file(scenarios, thresholds)), encoding="utf-8")
     run = subprocess.run(
-        [find("promtool"), "test", "rules", file],
+        [promtool, "test", "rules", file],
         check=False,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -86,8 +86,8 @@ ACCOUNT_FAMILIES: tuple[AccountFamily, ...] = (
     ),
     AccountFamily(
         name="aws_iam_account_access_keys_used_in",
-        help="Number of active access keys, also exempt ones, by service and region of their last"
-        " use (GetAccessKeyLastUsed). Absent: no key is known to have been used there last.",
+        help="Number of active access keys, including exempt ones, by service and region of their"
+        " last use (GetAccessKeyLastUsed). Absent: none is known.",
         extra_labels=("service", "region"),
         samples=_used_in,
     ),

@@ -39,8 +39,8 @@ EXPORTER_FAMILIES: tuple[ExporterFamily, ...] = (
     ),
     ExporterFamily(
         name="aws_iam_exporter_store_up",
-        help="1 if the store could be read and written the last time, otherwise 0. Absent: no store"
-        " is configured, and nothing survives a restart.",
+        help="1 if the store could be used the last time it was needed, otherwise 0. Absent: no"
+        " store is configured.",
         optional=True,
     ),
     ExporterFamily(
