@@ -1,13 +1,14 @@
 # syntax=docker/dockerfile:1
 FROM python:3.13-slim AS build
 WORKDIR /src
-# EXTRAS="[demo]" builds an image that supports --demo.
-ARG EXTRAS=""
+# EXTRAS="[demo,postgres]" builds an image that supports --demo too.
+ARG EXTRAS="[postgres]"
 RUN python -m venv /app
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY exporter exporter
 RUN /app/bin/pip install --no-cache-dir --constraint constraints.txt ".${EXTRAS}" \
- && /app/bin/pip uninstall --yes pip
+ && /app/bin/pip uninstall --yes pip \
+ && mkdir /state
 
 FROM python:3.13-slim
 ARG VERSION=0.1.0
@@ -20,8 +21,11 @@ LABEL org.opencontainers.image.title="aws-iam-key-exporter" \
       org.opencontainers.image.documentation="https://github.com/aws-iam-key-exporter/aws-iam-key-exporter#readme" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build /app /app
-# Nothing is written (no bytecode, no home directory), so the root file system can be read-only.
-ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 HOME=/nonexistent
+# Nothing else is written (no bytecode, no home directory), so the root file system can be read-only.
+COPY --from=build --chown=65534:65534 /state /var/lib/aws-iam-key-exporter
+VOLUME ["/var/lib/aws-iam-key-exporter"]
+ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 HOME=/nonexistent \
+    STATE_DIRECTORY=/var/lib/aws-iam-key-exporter
 USER 65534:65534
 EXPOSE 10064
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s \

@@ -72,6 +72,7 @@ aws-iam-key-exporter reads a simulated AWS with four accounts. The role of one c
 
   landing page  http://{address}/
   metrics       http://{address}/metrics
+  what changed  aws-iam-key-exporter events --state.path={state}
 
 Scrape it with Prometheus, using deploy/prometheus/prometheus.yml{change}, and try these queries:
 
@@ -85,7 +86,7 @@ Scrape it with Prometheus, using deploy/prometheus/prometheus.yml{change}, and t
   aws_iam_exporter_account_up == 0
 
 In about three minutes the key of backup-2019 in the account pipelines will be used for the first
-time in 300 days. Press Ctrl-C to stop.
+time in 300 days: the log says so, and so do the events. Press Ctrl-C to stop.
 """
 
 
@@ -140,12 +141,13 @@ def _users(account: str) -> Iterator[tuple[str, str, dict[str, str], tuple[Key, 
         yield "admin", "/", {}, (Key(1000, 95, "N/A", "N/A"),)
 
 
-def start(address: str) -> str:
+def start(address: str, state: str) -> str:
     """
     Start the simulated AWS on the loopback interface, in daemon threads.
 
     Args:
         address: The address that the exporter listens on, for the welcome message.
+        state: The path of the exporter's state, for that message too.
 
     Returns:
         The configuration for the exporter, in YAML.
@@ -165,14 +167,14 @@ def start(address: str) -> str:
     host, _, port = address.rpartition(":")
     shown = "127.0.0.1" if host in ("0.0.0.0", "[::]") else host  # noqa: S104 (binds nothing)
     with suppress(OSError):  # nobody need read it
-        print(welcome(f"{shown}:{port}"), flush=True)
+        print(welcome(f"{shown}:{port}", state), flush=True)
     return CONFIGURATION.format(url=f"http://127.0.0.1:{http.server_port}")
 
 
-def welcome(address: str) -> str:
+def welcome(address: str, state: str) -> str:
     """Return what is printed at the start of a demo that listens on *address*."""
     change = "" if address == TARGET else f"\nwith the target {address} instead of {TARGET}"
-    return WELCOME.format(address=address, change=change)
+    return WELCOME.format(address=address, state=state, change=change)
 
 
 Use = tuple[float, float, Callable[[], None]]

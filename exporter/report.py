@@ -25,6 +25,9 @@ SPACES: Final = 2
 NARROW: Final = 8
 """The width to which a column is wrapped at most, in characters."""
 
+MAX_WRAPPED: Final = 5000
+"""Rows that are wrapped, which takes a millisecond each. Those of a longer table are lines."""
+
 FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 """What texts begin with that a spreadsheet would compute."""
 
@@ -42,27 +45,28 @@ def as_table(
     rows: Sequence[Sequence[str]],
     *,
     width: int | None = None,
-    whole: Collection[str] = (),
+    unwrapped: Collection[str] = (),
 ) -> str:
     """
     Write *rows* as a table in which nothing is cut.
 
     Args:
         rows: Their texts have neither line breaks nor other control characters.
-        width: The width of the terminal, to which texts are wrapped. None: each row is a line.
-        whole: The headings of columns that are not wrapped, although the table may become too wide.
+        width: The width of the terminal, to which texts are wrapped unless there are very many.
+            None: each row is a line.
+        unwrapped: The headings of columns that are not wrapped, even if the table is too wide then.
     """
     widths = [max(map(cell_len, column)) for column in zip(headings, *rows, strict=True)]
     total = sum(widths) + SPACES * (len(widths) - 1)
-    if width is None or total <= width:
+    if width is None or total <= width or len(rows) > MAX_WRAPPED:
         return _lines(_aligned(texts, widths) for texts in (headings, *rows))
     least = [
-        wide if heading in whole else min(wide, NARROW)
+        wide if heading in unwrapped else min(wide, NARROW)
         for heading, wide in zip(headings, widths, strict=True)
     ]
     table = Table(box=None, padding=(0, SPACES, 0, 0), pad_edge=False)
     for heading, wide in zip(headings, least, strict=True):
-        table.add_column(heading, overflow="fold", min_width=wide, no_wrap=heading in whole)
+        table.add_column(heading, overflow="fold", min_width=wide, no_wrap=heading in unwrapped)
     for texts in rows:
         table.add_row(*map(Text, texts))
     page = io.StringIO()

@@ -7,12 +7,14 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 
 from exporter.cli.flags import Flags, make_parser, parse_flags, unknown_variables, variable
 from exporter.cli.logs import LEVELS
@@ -116,6 +118,8 @@ def test_help_describes_every_flag(call: Call) -> None:
     assert result.code == 0
     assert [flag for flag in flags if flag not in result.stdout] == []
     assert all(action.help for action in make_parser()._actions)
+    assert "  aws-iam-key-exporter serve --config.file=config.yaml\n" in result.stdout
+    assert "  aws-iam-key-exporter events --config.file=config.yaml --since=30d\n" in result.stdout
 
 
 def test_version_is_in_the_common_form(call: Call) -> None:
@@ -168,6 +172,38 @@ def test_check_without_a_file_shows_the_defaults(call: Call) -> None:
     assert "# No accounts: read the account that the AWS credentials belong to.\n" in result.stdout
 
 
+@pytest.mark.parametrize(
+    ("argv", "directory", "state"),
+    [
+        ((), "", "{path: null, url: null}"),
+        ((), "/var/lib/x", "{path: /var/lib/x/state.db, url: null}"),
+        (("--config.file={path}",), "/var/lib/x", "{path: /file.db, url: null}"),
+        (("--config.file={path}", "--state.path=/flag.db"), "", "{path: /flag.db, url: null}"),
+        (("--config.file={url}",), "/var/lib/x", "{path: null, url: postgresql://db/x}"),
+        (("--config.file={url}", "--state.path=/flag.db"), "", "{path: /flag.db, url: null}"),
+    ],
+)
+def test_where_the_state_is(
+    call: Call,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    argv: tuple[str, ...],
+    directory: str,
+    state: str,
+) -> None:
+    """--state.path overrides the configuration, which overrides $STATE_DIRECTORY."""
+    monkeypatch.setenv("STATE_DIRECTORY", directory)
+    files = {"path": tmp_path / "path.yaml", "url": tmp_path / "url.yaml"}
+    files["path"].write_text("state: {path: /file.db}")
+    files["url"].write_text("state: {url: 'postgresql://db/x'}")
+
+    result = call("--config.check", *(flag.format(**files) for flag in argv))
+
+    assert result.code == 0
+    found = yaml.safe_load(result.stdout)["state"]
+    assert found == {**yaml.safe_load(state), "keep_events": "400d"}
+
+
 @pytest.mark.process
 def test_a_port_in_use_is_exit_code_1() -> None:
     """A port in use is reported in one line, before anything is started."""
@@ -205,6 +241,7 @@ def test_an_invalid_address_is_exit_code_1(call: Call) -> None:
         ["--web.max-requests=-1"],
         ["--web.max-requests=many"],
         ["--demo", "--config.file=x"],
+        ["--state.path=sqlite:///x"],
         ["dance"],
     ],
 )
@@ -278,9 +315,10 @@ def test_every_flag_has_an_environment_variable() -> None:
         WEB_MAX_REQUESTS="7",
         LOG_LEVEL="warn",
         LOG_FORMAT="json",
+        STATE_PATH="s.db",
     )
 
-    assert parsed == Flags("c.yaml", True, [":1", ":2"], "/m", 7, "warn", "json", False)
+    assert parsed == Flags("c.yaml", True, [":1", ":2"], "/m", 7, "warn", "json", False, "s.db")
 
 
 def test_a_flag_overrides_its_environment_variable() -> None:
@@ -297,6 +335,31 @@ def test_a_switch_can_be_false_in_the_environment() -> None:
     assert flags(DEMO="false").demo is False
     with pytest.raises(SystemExit):
         flags(DEMO="maybe")
+
+
+def test_serve_is_the_default_subcommand() -> None:
+    """Flags are the same with serve, after or before them, and without it."""
+    argv = ["--log.level=debug", "--web.listen-address=:1", "--demo"]
+
+    assert flags("serve", *argv) == flags(*argv, "serve") == flags(*argv)
+    assert flags(*argv[:1], "serve", *argv[1:], LOG_FORMAT="json") == flags(
+        *argv, "--log.format=json"
+    )
+
+
+def test_the_environment_applies_to_events() -> None:
+    """The configuration and the state of events can be set by environment variables, too."""
+    parsed = flags("events", "--user=a", CONFIG_FILE="c.yaml", STATE_PATH="s.db")
+
+    assert (parsed.config_file, parsed.state_path) == ("c.yaml", "s.db")
+    assert flags("events", "--state.path=t.db", STATE_PATH="s.db").state_path == "t.db"
+
+
+def test_the_state_directory_of_systemd() -> None:
+    """The default state is a file in the first directory of $STATE_DIRECTORY."""
+    parsed = parse_flags([], {"STATE_DIRECTORY": "/var/lib/a:/var/lib/b"})
+
+    assert (parsed.state_path, parsed.default_state_path) == ("", "/var/lib/a/state.db")
 
 
 def error_of(capsys: pytest.CaptureFixture[str], *argv: str, **environment: str) -> str:
@@ -332,7 +395,13 @@ def test_a_flag_that_is_like_no_other_has_no_suggestion(
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("LOG_LEVEL", "loud"), ("DEMO", "maybe"), ("WEB_TELEMETRY_PATH", "x"), ("LOG_FORMAT", "xml")],
+    [
+        ("LOG_LEVEL", "loud"),
+        ("DEMO", "maybe"),
+        ("WEB_TELEMETRY_PATH", "x"),
+        ("LOG_FORMAT", "xml"),
+        ("STATE_PATH", "~/x"),
+    ],
 )
 def test_an_error_about_a_variable_names_it(
     capsys: pytest.CaptureFixture[str], name: str, value: str
@@ -581,6 +650,37 @@ def test_the_demo_has_no_warnings_about_its_configuration() -> None:
         running.wait_until_ready()
 
     assert "configuration warning" not in running.log
+
+
+def test_the_demo_without_a_place_for_its_state_is_exit_code_1(
+    call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Where there is no temporary directory, --demo says what to set."""
+    with monkeypatch.context() as context:
+        context.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+        result = call("--demo", "--web.listen-address=127.0.0.1:0")
+
+    assert result.code == 1
+    assert result.stderr.endswith(
+        "cannot create a directory for the state: No such file or directory; set --state.path\n"
+    )
+
+
+@pytest.mark.process
+def test_the_demo_deletes_its_state(tmp_path: Path) -> None:
+    """The state of a demo is in a temporary directory, or at --state.path, where it stays."""
+    kept = tmp_path / "kept.db"
+    environment = {"TMPDIR": str(tmp_path), "STATE_DIRECTORY": str(tmp_path / "systemd")}
+
+    with exporter("--demo", environment=environment) as running:
+        running.wait_until_ready()
+        during = list(tmp_path.glob("aws-iam-key-exporter-*/state.db"))
+        running.end()
+    after = list(tmp_path.iterdir())
+    with exporter("--demo", f"--state.path={kept}", environment=environment) as running:
+        running.wait_until_ready()
+
+    assert (len(during), after, kept.exists()) == (1, [], True)
 
 
 @pytest.mark.parametrize(("format_", "begins"), [("json", '{"'), ("logfmt", "time=")])

@@ -13,6 +13,7 @@ from tests.servers import Release, find
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "deploy" / "compose"
+STATE = "/var/lib/aws-iam-key-exporter"
 
 
 def services() -> dict[str, dict[str, Any]]:
@@ -30,6 +31,18 @@ def test_mounts_exist() -> None:
                 assert (FOLDER / source).resolve().exists(), mount
             else:
                 assert source in volumes, mount
+
+
+def test_the_state_is_where_the_image_keeps_it() -> None:
+    """A volume is mounted where the image has one, and the exporter keeps its state there."""
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    flags = parse_flags([], {"STATE_DIRECTORY": STATE})
+
+    assert f"exporter:{STATE}" in services()["exporter"]["volumes"]
+    assert f'\nVOLUME ["{STATE}"]\n' in dockerfile
+    assert f"\nCOPY --from=build --chown=65534:65534 /state {STATE}\n" in dockerfile
+    assert re.search(rf"(?m)^ENV .*\\\n +STATE_DIRECTORY={STATE}$", dockerfile)
+    assert flags.default_state_path == f"{STATE}/state.db"
 
 
 def test_nothing_is_published_beyond_this_machine() -> None:
@@ -101,7 +114,9 @@ def test_real_accounts_are_read_by_whoever_may_read_the_credentials() -> None:
     assert service["user"].startswith("${EXPORTER_USER:?")
     assert f"HOME={mounts['${HOME}/.aws'].removesuffix('/.aws')}" in service["environment"]
     assert f"--config.file={mounts['./config.yaml']}" in service["command"]
-    assert all(mount.endswith(":ro") for mount in service["volumes"])
+    writable = [mount for mount in service["volumes"] if not mount.endswith(":ro")]
+    assert writable == [f"./state:{STATE}"]
+    assert (FOLDER / "state" / ".gitignore").exists()
 
 
 def test_the_flags_of_the_compose_files_exist() -> None:

@@ -1,5 +1,6 @@
 """The demo: its accounts, and the exporter that reads them."""
 
+import re
 import subprocess
 import sys
 import time
@@ -9,6 +10,7 @@ import pytest
 from moto.iam.models import iam_backends
 
 from exporter import demo
+from exporter.cli.flags import parse_flags
 from tests.servers import exporter
 
 
@@ -36,8 +38,20 @@ def test_the_dormant_key_is_used_after_three_minutes() -> None:
 
 def test_the_welcome_names_the_target_to_scrape() -> None:
     """On another address than the one that Prometheus scrapes, the demo says what to change."""
-    assert "instead of" not in demo.welcome("127.0.0.1:10064")
-    assert "with the target 127.0.0.1:1 instead of 127.0.0.1:10064," in demo.welcome("127.0.0.1:1")
+    assert "instead of" not in demo.welcome("127.0.0.1:10064", "state.db")
+    assert "with the target 127.0.0.1:1 instead of 127.0.0.1:10064," in demo.welcome(
+        "127.0.0.1:1", "state.db"
+    )
+
+
+def test_the_welcome_says_how_to_print_the_events() -> None:
+    """The demo prints the command that prints its events, which is valid."""
+    text = demo.welcome("127.0.0.1:10064", "/x/state.db")
+    (command,) = re.findall("aws-iam-key-exporter (events .*)", text)
+
+    flags = parse_flags(command.split(), {})
+
+    assert (flags.state_path, flags.events is not None) == ("/x/state.db", True)
 
 
 @pytest.mark.process
@@ -48,7 +62,7 @@ def test_the_demo_needs_nothing_of_motos_server() -> None:
         "sys.modules |= dict.fromkeys(('flask', 'flask_cors', 'docker', 'cfnlint'))\n"
         "from exporter import demo\n"
         "import re, urllib.request as u\n"
-        "url = re.search(r'iam: \"(.*?)\"', demo.start('127.0.0.1:1')).group(1)\n"
+        "url = re.search(r'iam: \"(.*?)\"', demo.start('127.0.0.1:1', 'state.db')).group(1)\n"
         "body = b'Action=ListUsers&Version=2010-05-08'\n"
         "print(u.urlopen(u.Request(url, body)).status)\n"
     )

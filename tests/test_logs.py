@@ -93,7 +93,7 @@ def test_a_line_has_no_secrets_and_no_control_characters(
         log = logging.getLogger("test")
         log.info("a\nb\r\x1b[31m\u2028c", extra={"odd": [Odd()], "url": "http://p/w@host"})
         try:
-            raise ValueError("https://me:hush@iam AKIAIOSFODNN7EXAMPLE")
+            raise ValueError("https://me:hush@iam postgresql://me:hush@db AKIAIOSFODNN7EXAMPLE")
         except ValueError:
             log.exception("failed")
         handler.flush()

@@ -279,10 +279,10 @@ def test_an_error_that_cannot_be_printed_keeps_its_exit_code(flags: str) -> None
 
 
 def test_a_reader_that_stops_is_no_traceback() -> None:
-    """--config.check into a pipe whose reader has gone ends with one line."""
+    """--config.check into a pipe whose reader has gone ends without a message."""
     result = shell("exporter --config.check | true; echo ${PIPESTATUS[0]}")
 
-    assert result.stderr in ("", "cannot write to standard output: Broken pipe\n")
+    assert result.stderr == ""
 
 
 def test_what_is_not_utf8_is_escaped(tmp_path: Path) -> None:

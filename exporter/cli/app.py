@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from socket import socket
 
 from exporter import __version__, aws, memory, server
@@ -183,7 +182,7 @@ def build(
 
 def _recorder(config: Config, self_metrics: SelfMetrics, clock: Clock) -> Recorder:
     changes, state = config.changes, config.state
-    location = Path(state.path) if state.path is not None else state.database_url()
+    location = state.location()
     options = memory.Options(
         shown_for=changes.shown_for,
         min_idle=changes.min_idle,

@@ -13,7 +13,7 @@ from exporter.model import Event, EventKind
 from exporter.report import Output, Record, Value, as_csv, as_json, as_table
 
 HEADINGS: Final = ("TIME (UTC)", "ACCOUNT", "USER", "ACCESS KEY ID", "EVENT", "DETAILS")
-WHOLE: Final = ("TIME (UTC)", "ACCESS KEY ID", "EVENT")
+UNWRAPPED: Final = ("TIME (UTC)", "ACCESS KEY ID", "EVENT")
 """The columns that are in one line even on a narrow terminal."""
 
 NAMES: Final = (
@@ -81,7 +81,7 @@ def render(
     if query.output is Output.CSV:
         return as_csv(NAMES, [_printable(record) for record in records]), len(records)
     texts = [_texts(row, _printable(record)) for row, record in zip(rows, records, strict=True)]
-    return as_table(HEADINGS, texts, width=width, whole=WHOLE), len(records)
+    return as_table(HEADINGS, texts, width=width, unwrapped=UNWRAPPED), len(records)
 
 
 def terminal_width() -> int | None:
@@ -99,10 +99,10 @@ def _record(row: EventRow, key_ids: KeyIdFormatter, redact: Callable[[str], str]
         "noticed_at": event.noticed_at,
         "account_id": row.account_id,
         "account": redact(row.account),
-        "user": redact(event.user),
+        "user": redact(event.user) or None,
         "access_key_id": key_ids.label(event.access_key_id) if event.access_key_id else None,
         "event": str(event.kind),
-        "seconds": event.seconds,
+        "seconds": None if event.seconds is None else round(event.seconds),
         "service": redact(event.service) or None,
         "region": redact(event.region) or None,
         "credential": event.credential or None,
@@ -122,7 +122,7 @@ def _texts(row: EventRow, shown: Record) -> list[str]:
     return [
         f"{row.event.at.astimezone(UTC):%Y-%m-%d %H:%M:%S}",
         str(shown["account"]),
-        str(shown["user"]) if row.event.access_key_id or row.event.user else ROOT,
+        str(shown["user"] or ROOT),
         str(shown["access_key_id"] or ""),
         str(shown["event"]),
         _details(row.event, shown),
@@ -130,15 +130,15 @@ def _texts(row: EventRow, shown: Record) -> list[str]:
 
 
 def _details(event: Event, shown: Record) -> str:
-    """Describe *event* beyond its kind, such as ``after 300 days; s3 in us-east-1``."""
+    """Say what its kind does not say of *event*, such as ``after 300 days; s3 in us-east-1``."""
     parts = []
     if event.seconds is not None:
-        after = {EventKind.AWAKENED: "idle for", EventKind.FIRST_USED: "created"}
-        ago = " before" if event.kind is EventKind.FIRST_USED else ""
-        parts.append(f"{after.get(event.kind, 'after')} {_span(event.seconds)}{ago}")
-    if shown["service"] or shown["region"]:
-        places = (str(shown[name]) for name in ("service", "region") if shown[name])
-        parts.append(" in ".join(places))
+        span = _span(event.seconds)
+        created = event.kind is EventKind.FIRST_USED
+        parts.append(f"{span} after its creation" if created else f"after {span}")
+    if event.service:
+        somewhere = event.region not in ("", "N/A")
+        parts.append(f"{shown['service']}" + (f" in {shown['region']}" if somewhere else ""))
     if event.credential:
         parts.append(str(shown["credential"]).replace("_", " "))
     return "; ".join(parts)
@@ -146,7 +146,6 @@ def _details(event: Event, shown: Record) -> str:
 
 def _span(seconds: float) -> str:
     """Write a duration in the largest unit of which it has at least two, rounded down."""
-    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds // size:.0f} {unit}"
-    return f"{seconds:.0f} seconds"
+    units = (("days", 86400), ("hours", 3600), ("minutes", 60), ("seconds", 1))
+    unit, size = next((unit for unit in units if seconds >= 2 * unit[1]), units[-1])
+    return f"{seconds // size:.0f} {unit}"

@@ -77,16 +77,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     with ExitStack() as until_stopped:
         if flags.demo:
             try:
-                config = _demo(server.address_of(sockets[0]))
-            except ImportError as error:
+                path = flags.state_path or until_stopped.enter_context(_temporary_state())
+                config = _demo(server.address_of(sockets[0]), path)
+            except (ImportError, OSError) as error:
                 for bound in sockets:
                     bound.close()
                 handler.flush()
-                write_error(f"{NAME}: --demo requires: pip install '{NAME}[demo]' ({error})\n")
+                write_error(f"{NAME}: {error}\n")
                 return FAILURE
-            config = config.with_state_path(
-                flags.state_path or until_stopped.enter_context(_demo_state())
-            )
         asyncio.run(
             app.run(
                 config,
@@ -171,25 +169,41 @@ def _bind(addresses: Sequence[str]) -> list[socket]:
 
 
 @contextmanager
-def _demo_state() -> Iterator[str]:
-    """Create a directory for the state of a demo, and yield the path of the state."""
-    with TemporaryDirectory(prefix=f"{NAME}-") as directory:
+def _temporary_state() -> Iterator[str]:
+    """
+    Yield the path of a state that is deleted in the end.
+
+    Raises:
+        OSError: There is no place for it. The message is meant for the user.
+    """
+    with ExitStack() as until_deleted:
+        try:
+            directory = until_deleted.enter_context(TemporaryDirectory(prefix=f"{NAME}-"))
+        except OSError as error:
+            reason = error.strerror or str(error)
+            text = f"cannot create a directory for the state: {reason}; set --state.path"
+            raise OSError(text) from error
         yield f"{directory}/{STATE_FILE}"
 
 
-def _demo(address: str) -> Config:
+def _demo(address: str, state: str) -> Config:
     """
     Start the simulated AWS and return the configuration that reads it.
 
     Args:
         address: The address that the exporter listens on.
+        state: The path of its state.
 
     Raises:
-        ImportError: The extra ``demo`` is not installed.
+        ImportError: The extra ``demo`` is not installed. The message is meant for the user.
     """
     from exporter import demo  # noqa: PLC0415 (needs an extra)
 
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
         os.environ.pop(name, None)
     os.environ.update(demo.ENVIRONMENT)
-    return parse(demo.start(address), "demo configuration")
+    try:
+        text = demo.start(address, state)
+    except ImportError as error:
+        raise ImportError(f"--demo requires: pip install '{NAME}[demo]' ({error})") from error
+    return parse(text, "demo configuration").with_state_path(state)

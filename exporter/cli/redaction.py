@@ -8,7 +8,7 @@ from exporter.key_ids import KeyIdFormatter
 
 HIDDEN: Final = "<hidden>"
 
-_USER_INFO = re.compile(r"""(?i)\b(https?|socks\w*)://[^\s/"'<>]*@""")
+_USER_INFO = re.compile(r"""(?i)\b(https?|socks\w*|postgresql(?:\+\w+)?)://[^\s/"'<>]*@""")
 """The user name and password of a URL, such as that of a proxy."""
 
 

@@ -38,11 +38,14 @@ def write_output(text: str) -> None:
     Write *text* to standard output.
 
     Raises:
-        SystemExit: With code 1 and a message on standard error: it cannot be written.
+        SystemExit: With code 1: it cannot be written. With a message on standard error, unless
+            the reader has read what it wanted, such as ``head``.
     """
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
+    except BrokenPipeError:
+        raise SystemExit(1) from None
     except OSError as error:
         write_error(f"cannot write to standard output: {error.strerror}\n")
         raise SystemExit(1) from None

@@ -218,14 +218,6 @@ class State(Section):
             raise invalid("path and url exclude each other: a file or a database")
         return self
 
-    def database_url(self) -> str | None:
-        """Return the URL of the database for SQLAlchemy. None: nothing survives a restart."""
-        if self.path is not None:
-            return f"sqlite:///{self.path}"
-        if self.url is not None:
-            return "postgresql+psycopg" + self.url.removeprefix("postgresql")
-        return None
-
     def location(self) -> Path | str | None:
         """Return the SQLite file or the URL of the database. None: nothing survives a restart."""
         return self.url if self.path is None else Path(self.path)

@@ -57,7 +57,7 @@ def _counts(config: Config) -> str:
 
 def _state(config: Config) -> str:
     state = config.state
-    if state.database_url() is None:
+    if state.location() is None:
         return "not stored; after a restart the exporter does not know what it saw before"
     kept = f"events kept for {duration_text(state.keep_events)}"
     return f"in the file {state.path}; {kept}" if state.path else f"in PostgreSQL; {kept}"

@@ -183,9 +183,8 @@ def _state_path(value: object) -> object:
             raise invalid("must not begin with ~, which is not expanded")
         if value.endswith(("/", "/.", "/..")) or value in ("", ".", "..", ":memory:"):
             raise invalid("must be the path of a file")
-        # SQLAlchemy takes what follows ? for options.
-        if re.search(r"[?\x00-\x1f\x7f]", value):
-            raise invalid("must not have question marks or control characters")
+        if re.search(r"[\x00-\x1f\x7f]", value):
+            raise invalid("must not have control characters")
     return value
 
 
