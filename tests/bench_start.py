@@ -9,6 +9,7 @@ and storing add to the refresh of a large account. Nothing is asserted.
 """
 
 import http.client
+import logging
 import os
 import random
 import signal
@@ -49,6 +50,7 @@ IMPORTS: Final = [sys.executable, "-c", "import boto3, tornado, pydantic"]
 
 
 def main() -> None:
+    logging.disable()  # the events of the accounts that are generated
     with TemporaryDirectory() as folder:
         state = Path(folder) / "state.db"
         accounts = [f"{100_000_000_000 + number}" for number in range(1, ACCOUNTS + 1)]

@@ -1,6 +1,7 @@
 """The application: creates the modules from the configuration and connects them."""
 
 import asyncio
+import gc
 import logging
 import random
 import signal
@@ -138,8 +139,15 @@ class Application:
 
     def start(self) -> None:
         """Publish what is stored of every account, and begin to refresh them."""
-        restored = self.recorder.restore(self.accounts)
-        self.scheduler.start(restored)
+        # Millions of objects are created, none of which is garbage: to look for garbage among them
+        # takes long now, and would hold up every scrape later.
+        gc.disable()
+        try:
+            restored = self.recorder.restore(self.accounts)
+            self.scheduler.start(restored)
+        finally:
+            gc.freeze()
+            gc.enable()
         retrying = partial(self.recorder.retry_until, self.stop)
         threading.Thread(target=retrying, name="store", daemon=True).start()
 
