@@ -57,7 +57,7 @@ def test_an_awakened_key_and_a_restart(tmp_path: Path) -> None:
         try:
             stack = Stack(process.pid, output)
             wait_until(lambda: "Press Ctrl-C" in stack.output, "everything is started", 90)
-            stack.wait_for_alert("AwsIamRootAccessKeyPresent", "people")
+            stack.wait_for_alert("AwsIamRootAccessKeyPresent", "small")
             stack.kill_exporter()
             stack.wait_for_alert("AwsIamAccessKeyAwakened", "pipelines")
             before = stack.alerts()
