@@ -70,7 +70,7 @@ def test_an_awakened_key_and_a_restart(tmp_path: Path) -> None:
             os.killpg(process.pid, signal.SIGINT)
             code = process.wait(30)
 
-    assert [event["kind"] for event in events if event["user"] == "backup-2019"] == ["awakened"]
+    assert [event["event"] for event in events if event["user"] == "backup-2019"] == ["awakened"]
     assert log.count('msg="access key awakened"') == 1
     assert 'used_after_idle_seconds{account_id="222222222222"' in page
     assert before.items() <= after.items()

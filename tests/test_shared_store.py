@@ -1,5 +1,6 @@
 """Exporters that share a PostgreSQL database: one memory, and what happens while it is away."""
 
+import socket
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -198,3 +199,40 @@ def test_the_database_goes_away_and_comes_back(
         assert "correct-horse" not in started.log
         logged = [line for line in started.log.splitlines() if "access key awakened" in line]
         assert all(sum(id in line for line in logged) <= 1 for id in (second.id, third.id))
+
+
+@pytest.fixture
+def silent() -> Iterator[socket.socket]:
+    """A server to which connections are possible, and that never says anything."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield listening
+
+
+def url_of(server: socket.socket) -> str:
+    return f"postgresql://exporter:correct-horse@127.0.0.1:{server.getsockname()[1]}/x"
+
+
+def test_a_database_that_does_not_respond_at_the_start(
+    aws: FakeAws, tmp_path: Path, silent: socket.socket
+) -> None:
+    """The exporter serves in spite of a database that accepts connections and says nothing."""
+    with running(aws, tmp_path, configuration([PROD, TEST], url_of(silent))) as started:
+        wait_until(lambda: started.get("/-/ready"), "the accounts are refreshed", 20)
+        page = page_of(started)
+
+    assert page.value(STORE_UP) == 0
+    assert len(page.by_key(LAST_USED)) == 6
+    assert "correct-horse" not in started.log
+
+
+def test_sigterm_while_the_store_is_read(
+    aws: FakeAws, tmp_path: Path, silent: socket.socket
+) -> None:
+    """SIGTERM ends the exporter at once, although it waits for the database."""
+    with running(aws, tmp_path, configuration([PROD], url_of(silent))) as started:
+        with silent.accept()[0]:
+            code, seconds = started.end()
+
+    assert code == 0
+    assert seconds < 3  # 0.1 s on an idle machine
+    assert "listening" not in started.log
