@@ -229,9 +229,9 @@ def test_sigterm_while_the_store_is_read(
     aws: FakeAws, tmp_path: Path, silent: socket.socket
 ) -> None:
     """SIGTERM ends the exporter at once, although it waits for the database."""
-    with running(aws, tmp_path, configuration([PROD], url_of(silent))) as started:
-        with silent.accept()[0]:
-            code, seconds = started.end()
+    text = configuration([PROD], url_of(silent))
+    with running(aws, tmp_path, text) as started, silent.accept()[0]:
+        code, seconds = started.end()
 
     assert code == 0
     assert seconds < 3  # 0.1 s on an idle machine
