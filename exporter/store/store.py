@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Table, or_, select, update
 
 from exporter.model import AccountMemory, AccountSnapshot, Clock, Event
 from exporter.store import rows
-from exporter.store.databases import readable
+from exporter.store.databases import fetch, readable
 from exporter.store.locations import database_at
 from exporter.store.schema import accounts, events, keys, time_reader, users, uses
 from exporter.store.writing import (
@@ -101,7 +101,10 @@ class Store:
             StoreError: The store cannot be used.
         """
         self._purge()
-        with _without_garbage_collection(), self._database.transaction() as connection:
+        with (
+            _without_garbage_collection(),
+            self._database.transaction(consistent=True) as connection,
+        ):
             if account_ids is None:
                 stored = self._read(connection, accounts.c.ended_at.is_(None))
             else:
@@ -199,9 +202,7 @@ class Store:
 
         def rows_of(table: Table, *conditions: ColumnElement[bool]) -> list[Any]:
             statement = select(table).where(table.c.account_id.in_(ids), *conditions)
-            result = connection.execute(statement)
-            # The driver's own tuples: SQLAlchemy's rows take as long again to create.
-            found = list(result.cursor.fetchall())
+            found = fetch(connection, statement)
             found.sort(key=BY_ORDER)
             return found
 
