@@ -1,6 +1,7 @@
 """The application: creates the modules from the configuration and connects them."""
 
 import asyncio
+import gc
 import logging
 import random
 import signal
@@ -13,6 +14,7 @@ from functools import partial
 from socket import socket
 
 from exporter import __version__, aws, memory, server
+from exporter.cli.bounded import call_in_thread
 from exporter.cli.logs import QueueHandler
 from exporter.cli.recorder import Recorder
 from exporter.config import Config, label_of_tag
@@ -83,7 +85,7 @@ async def run(
     )
     # Requests wait until everything that is stored is published: a page without it would resolve
     # alerts. In a thread, since that may take seconds in which signals must have their effect.
-    starting = asyncio.ensure_future(asyncio.to_thread(application.start))
+    starting = asyncio.wrap_future(call_in_thread(application.start, "start"))
     stopping = asyncio.ensure_future(stopped.wait())
     await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
     if starting.done():
@@ -137,8 +139,15 @@ class Application:
 
     def start(self) -> None:
         """Publish what is stored of every account, and begin to refresh them."""
-        restored = self.recorder.restore(self.accounts)
-        self.scheduler.start(restored)
+        # Millions of objects are created, none of which is garbage: to look for garbage among them
+        # takes long now, and would hold up every scrape later.
+        gc.disable()
+        try:
+            restored = self.recorder.restore(self.accounts)
+            self.scheduler.start(restored)
+        finally:
+            gc.freeze()
+            gc.enable()
         retrying = partial(self.recorder.retry_until, self.stop)
         threading.Thread(target=retrying, name="store", daemon=True).start()
 
