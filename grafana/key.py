@@ -26,6 +26,17 @@ NOW = override_properties(
         "custom.showPoints": "always",
     },
 )
+LINE = override_properties(
+    "not idle",
+    {
+        "color": {"mode": "fixed", "fixedColor": "text"},
+        "custom.drawStyle": "line",
+        "custom.fillOpacity": 0,
+        "custom.lineStyle": {"fill": "dash"},
+        "custom.lineWidth": 1,
+        "custom.showPoints": "never",
+    },
+)
 UNKNOWN = f"{EXISTS} unless max({q.select(q.NEVER_USED, HERE)})"
 
 COMMANDS = """
@@ -266,8 +277,6 @@ def idle_time() -> Json:
 def new_uses() -> Json:
     last_used = f"max({q.select(q.LAST_USED, HERE)})"
     earlier = f"max({q.select(q.LAST_USED, HERE)} offset $__interval)"
-    in_range = f"max(changes({q.select(q.LAST_USED, HERE)}[$__range])) > 0"
-    created = f"max({q.select(q.CREATED, HERE)}) unless {in_range}"
     now = states.either(
         q.labeled(f"1000 * {last_used}", "use", "latest use"),
         *(
@@ -282,12 +291,12 @@ def new_uses() -> Json:
         "Uses",
         "A point for each use that was seen, at the time of the use. AWS updates the last use at"
         " most every 15 minutes, so the points show when the key was used, not how much. The point"
-        " at the right is the latest use, or says why there is none. The creation is drawn if the"
-        " key was not used in the time range.",
+        " at the right is the latest use, or says why there is none. The further it is below the"
+        " line, the longer the key has been idle.",
         [
             target("uses", f"1000 * ({last_used} unless ({last_used} == {earlier}))", "use"),
             instant("now", now, "{{use}}"),
-            instant("created", f"1000 * ({created})", "created"),
+            target("time", "1000 * vector(time())", "not idle"),
         ],
         points=True,
         from_zero=False,
@@ -295,7 +304,7 @@ def new_uses() -> Json:
         overrides=[
             override("use", color="blue"),
             override("latest use", color="blue"),
-            override("created", color="text"),
+            LINE,
             *(
                 override(reason.text, color=reason.color)
                 for reason in (*states.key_states(), states.NEVER_USED, states.UNKNOWN)
