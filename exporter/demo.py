@@ -62,6 +62,8 @@ accounts:
   - {{name: no-role, role_arn: "arn:aws:iam::444444444444:role/aws-iam-key-exporter"}}
 labels:
   user_tags: [team, owner]
+counts:
+  by_tags: [team]
 aws:
   region: us-east-1
   endpoint_urls: {{iam: "{url}", sts: "{url}"}}

@@ -628,12 +628,6 @@ def test_an_account_moves_to_another_process(
 # -- the store hangs ---------------------------------------------------------------------------
 
 
-def hanging(setting: Setting, recorder: Recorder) -> threading.Event:
-    """Let the store hang until the event is set."""
-    event = setting.store.waits_for = threading.Event()
-    return event
-
-
 def test_a_store_that_hangs_at_the_start(
     setting: Setting, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

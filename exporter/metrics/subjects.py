@@ -170,7 +170,8 @@ def _superseded(keys: Iterable[AccessKey]) -> dict[str, int]:
     Compare the active *keys* of one user.
 
     Returns by how many seconds the last use of another one is later than that of each key, or than
-    its creation if it was never used. Only what is positive and known.
+    its creation if it was never used. Only what is positive and known: uses of the other key since
+    this one was last confirmed prove nothing about this one.
     """
     active = [key for key in keys if key.active]
     uses = {key.id: key.last_use.at for key in active if isinstance(key.last_use, LastUse)}
@@ -178,8 +179,11 @@ def _superseded(keys: Iterable[AccessKey]) -> dict[str, int]:
     for key in active:
         since = key.created if key.last_use is NEVER else uses.get(key.id)
         latest = max([at for id_, at in uses.items() if id_ != key.id], default=None)
-        if since is not None and latest is not None and latest > since:
-            seconds[key.id] = int((latest - since).total_seconds())
+        if since is None or latest is None or key.as_of is None:
+            continue
+        until = min(latest, key.as_of)
+        if until > since:
+            seconds[key.id] = int((until - since).total_seconds())
     return seconds
 
 
