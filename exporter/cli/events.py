@@ -10,7 +10,7 @@ from exporter.cli.flags import EventsFlags
 from exporter.cli.streams import CONTROL
 from exporter.key_ids import KEY_ID, KeyIdFormatter
 from exporter.model import Event, EventKind
-from exporter.report import Output, Record, Value, as_csv, as_json, as_table
+from exporter.report import Output, Record, Value, as_csv, as_json, as_markdown, as_table
 
 HEADINGS: Final = ("TIME (UTC)", "ACCOUNT", "USER", "ACCESS KEY ID", "EVENT", "DETAILS")
 UNWRAPPED: Final = ("TIME (UTC)", "ACCESS KEY ID", "EVENT")
@@ -81,6 +81,8 @@ def render(
     if query.output is Output.CSV:
         return as_csv(NAMES, [_printable(record) for record in records]), len(records)
     texts = [_texts(row, _printable(record)) for row, record in zip(rows, records, strict=True)]
+    if query.output is Output.MARKDOWN:
+        return as_markdown(HEADINGS, texts), len(records)
     return as_table(HEADINGS, texts, width=width, unwrapped=UNWRAPPED), len(records)
 
 
