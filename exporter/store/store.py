@@ -1,20 +1,19 @@
 """Loads and saves accounts: their latest facts, what is remembered, and the event log."""
 
 import threading
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import ColumnElement, Connection, Table, or_, select, update
+from sqlalchemy import ColumnElement, Connection, select, update
 
 from exporter.model import AccountMemory, AccountSnapshot, Clock, Event
 from exporter.store import rows
-from exporter.store.databases import readable
 from exporter.store.locations import database_at
-from exporter.store.schema import accounts, events, keys, users, uses
+from exporter.store.reading import Stored, stored_accounts
+from exporter.store.schema import accounts
 from exporter.store.writing import (
     chunks,
     delete_older,
@@ -47,23 +46,6 @@ class Saved:
     memory: AccountMemory
     events: tuple[Event, ...]
     revision: int
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """
-    What is stored of an account.
-
-    Attributes:
-        snapshot: Without the counters of failures and throttles. Its account has nothing but id,
-            name and partition.
-        configured_as: How the account was configured, if its id was not.
-    """
-
-    snapshot: AccountSnapshot
-    memory: AccountMemory
-    revision: int
-    configured_as: str = ""
 
 
 class Store:
@@ -188,38 +170,7 @@ class Store:
 
     def _read(self, connection: Connection, which: ColumnElement[bool]) -> list[Stored]:
         """Read the accounts of which *which* is true."""
-        ids = select(accounts.c.account_id).where(which)
-        since = _earlier(self._clock.now(), self._shown_for)
-
-        def rows_of(table: Table, *conditions: ColumnElement[bool]) -> Iterable[Any]:
-            statement = select(table).where(table.c.account_id.in_(ids), *conditions)
-            found = connection.execute(statement).all()
-            return sorted(found, key=lambda row: row.sort_order)
-
-        with readable():
-            seen_uses = rows.uses_by_account(rows_of(uses))
-            kept = or_(keys.c.deleted_at.is_(None), keys.c.deleted_at >= since)
-            known_keys = rows.keys_by_account(rows_of(keys, kept), seen_uses)
-            known_users = rows.users_by_account(rows_of(users))
-            recent = rows.events_by_account(
-                connection.execute(
-                    select(events)
-                    .where(events.c.noticed_at >= since, events.c.account_id.in_(ids))
-                    .order_by(events.c.id)
-                )
-            )
-            stored = []
-            for row in connection.execute(select(accounts).where(which)):
-                memory = AccountMemory(
-                    users=MappingProxyType(known_users.get(row.account_id, {})),
-                    users_as_of=row.users_listed_at,
-                    keys=MappingProxyType(known_keys.get(row.account_id, {})),
-                    root=rows.root_of(row),
-                    events=recent.get(row.account_id, ()),
-                )
-                snapshot = rows.snapshot_of(row, memory)
-                stored.append(Stored(snapshot, memory, row.revision, row.configured_as))
-        return stored
+        return stored_accounts(connection, which, _earlier(self._clock.now(), self._shown_for))
 
     def _purge(self) -> None:
         """Delete what is older than `keep_events`, once a day."""
