@@ -6,11 +6,13 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
+from queue import SimpleQueue
 from socket import socket
+from typing import Final
 
 from exporter import __version__, aws, memory, server
 from exporter.cli.logs import QueueHandler
@@ -29,7 +31,7 @@ from exporter.metrics import (
     negotiate,
 )
 from exporter.model import Account, AccountSnapshot, Clock
-from exporter.refresh import Scheduler
+from exporter.refresh import Scheduler, key_of
 from exporter.store import Store
 
 log = logging.getLogger(__name__)
@@ -151,7 +153,7 @@ def build(
     self_metrics: SelfMetrics,
 ) -> Application:
     """Create everything that *config* describes, without starting it."""
-    exemptions = _exemptions(config)
+    exemptions = exemptions_of(config)
     samples = MetricsStore(_render_options(config, key_ids, exemptions))
     recorder = _recorder(config, self_metrics, clock)
 
@@ -176,6 +178,62 @@ def build(
     )
     exposition = Exposition(samples, self_metrics, clock)
     return Application(scheduler, recorder, exposition, stop, accounts)
+
+
+ONCE: Final = timedelta(days=3650).total_seconds()
+"""An interval after which a command does not refresh again."""
+
+
+def refresh_once(
+    config: Config,
+    accounts: Iterable[Account],
+    clock: Clock,
+    on_finished: Callable[[AccountSnapshot], None] = lambda snapshot: None,
+) -> list[AccountSnapshot]:
+    """
+    Refresh each of *accounts* once, as many at the same time as configured.
+
+    Nothing is stored, and nothing is read from the store.
+
+    Args:
+        on_finished: Called in this thread with each result, as soon as it is there.
+
+    Returns:
+        The results in the order of the accounts.
+    """
+    wanted = {key_of(account): account for account in accounts}
+    finished: SimpleQueue[tuple[str, AccountSnapshot]] = SimpleQueue()
+
+    def publish(account: Account, snapshot: AccountSnapshot) -> None:
+        if snapshot.finished_at is not None:
+            finished.put((key_of(account), snapshot))
+
+    stop = threading.Event()
+    self_metrics = SelfMetrics(version=__version__, operations=aws.Operation, process=False)
+    scheduler = Scheduler(
+        _refresher(config, self_metrics, stop, clock).refresh,
+        publish,
+        interval=ONCE,
+        deadline=config.collection.deadline.total_seconds(),
+        workers=config.collection.workers,
+        stale_after=config.collection.stale_after,
+        stop=stop,
+        clock=clock,
+        first_retry=ONCE,
+        start_spread=0.0,
+    )
+    results: dict[str, AccountSnapshot] = {}
+    scheduler.set_accounts(wanted.values())
+    scheduler.start()
+    try:
+        while len(results) < len(wanted):
+            key, snapshot = finished.get()
+            if key not in results:  # one that was given up may end after all
+                results[key] = snapshot
+                on_finished(snapshot)
+    finally:
+        scheduler.stop()
+    return [results[key] for key in wanted]
 
 
 def _recorder(config: Config, self_metrics: SelfMetrics, clock: Clock) -> Recorder:
@@ -240,7 +298,7 @@ def _refresher(
     )
 
 
-def _exemptions(config: Config) -> Exemptions:
+def exemptions_of(config: Config) -> Exemptions:
     entries = [
         Exemption(entry.until, entry.user, entry.access_key_id, entry.account)
         for entry in config.exemptions.entries

@@ -12,6 +12,8 @@ from typing import Any, Final, cast
 
 from exporter import __version__
 from exporter.cli.logs import LEVELS
+from exporter.cli.report_flags import EPILOG as REPORT_EPILOG
+from exporter.cli.report_flags import ReportFlags, add_report_flags
 from exporter.cli.streams import write_error, write_output
 from exporter.config import Config, parse_duration
 from exporter.report import Output
@@ -60,6 +62,7 @@ examples:
   {NAME} --config.file=config.yaml --config.check
   {NAME} serve --config.file=config.yaml
   {NAME} events --config.file=config.yaml --since=30d
+  {NAME} report --config.file=config.yaml --idle-for=90d
 """
 
 EVENTS_EPILOG: Final = f"""\
@@ -104,7 +107,8 @@ class Flags:
         state_path: The SQLite file that is used whatever the configuration says. Empty: as
             configured.
         default_state_path: The SQLite file that is used if none is configured. Empty: none.
-        events: The flags of the subcommand events. None: the subcommand is serve.
+        events: The flags of the subcommand events. None: it is another one.
+        report: The flags of the subcommand report. None: it is another one.
     """
 
     config_file: str
@@ -118,6 +122,7 @@ class Flags:
     state_path: str = ""
     default_state_path: str = ""
     events: EventsFlags | None = None
+    report: ReportFlags | None = None
 
 
 def variable(flag: str) -> str:
@@ -154,9 +159,11 @@ def parse_flags(argv: Sequence[str], environment: Mapping[str, str]) -> Flags:
     default_state_path = f"{directory}/{STATE_FILE}" if directory else ""
     _check_state_path(parser, source("--state.path"), args.state_path)
     _check_state_path(parser, "environment variable STATE_DIRECTORY", default_state_path)
-    events = None
+    events = report = None
     if args.command == "events":
         events = EventsFlags(args.account, args.user, args.key, args.since, Output(args.output))
+    elif args.command == "report":
+        report = ReportFlags.of(args)
     else:
         _check_serve(parser, source, args)
     return Flags(
@@ -171,6 +178,7 @@ def parse_flags(argv: Sequence[str], environment: Mapping[str, str]) -> Flags:
         args.state_path,
         default_state_path,
         events,
+        report,
     )
 
 
@@ -243,7 +251,7 @@ def make_parser() -> argparse.ArgumentParser:
     """Create the parser of the command line. It has the flags of serve, the default subcommand."""
     parser = _Parser(
         prog=NAME,
-        usage=f"{NAME} [serve] [flags]\n       {NAME} events [flags]",
+        usage=f"{NAME} [serve] [flags]\n       {NAME} events [flags]\n       {NAME} report [flags]",
         description=DESCRIPTION,
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -263,6 +271,10 @@ def make_parser() -> argparse.ArgumentParser:
         action.default = argparse.SUPPRESS  # keeps what is given before the subcommand
     events = _add_command(commands, "events", "print the log of what changed", EVENTS_EPILOG)
     _add_events_flags(events)
+    report = _add_command(
+        commands, "report", "print the access keys, and what is wrong", REPORT_EPILOG
+    )
+    add_report_flags(report)
     return parser
 
 

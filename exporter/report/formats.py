@@ -153,3 +153,10 @@ def markdown_text(text: str) -> str:
 def iso_time(at: datetime) -> str:
     """Write *at* in UTC, to the second: ``2026-12-31T23:59:59Z``."""
     return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def span(seconds: float) -> str:
+    """Write a duration in the largest unit of which it has at least two, rounded down."""
+    units = (("days", 86400), ("hours", 3600), ("minutes", 60), ("seconds", 1))
+    unit, size = next((unit for unit in units if seconds >= 2 * unit[1]), units[-1])
+    return f"{max(seconds, 0) // size:.0f} {unit}"

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -33,20 +33,20 @@ class Stored:
     configured_as: str = ""
 
 
-def read_accounts(location: Path | str, *, events_since: datetime) -> list[Stored]:
+def read_accounts(location: Path | str, *, now: datetime, shown_for: timedelta) -> list[Stored]:
     """
     Read the accounts that have not ended, sorted by name, also while the exporter runs.
 
     Args:
         location: As for `Store`.
-        events_since: The memory has the events that were noticed, and the keys that were deleted,
-            since then.
+        shown_for: As for `Store`, from *now* back.
 
     Raises:
         StoreError: There is no store, or it cannot be read.
     """
+    since = earlier(now, shown_for)
     with reading(location) as connection:
-        stored = stored_accounts(connection, accounts.c.ended_at.is_(None), events_since)
+        stored = stored_accounts(connection, accounts.c.ended_at.is_(None), since)
     return sorted(stored, key=lambda each: (each.snapshot.account.name, each.snapshot.account.id))
 
 
@@ -57,7 +57,8 @@ def stored_accounts(
     Read the accounts of which *which* is true.
 
     Args:
-        events_since: As for `read_accounts`.
+        events_since: The memory has the events that were noticed, and the keys that were deleted,
+            since then.
 
     Raises:
         UnreadableRow: A value is none that the exporter can have written.
@@ -93,3 +94,9 @@ def stored_accounts(
             snapshot = rows.snapshot_of(row, memory)
             stored.append(Stored(snapshot, memory, row.revision, row.configured_as))
     return stored
+
+
+def earlier(at: datetime, by: timedelta) -> datetime:
+    """Return *at* minus *by*, or the earliest time there is."""
+    earliest = datetime.min.replace(tzinfo=UTC)
+    return at - by if by < at - earliest else earliest

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, select, update
 from exporter.model import AccountMemory, AccountSnapshot, Clock, Event
 from exporter.store import rows
 from exporter.store.locations import database_at
-from exporter.store.reading import Stored, stored_accounts
+from exporter.store.reading import Stored, earlier, stored_accounts
 from exporter.store.schema import accounts
 from exporter.store.writing import (
     chunks,
@@ -170,7 +170,7 @@ class Store:
 
     def _read(self, connection: Connection, which: ColumnElement[bool]) -> list[Stored]:
         """Read the accounts of which *which* is true."""
-        return stored_accounts(connection, which, _earlier(self._clock.now(), self._shown_for))
+        return stored_accounts(connection, which, earlier(self._clock.now(), self._shown_for))
 
     def _purge(self) -> None:
         """Delete what is older than `keep_events`, once a day."""
@@ -179,11 +179,5 @@ class Store:
             if self._purged_at is not None and now - self._purged_at < PURGE_EVERY:
                 return
             with self._database.transaction() as connection:
-                delete_older(connection, _earlier(now, self._keep_events))
+                delete_older(connection, earlier(now, self._keep_events))
             self._purged_at = now
-
-
-def _earlier(at: datetime, by: timedelta) -> datetime:
-    """Return *at* minus *by*, or the earliest time there is."""
-    earliest = datetime.min.replace(tzinfo=UTC)
-    return at - by if by < at - earliest else earliest

@@ -1,0 +1,171 @@
+"""The columns of keys: texts for tables, values for programs."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from exporter.model import LastUse, NoUse
+from exporter.report.formats import NARROW, SPACES, Record, widths_of
+from exporter.report.keys import ROOT, KeyRow
+
+UNKNOWN: Final = "unknown"
+
+_ACCOUNT_ID, _CREATED, _AGE, _SERVICE, _REGION = "ACCOUNT ID", "CREATED", "AGE", "SERVICE", "REGION"
+_KEY, _STATUS, _LAST_USED, _IDLE = "ACCESS KEY ID", "STATUS", "LAST USED", "IDLE"
+_FINDING, _EXEMPT = "FINDING", "EXEMPT UNTIL"
+
+UNWRAPPED: Final = (_KEY, _STATUS, _CREATED, _AGE, _LAST_USED, _IDLE, _EXEMPT)
+"""The columns that are in one line even on a narrow terminal."""
+
+DISPENSABLE: Final = (_ACCOUNT_ID, _CREATED, _REGION, _SERVICE, _AGE)
+"""The columns that a terminal leaves out first, before those of tags, if it is too narrow."""
+
+FINDING_WIDTH: Final = 22
+"""The width to which findings are wrapped at most, in characters."""
+
+
+def key_names(tags: Mapping[str, str]) -> list[str]:
+    """
+    Return the names of `key_record`. Public.
+
+    Args:
+        tags: As in `ShowOptions`.
+    """
+    return [
+        *("account_id", "account", "user", *tags.values(), "access_key_id", "status"),
+        *("created_at", "age_days", "last_use", "last_used_at", "service", "region"),
+        *("confirmed_at", "idle_days", "finding", "exempt_until"),
+    ]
+
+
+def key_record(row: KeyRow, tags: Mapping[str, str]) -> Record:
+    """
+    Return the values of *row* by their names. None: unknown, or there is none.
+
+    ``last_use`` tells a key that was never used from one of which that is unknown.
+
+    Args:
+        tags: As in `ShowOptions`.
+    """
+    use = row.last_use
+    used = use if isinstance(use, LastUse) else None
+    return {
+        "account_id": row.account_id,
+        "account": row.account,
+        "user": None if row.user == ROOT else row.user,
+        **{name: value or None for name, value in zip(tags.values(), row.tags, strict=True)},
+        "access_key_id": row.access_key_id or None,
+        "status": row.status,
+        "created_at": row.created,
+        "age_days": _days(row.age),
+        "last_use": use.value if isinstance(use, NoUse) else "used",
+        "last_used_at": used.at if used else None,
+        "service": (used and used.service) or None,
+        "region": (used and used.region) or None,
+        "confirmed_at": row.as_of,
+        "idle_days": _days(row.idle),
+        "finding": " ".join(finding.kind for finding in row.findings) or None,
+        "exempt_until": row.exempt_until,
+    }
+
+
+def key_headings(tags: Mapping[str, str]) -> list[str]:
+    """Return the headings of `key_texts`."""
+    return [
+        *("ACCOUNT", _ACCOUNT_ID, "USER", *(tag.upper() for tag in tags), _KEY, _STATUS),
+        *(_CREATED, _AGE, _LAST_USED, _SERVICE, _REGION, _IDLE, _FINDING, _EXEMPT),
+    ]
+
+
+def key_texts(row: KeyRow, escape: Callable[[str], str]) -> list[str]:
+    """
+    Return the cells of a table.
+
+    Args:
+        escape: Escapes the control characters in a text.
+    """
+    use = row.last_use
+    used = use if isinstance(use, LastUse) else None
+    where = (used.service or UNKNOWN, used.region or UNKNOWN) if used else ("", "")
+    return [
+        escape(row.account),
+        row.account_id,
+        escape(row.user),
+        *map(escape, row.tags),
+        escape(row.access_key_id),
+        escape(row.status),
+        _date(row.created),
+        _span(row.age),
+        use.value if isinstance(use, NoUse) else _date(use.at),
+        escape(where[0]),
+        escape(where[1]),
+        _span(row.idle),
+        "; ".join(map(str, row.findings)),
+        _end(row.exempt_until),
+    ]
+
+
+def fitting(
+    headings: Sequence[str], rows: Sequence[Sequence[str]], width: int, tags: Collection[str]
+) -> tuple[list[str], list[list[str]], list[str]]:
+    """
+    Leave out the columns that do not fit, and those in which there is nothing.
+
+    Args:
+        width: That of the terminal.
+        tags: The headings of the columns of tags.
+
+    Returns:
+        The headings and rows that are left, and the headings of what does not fit.
+    """
+    widths = dict(zip(headings, widths_of(headings, rows), strict=True))
+    empty = [
+        heading
+        for heading, *texts in zip(headings, *rows, strict=True)
+        if heading in (*tags, _EXEMPT) and not any(texts)
+    ]
+    kept = [heading for heading in headings if heading not in empty]
+    omitted = []
+    for heading in (*DISPENSABLE, *tags, _EXEMPT, _STATUS):
+        if _least(kept, widths) <= width:
+            break
+        if heading in kept:
+            kept.remove(heading)
+            omitted.append(heading)
+    places = [headings.index(heading) for heading in kept]
+    return kept, [[row[place] for place in places] for row in rows], omitted
+
+
+def _least(headings: Sequence[str], widths: Mapping[str, int]) -> int:
+    """Return how narrow a table of these columns can be."""
+    return sum(
+        SPACES
+        + (
+            widths[heading]
+            if heading in UNWRAPPED
+            else min(widths[heading], FINDING_WIDTH if heading == _FINDING else NARROW)
+        )
+        for heading in headings
+    )
+
+
+def _days(duration: timedelta | None) -> int | None:
+    return None if duration is None else duration.days
+
+
+def _date(at: datetime | None) -> str:
+    return UNKNOWN if at is None else f"{at.astimezone(UTC):%Y-%m-%d}"
+
+
+def _span(duration: timedelta | None) -> str:
+    return UNKNOWN if duration is None else f"{duration.days}d"
+
+
+def _end(at: datetime | None) -> str:
+    """Write the end of an exemption. One that ends at midnight lasts until the end of a day."""
+    if at is None:
+        return ""
+    at = at.astimezone(UTC)
+    return (
+        _date(at - timedelta(seconds=1)) if at.time() == at.min.time() else f"{at:%Y-%m-%d %H:%M}"
+    )
