@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 
 from exporter import __version__, server
 from exporter.aws.regions import is_region
-from exporter.cli import app, events
+from exporter.cli import app, events, report
 from exporter.cli.flags import (
     NAME,
     STATE_FILE,
@@ -57,6 +57,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     redact = redactor(key_ids, config.secrets())
     if flags.events is not None:
         return _print_events(flags.events, config, key_ids, redact)
+    if flags.report is not None:
+        return report.run(flags.report, config, key_ids, redact)
+    return _serve(flags, config, key_ids, redact)
+
+
+def _serve(
+    flags: Flags, config: Config, key_ids: KeyIdFormatter, redact: Callable[[str], str]
+) -> int:
     warnings = warnings_of(config, datetime.now(UTC), region_exists=is_region)
     warnings += [*unknown_variables(os.environ), *_unknown_region(config)]
     if flags.config_check:

@@ -14,18 +14,19 @@ Idle times and ages end when AWS last reported the key: they do not grow while a
 read. A key that was never used has been idle since its creation. Conditions apply together.
 
 findings, and the order of --sort=urgency:
-  root user has active access keys (by the number of them)
-  used after more than 90 idle days, or for the first time after more than 30 days (changes.shown_for
-    ago at most; only with --from-store)
-  active, and unused for more than 90 days, or never used in more than 30 days; the longest first
-  last use unknown
-  active, and the other key of the user was used more than 30 days later (superseded)
-  active, and not rotated for more than 90 days
-  inactive for more than 14 days, idle for more than 90 days, and not deleted; without --from-store,
-    it is unknown for how long a key has been inactive, and idle for more than 90 days suffices
-  user has two active keys
-Then follow keys without findings, the longest idle first, and last those that are exempt.
-Except for unknown last uses, these are the limits of the alert rules.
+  root_access_key       the root user has active access keys
+  awakened              used after more than 90 idle days, within changes.shown_for; --from-store
+  first_use             first used when it was more than 30 days old; as above
+  unused, never_used    active, and unused for more than 90 days, or never used and more than 30
+                        days old; the longest idle first
+  last_use_unknown      no finding can be excluded
+  superseded            active, and the user's other key was used more than 30 days later
+  not_rotated           active, and more than 90 days old
+  inactive_not_deleted  idle for more than 90 days, and inactive for more than 14 (without
+                        --from-store it is unknown for how long: then for any time)
+  two_active_keys       the user has two active keys
+Then follow keys without findings, the longest idle first, and last the exempt ones. The limits are
+those of the alert rules.
 
 Standard output ends with what was not seen: accounts that failed and why, users whose keys are
 unknown, and how old the credential reports are. With --output=csv and json, standard error does;
@@ -123,8 +124,8 @@ def add_report_flags(parser: argparse.ArgumentParser) -> None:
         "--sort",
         choices=[str(order) for order in Order],
         default=str(Order.URGENCY),
-        help="what comes first: the most urgent finding, the longest idle time, the greatest age, or"
-        " by name (default: urgency)",
+        help="what comes first: the most urgent finding, the longest idle time, the greatest age,"
+        " or by name (default: urgency)",
     )
     add(
         "--output",

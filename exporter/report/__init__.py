@@ -11,6 +11,7 @@ from exporter.report.columns import (
 from exporter.report.coverage import Coverage, coverage_of, not_seen, summary
 from exporter.report.findings import Finding, FindingKind
 from exporter.report.formats import (
+    MAX_WRAPPED,
     Output,
     Record,
     Value,
@@ -33,6 +34,7 @@ from exporter.report.keys import (
 )
 
 __all__ = [
+    "MAX_WRAPPED",
     "ROOT",
     "UNWRAPPED",
     "Coverage",

@@ -1,6 +1,6 @@
 """The columns of keys: texts for tables, values for programs."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -10,14 +10,15 @@ from exporter.report.keys import ROOT, KeyRow
 
 UNKNOWN: Final = "unknown"
 
-_ACCOUNT_ID, _CREATED, _AGE, _SERVICE, _REGION = "ACCOUNT ID", "CREATED", "AGE", "SERVICE", "REGION"
-_KEY, _STATUS, _LAST_USED, _IDLE = "ACCESS KEY ID", "STATUS", "LAST USED", "IDLE"
+_ACCOUNT, _ACCOUNT_ID, _USER = "ACCOUNT", "ACCOUNT ID", "USER"
+_KEY, _STATUS, _CREATED, _AGE = "ACCESS KEY ID", "STATUS", "CREATED", "AGE"
+_LAST_USED, _SERVICE, _REGION, _IDLE = "LAST USED", "SERVICE", "REGION", "IDLE"
 _FINDING, _EXEMPT = "FINDING", "EXEMPT UNTIL"
 
-UNWRAPPED: Final = (_KEY, _STATUS, _CREATED, _AGE, _LAST_USED, _IDLE, _EXEMPT)
+UNWRAPPED: Final = (_ACCOUNT_ID, _KEY, _STATUS, _CREATED, _AGE, _LAST_USED, _IDLE, _EXEMPT)
 """The columns that are in one line even on a narrow terminal."""
 
-DISPENSABLE: Final = (_ACCOUNT_ID, _CREATED, _REGION, _SERVICE, _AGE)
+_DISPENSABLE: Final = (_ACCOUNT_ID, _CREATED, _REGION, _SERVICE, _AGE)
 """The columns that a terminal leaves out first, before those of tags, if it is too narrow."""
 
 FINDING_WIDTH: Final = 22
@@ -69,11 +70,16 @@ def key_record(row: KeyRow, tags: Mapping[str, str]) -> Record:
     }
 
 
-def key_headings(tags: Mapping[str, str]) -> list[str]:
-    """Return the headings of `key_texts`."""
+def key_headings(tags: Iterable[str]) -> list[str]:
+    """
+    Return the headings of `key_texts`.
+
+    Args:
+        tags: Their names.
+    """
     return [
-        *("ACCOUNT", _ACCOUNT_ID, "USER", *(tag.upper() for tag in tags), _KEY, _STATUS),
-        *(_CREATED, _AGE, _LAST_USED, _SERVICE, _REGION, _IDLE, _FINDING, _EXEMPT),
+        *(_ACCOUNT, _ACCOUNT_ID, _USER, *(f"TAG {tag}" for tag in tags), _KEY, _STATUS, _CREATED),
+        *(_AGE, _LAST_USED, _SERVICE, _REGION, _IDLE, _FINDING, _EXEMPT),
     ]
 
 
@@ -106,47 +112,46 @@ def key_texts(row: KeyRow, escape: Callable[[str], str]) -> list[str]:
 
 
 def fitting(
-    headings: Sequence[str], rows: Sequence[Sequence[str]], width: int, tags: Collection[str]
+    headings: Sequence[str], rows: Sequence[Sequence[str]], width: int, tags: int
 ) -> tuple[list[str], list[list[str]], list[str]]:
     """
-    Leave out the columns that do not fit, and those in which there is nothing.
+    Leave out the columns that do not fit, and those of tags and exemptions that are empty.
 
     Args:
         width: That of the terminal.
-        tags: The headings of the columns of tags.
+        tags: The number of tags.
 
     Returns:
         The headings and rows that are left, and the headings of what does not fit.
     """
-    widths = dict(zip(headings, widths_of(headings, rows), strict=True))
-    empty = [
-        heading
-        for heading, *texts in zip(headings, *rows, strict=True)
-        if heading in (*tags, _EXEMPT) and not any(texts)
+    widths = widths_of(headings, rows)
+    place = {heading: number for number, heading in enumerate(headings)}
+    of_tags = range(place[_KEY] - tags, place[_KEY])
+    optional = {*of_tags, place[_EXEMPT]}
+    kept = [
+        number
+        for number in range(len(headings))
+        if number not in optional or any(row[number] for row in rows)
     ]
-    kept = [heading for heading in headings if heading not in empty]
     omitted = []
-    for heading in (*DISPENSABLE, *tags, _EXEMPT, _STATUS):
-        if _least(kept, widths) <= width:
+    for number in (*map(place.__getitem__, _DISPENSABLE), *of_tags, place[_EXEMPT], place[_STATUS]):
+        if sum(_least(headings[each], widths[each]) for each in kept) <= width:
             break
-        if heading in kept:
-            kept.remove(heading)
-            omitted.append(heading)
-    places = [headings.index(heading) for heading in kept]
-    return kept, [[row[place] for place in places] for row in rows], omitted
-
-
-def _least(headings: Sequence[str], widths: Mapping[str, int]) -> int:
-    """Return how narrow a table of these columns can be."""
-    return sum(
-        SPACES
-        + (
-            widths[heading]
-            if heading in UNWRAPPED
-            else min(widths[heading], FINDING_WIDTH if heading == _FINDING else NARROW)
-        )
-        for heading in headings
+        if number in kept:
+            kept.remove(number)
+            omitted.append(headings[number])
+    return (
+        [headings[number] for number in kept],
+        [[row[number] for number in kept] for row in rows],
+        omitted,
     )
+
+
+def _least(heading: str, width: int) -> int:
+    """Return how narrow a column can be, with the space beside it."""
+    if heading in UNWRAPPED:
+        return width + SPACES
+    return min(width, FINDING_WIDTH if heading == _FINDING else NARROW) + SPACES
 
 
 def _days(duration: timedelta | None) -> int | None:
