@@ -76,6 +76,11 @@ class Exemptions:
                 },
             )
 
+    def forget(self, account_id: str) -> None:
+        """Keep nothing of an account that is no longer read."""
+        with self._lock:
+            self._reported = {each for each in self._reported if each[0] != account_id}
+
     def _value(self, user: User) -> str | None:
         return dict(user.tags).get(self._tag) if self._tag else None
 

@@ -81,7 +81,8 @@ class Scheduler:
         remember: Called with the result of each refresh, before it is published.
         publish: Called with each result, and once per account at start-up. As with *remember*,
             calls may be concurrent, but never for the same account.
-        forget: Called with an account that is gone, or as it was before it changed.
+        release: Called with an account that is gone, or as it was before it changed.
+        forget: Called with an account that is gone, and was released.
         stop: Ends all waiting.
         first_retry: Seconds until an account that has not succeeded yet is refreshed again; doubled
             with each failure, up to the interval.
@@ -102,11 +103,13 @@ class Scheduler:
         first_retry: float = FIRST_RETRY,
         start_spread: float = START_SPREAD,
         remember: Publish = lambda account, snapshot: None,
+        release: Callable[[Account], None] = lambda account: None,
         forget: Callable[[Account], None] = lambda account: None,
     ) -> None:
         self._refresh = refresh
         self._remember = remember
         self._publish = publish
+        self._release = release
         self._forget = forget
         self._interval = interval
         self._deadline = deadline
@@ -183,7 +186,7 @@ class Scheduler:
             with self._due:
                 entry.snapshot = _of(account, entry.snapshot)
             self._publish(account, entry.snapshot)
-        self._forget(before)
+        self._release(before)
 
     def _remove(self, key: str) -> None:
         with self._due:
@@ -192,6 +195,7 @@ class Scheduler:
             heapq.heapify(self._queue)
         with entry.lock:
             entry.removed = True
+            self._release(entry.account)
             self._forget(entry.account)
 
     def snapshots(self) -> list[tuple[AccountSnapshot, float | None]]:

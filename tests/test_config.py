@@ -15,11 +15,14 @@ from pydantic import BaseModel
 
 from exporter.aws.regions import is_region
 from exporter.config import Config, ConfigError, load, parse, summarize, warnings_of
+from exporter.model import Partition
 
 ROOT = Path(__file__).parent.parent
 DATA = Path(__file__).parent / "data" / "config"
 EXAMPLE = ROOT / "config.example.yaml"
 SECRETS = {
+    "DISCOVERY_EXTERNAL_ID": "abc",
+    "EXTERNAL_ID": "abc",
     "PROD_EXTERNAL_ID": "abc",
     "KEY_ID_SECRET": "0123456789abcdef",
     "DATABASE_PASSWORD": "xyz",
@@ -151,7 +154,7 @@ def options(section: type[BaseModel], path: str = "") -> set[str]:
 
 def paths(value: Any, path: str = "") -> set[str]:
     """Return the paths of all values in *value*, without the indexes of lists."""
-    if isinstance(value, dict):
+    if isinstance(value, dict) and value:
         return set().union(*(paths(v, f"{path}.{k}".lstrip(".")) for k, v in value.items()))
     if isinstance(value, list) and value and isinstance(value[0], dict):
         return set().union(*(paths(item, path) for item in value))
@@ -788,3 +791,57 @@ def test_durations_in_a_summary_are_exact(text: str) -> None:
     config = read(f"collection: {{user_tags_interval: {text}}}")
 
     assert f"user_tags_interval: {text}\n" in summarize(config, "")
+
+
+# -- organization --------------------------------------------------------------------------------
+
+
+def test_an_organization_needs_no_account() -> None:
+    """With an organization and no accounts, no account is configured: they are discovered."""
+    config = read("organization: {role_name: reader}")
+
+    assert config.model_accounts() == []
+
+
+def test_who_asks_organizations() -> None:
+    """Organizations is asked with the discovery role, or with the base credentials."""
+    arn = "arn:aws-us-gov:iam::111111111111:role/discovery"
+    text = f"discovery_role_arn: '{arn}', discovery_external_id: abc, profile: audit"
+    config = read(f"organization: {{role_name: reader, {text}}}")
+    assert config.organization is not None
+
+    caller = config.organization.caller()
+
+    assert (caller.id, caller.partition, str(caller.role_arn)) == (
+        "111111111111",
+        Partition.US_GOV,
+        arn,
+    )
+    assert (caller.external_id, caller.profile) == ("abc", "audit")
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("organization: {}", "role_name"),
+        ("organization: {role_name: 'arn:aws:iam::111111111111:role/a'}", "not its ARN"),
+        ("organization: {role_name: a, include: {ous: [root]}}", "must be the ID of an organ"),
+        ("organization: {role_name: a, exclude: {accounts: [1]}}", "must be quoted"),
+        ("organization: {role_name: a, include: {names: ['(']}}", "invalid regular expression"),
+        ("organization: {role_name: a, include: {tags: {env: '('}}}", "invalid regular express"),
+        ("organization: {role_name: a, discovery_external_id: abc}", "discovery_role_arn"),
+        ("labels: {account_tags: [env]}", "requires organization"),
+        ("labels: {account_tags: [a.b, a_b]}", "both become the label"),
+    ],
+)
+def test_what_is_wrong_with_an_organization(text: str, error: str) -> None:
+    """Each mistake has an error that says what is valid."""
+    assert error in error_of(text)
+
+
+def test_tags_may_have_one_pattern() -> None:
+    """A tag is compared with one pattern or with several."""
+    config = read("organization: {role_name: a, include: {tags: {env: prod, team: [a, b]}}}")
+    assert config.organization is not None
+
+    assert config.organization.include.tags == {"env": ("prod",), "team": ("a", "b")}

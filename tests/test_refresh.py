@@ -614,7 +614,7 @@ def test_an_account_that_changes_keeps_what_is_known(refresher: FakeRefresher) -
         clock,
         PROD,
         publish=lambda account, snapshot: published.append(snapshot),
-        forget=gone.append,
+        release=gone.append,
         interval=3600.0,
     ) as scheduler:
         wait_until(lambda: len(published) == 2, "it is refreshed")

@@ -9,5 +9,14 @@ from exporter.aws.account_refresh import AccountRefresher
 from exporter.aws.account_session import AccountSessions
 from exporter.aws.clients import Clients, Endpoints
 from exporter.aws.operations import Operation
+from exporter.aws.organizations import Discovery, Selection
 
-__all__ = ["AccountRefresher", "AccountSessions", "Clients", "Endpoints", "Operation"]
+__all__ = [
+    "AccountRefresher",
+    "AccountSessions",
+    "Clients",
+    "Discovery",
+    "Endpoints",
+    "Operation",
+    "Selection",
+]

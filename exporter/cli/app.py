@@ -6,18 +6,18 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
-from queue import SimpleQueue
 from socket import socket
-from typing import Final
 
 from exporter import __version__, aws, memory, server
+from exporter.cli.accounts import Accounts, complete
+from exporter.cli.bounded import call_in_thread
 from exporter.cli.logs import QueueHandler
 from exporter.cli.recorder import Recorder
-from exporter.config import Config, label_of_tag
+from exporter.config import Config, Selection, label_of_tag
 from exporter.exemptions import Exemption, Exemptions
 from exporter.key_ids import KeyIdFormatter, description_of, is_description_tag
 from exporter.metrics import (
@@ -31,7 +31,7 @@ from exporter.metrics import (
     negotiate,
 )
 from exporter.model import Account, AccountSnapshot, Clock
-from exporter.refresh import Scheduler, key_of
+from exporter.refresh import Scheduler
 from exporter.store import Store
 
 log = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ async def run(
     )
     # Requests wait until everything that is stored is published: a page without it would resolve
     # alerts. In a thread, since that may take seconds in which signals must have their effect.
-    starting = asyncio.ensure_future(asyncio.to_thread(application.start))
+    starting = asyncio.wrap_future(call_in_thread(application.start, "start"))
     stopping = asyncio.ensure_future(stopped.wait())
     await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
     if starting.done():
@@ -134,15 +134,19 @@ class Application:
     scheduler: Scheduler
     recorder: Recorder
     exposition: Exposition
+    accounts: Accounts
     stop: threading.Event
-    accounts: tuple[Account, ...]
+    restore: Callable[[], None]
 
     def start(self) -> None:
         """Publish what is stored of every account, and begin to refresh them."""
-        self.scheduler.set_accounts(self.accounts, self.recorder.restore(self.accounts))
+        self.restore()
         self.scheduler.start()
-        retrying = partial(self.recorder.retry_until, self.stop)
-        threading.Thread(target=retrying, name="store", daemon=True).start()
+        for name, run in (
+            ("store", self.recorder.retry_until),
+            ("discovery", self.accounts.keep_up_to_date),
+        ):
+            threading.Thread(target=run, args=(self.stop,), name=name, daemon=True).start()
 
 
 def build(
@@ -161,79 +165,97 @@ def build(
         exemptions.check(snapshot)
         samples.publish(account, snapshot, recorder.memory(snapshot))
 
-    accounts = tuple(config.model_accounts())
-    self_metrics.configured(
-        accounts=len(accounts), interval=config.collection.interval.total_seconds()
-    )
+    def forget(account: Account) -> None:
+        samples.remove(account)
+        exemptions.forget(account.id)
+        recorder.forget(account.id)
+
+    interval = config.collection.interval.total_seconds()
+    sessions = sessions_of(config, self_metrics, stop, clock)
     scheduler = Scheduler(
-        _refresher(config, self_metrics, stop, clock).refresh,
+        refresher_of(config, sessions, clock).refresh,
         publish,
-        interval=config.collection.interval.total_seconds(),
+        interval=interval,
         deadline=config.collection.deadline.total_seconds(),
         workers=config.collection.workers,
         stale_after=config.collection.stale_after,
         stop=stop,
         clock=clock,
         remember=recorder.record,
+        release=sessions.forget,
+        forget=forget,
+    )
+
+    def apply(accounts: list[Account]) -> None:
+        self_metrics.configured(accounts=len(accounts), interval=interval)
+        scheduler.set_accounts(accounts)
+        recorder.keep_only(account.id for account in accounts)
+
+    configured = config.model_accounts()
+
+    def restore() -> None:
+        restored = recorder.restore(configured, _completed(config))
+        accounts = list(dict.fromkeys((*configured, *restored)))
+        self_metrics.configured(accounts=len(accounts), interval=interval)
+        scheduler.set_accounts(accounts, restored)
+
+    organization = config.organization
+    accounts = Accounts(
+        configured,
+        discovery_of(config, sessions, clock),
+        interval=organization.interval.total_seconds() if organization is not None else 0,
+        identified=lambda: _identified(configured, scheduler),
+        apply=apply,
+        report=self_metrics.discovery_up,
     )
     exposition = Exposition(samples, self_metrics, clock)
-    return Application(scheduler, recorder, exposition, stop, accounts)
+    return Application(scheduler, recorder, exposition, accounts, stop, restore)
 
 
-ONCE: Final = timedelta(days=3650).total_seconds()
-"""An interval after which a command does not refresh again."""
+def _identified(configured: Sequence[Account], scheduler: Scheduler) -> set[str]:
+    """Find the ids, as far as AWS has reported them, of accounts that are configured without."""
+    names = {account.label for account in configured if not account.id}
+    snapshots = [snapshot for snapshot, _ in scheduler.snapshots()]
+    return {each.account.id for each in snapshots if each.account.label in names} - {""}
 
 
-def refresh_once(
-    config: Config,
-    accounts: Iterable[Account],
-    clock: Clock,
-    on_finished: Callable[[AccountSnapshot], None] = lambda snapshot: None,
-) -> list[AccountSnapshot]:
-    """
-    Refresh each of *accounts* once, as many at the same time as configured.
-
-    Nothing is stored, and nothing is read from the store.
-
-    Args:
-        on_finished: Called in this thread with each result, as soon as it is there.
-
-    Returns:
-        The results in the order of the accounts.
-    """
-    wanted = {key_of(account): account for account in accounts}
-    finished: SimpleQueue[tuple[str, AccountSnapshot]] = SimpleQueue()
-
-    def publish(account: Account, snapshot: AccountSnapshot) -> None:
-        if snapshot.finished_at is not None:
-            finished.put((key_of(account), snapshot))
-
-    stop = threading.Event()
-    self_metrics = SelfMetrics(version=__version__, operations=aws.Operation, process=False)
-    scheduler = Scheduler(
-        _refresher(config, self_metrics, stop, clock).refresh,
-        publish,
-        interval=ONCE,
-        deadline=config.collection.deadline.total_seconds(),
-        workers=config.collection.workers,
-        stale_after=config.collection.stale_after,
-        stop=stop,
-        clock=clock,
-        first_retry=ONCE,
-        start_spread=0.0,
+def _completed(config: Config) -> Callable[[Account], Account] | None:
+    if config.organization is None:
+        return None
+    return partial(
+        complete,
+        role_name=config.organization.role_name,
+        external_id=config.organization.external_id,
+        session_name=config.organization.session_name,
+        profile=config.organization.profile,
     )
-    results: dict[str, AccountSnapshot] = {}
-    scheduler.set_accounts(wanted.values())
-    scheduler.start()
-    try:
-        while len(results) < len(wanted):
-            key, snapshot = finished.get()
-            if key not in results:  # one that was given up may end after all
-                results[key] = snapshot
-                on_finished(snapshot)
-    finally:
-        scheduler.stop()
-    return [results[key] for key in wanted]
+
+
+def discovery_of(
+    config: Config, sessions: aws.AccountSessions, clock: Clock
+) -> aws.Discovery | None:
+    organization = config.organization
+    if organization is None:
+        return None
+    return aws.Discovery(
+        sessions=sessions,
+        role_name=organization.role_name,
+        external_id=organization.external_id,
+        session_name=organization.session_name,
+        caller=organization.caller(),
+        include=_selection(organization.include),
+        exclude=_selection(organization.exclude),
+        account_tags=config.labels.account_tags,
+        deadline=config.collection.deadline.total_seconds(),
+        clock=clock,
+        rng=random.Random(),  # noqa: S311 (spreads calls, protects nothing)
+    )
+
+
+def _selection(selection: Selection) -> aws.Selection:
+    return aws.Selection(
+        frozenset(selection.ous), frozenset(selection.accounts), selection.names, selection.tags
+    )
 
 
 def _recorder(config: Config, self_metrics: SelfMetrics, clock: Clock) -> Recorder:
@@ -260,9 +282,9 @@ def _recorder(config: Config, self_metrics: SelfMetrics, clock: Clock) -> Record
     )
 
 
-def _refresher(
+def sessions_of(
     config: Config, self_metrics: SelfMetrics, stop: threading.Event, clock: Clock
-) -> aws.AccountRefresher:
+) -> aws.AccountSessions:
     collection = config.collection
     clients = aws.Clients(
         aws.Endpoints(
@@ -276,13 +298,19 @@ def _refresher(
         count_error=self_metrics.count_error,
         clock=clock,
     )
-    sessions = aws.AccountSessions(
+    return aws.AccountSessions(
         clients,
         requests_per_second=collection.requests_per_second,
         burst=collection.burst,
         stop=stop,
         clock=clock,
     )
+
+
+def refresher_of(
+    config: Config, sessions: aws.AccountSessions, clock: Clock
+) -> aws.AccountRefresher:
+    collection = config.collection
     tags = frozenset((*config.labels.user_tags, config.exemptions.tag))
     return aws.AccountRefresher(
         sessions=sessions,
@@ -317,6 +345,7 @@ def _render_options(
         redact=key_ids.redact,
         description=description_of,
         exempt_until=exemptions.until,
+        account_tags={tag: label_of_tag(tag) for tag in config.labels.account_tags},
         counts=Counts(config.counts.days, config.counts.by_tags),
         requests_per_second=config.collection.requests_per_second,
     )

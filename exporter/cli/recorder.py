@@ -4,16 +4,29 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
+from datetime import UTC, datetime
+from functools import partial
+from typing import Final, TypeVar
 
 from exporter import memory
+from exporter.cli.bounded import BoundedCalls, Hanging
 from exporter.model import Account, AccountMemory, AccountSnapshot, Clock, Event, EventKind
-from exporter.store import Store, Stored, StoreError
+from exporter.store import Saved, Store, Stored, StoreError
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 RETRY_SECONDS: Final = 15.0
 """How often to try again to write, while that fails."""
+
+PATIENCE_SECONDS: Final = 30.0
+"""How long to wait for a store that hangs, such as one on a disk that was unplugged."""
+
+START_SECONDS: Final = 60.0
+"""The same for everything that is stored."""
+
+EARLIEST: Final = datetime.min.replace(tzinfo=UTC)
 
 MESSAGES: Final = {
     EventKind.CREATED: "access key created",
@@ -48,8 +61,9 @@ class _Record:
     Attributes:
         revision: That of the store that *memory* continues. 0: nothing was stored yet.
         snapshot: What could not be written. None: everything is stored.
-        unsaved: The events that could not be written.
+        unsaved: The events that could not be written. They are logged already.
         configured_as: The name of an account that is configured without its id, else empty.
+        gone: The account is no longer read.
         lock: Held while the account is compared and written.
     """
 
@@ -58,6 +72,7 @@ class _Record:
     snapshot: AccountSnapshot | None = None
     unsaved: tuple[Event, ...] = ()
     configured_as: str = ""
+    gone: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -71,6 +86,7 @@ class Recorder:
     Args:
         store: None: nothing survives a restart.
         report_store: Called with whether the store can be used, whenever that is tried.
+        patience: Seconds to wait for a store that hangs.
     """
 
     def __init__(
@@ -80,17 +96,35 @@ class Recorder:
         *,
         clock: Clock,
         report_store: Callable[[bool], None] = lambda up: None,
+        patience: float = PATIENCE_SECONDS,
     ) -> None:
         self._store = store
         self._options = options
         self._clock = clock
         self._report_store = report_store
+        self._patience = patience
+        self._calls = BoundedCalls()
         self._records: dict[str, _Record] = {}
-        self._lock = threading.Lock()
         self._up = True
+        self._lock = threading.Lock()
+        # Held by the refresh that writes: if the store hangs, one waits for it and not all.
+        self._writing = threading.Lock()
 
-    def restore(self, accounts: Iterable[Account]) -> dict[Account, AccountSnapshot]:
-        """Read what is stored of *accounts*. Returns their snapshots; none if that fails."""
+    def restore(
+        self,
+        accounts: Iterable[Account],
+        discovered: Callable[[Account], Account] | None = None,
+    ) -> dict[Account, AccountSnapshot]:
+        """
+        Read what is stored of *accounts*, and of those that were discovered before the restart.
+
+        Args:
+            discovered: Completes a discovered account with what is not stored. None: there is no
+                discovery.
+
+        Returns:
+            Their snapshots; none if that fails.
+        """
         if self._store is None:
             log.info(
                 "nothing is stored: after a restart, the exporter learns again where keys are used",
@@ -98,48 +132,32 @@ class Recorder:
             )
             return {}
         accounts = tuple(accounts)
-        try:
-            stored = self._load(accounts)
-        except StoreError as error:
-            self._set_up(up=False, error=error)
-            return {}
-        self._set_up(up=True)
         restored = {}
-        for account, each in stored.items():
-            id_ = each.snapshot.account.id
-            self._records[id_] = _Record(each.memory, each.revision)
-            restored[account] = replace(each.snapshot, account=replace(account, id=id_))
+        try:
+            for account, each in self._load(self._store, accounts, discovered).items():
+                known = each.snapshot.account
+                self._records[known.id] = _Record(each.memory, each.revision)
+                if not account.id:
+                    now = replace(account, id=known.id, partition=known.partition)
+                else:
+                    now = account
+                restored[account] = replace(each.snapshot, account=now)
+            if discovered is None:
+                self._end_others(self._store, accounts, restored)
+        except StoreError as error:
+            self._set_up(error)
+        else:
+            self._set_up(None)
         return restored
-
-    def _load(self, accounts: Sequence[Account]) -> dict[Account, Stored]:
-        """
-        Load what is stored of *accounts*, and end all others.
-
-        Raises:
-            StoreError: The store cannot be used.
-        """
-        assert self._store is not None  # noqa: S101 (callers have checked)
-        ids = {account.id for account in accounts}
-        stored = self._store.load(None if "" in ids else ids)
-        found = {}
-        for account in accounts:
-            for each in stored:
-                # An account that is configured without its id is recognised by its name.
-                by_name = not account.id and each.configured_as == account.label
-                if by_name or each.snapshot.account.id == account.id:
-                    found[account] = each
-        known = ids | {each.snapshot.account.id for each in found.values()}
-        if len(found) == len(accounts) or "" not in ids:
-            self._store.end_accounts(known, self._clock.now())
-        return found
 
     def memory(self, snapshot: AccountSnapshot) -> AccountMemory:
         """Return what is remembered of an account, with the events that are recent by now."""
         record = self._records.get(snapshot.account.id)
         if record is None:
             return AccountMemory()
-        events = memory.recent(record.memory.events, self._clock.now(), self._options.shown_for)
-        return replace(record.memory, events=events)
+        known = record.memory
+        events = memory.recent(known.events, self._clock.now(), self._options.shown_for)
+        return replace(known, events=events)
 
     def record(self, account: Account, snapshot: AccountSnapshot) -> None:
         """Compare the result of a refresh with what is remembered, and store and log the events."""
@@ -149,10 +167,36 @@ class Recorder:
         with record.lock:
             record.configured_as = "" if account.id else account.label
             try:
-                self._write(record, snapshot)
+                if not self._write(record, snapshot):
+                    self._keep(record, snapshot)
             except Exception:
                 # A bug: it must not keep the snapshot from being published.
                 log.exception("cannot remember account", extra={"account": account.label})
+
+    def forget(self, account_id: str) -> None:
+        """Keep nothing of an account that is no longer read, but what has yet to be written."""
+        with self._lock:
+            record = self._records.get(account_id)
+            if record is None:
+                return
+            record.gone = True
+            if record.snapshot is None:
+                self._drop(account_id)
+
+    def keep_only(self, account_ids: Iterable[str]) -> None:
+        """Note in the store that all other accounts are no longer read."""
+        if self._store is None:
+            return
+        store, ids = self._store, frozenset(account_ids)
+        try:
+            self._call(lambda: store.end_accounts(ids, self._clock.now()), self._patience)
+        except StoreError as error:
+            self._set_up(error)
+
+    def _drop(self, account_id: str) -> None:
+        del self._records[account_id]
+        if self._store is not None:
+            self._store.forget(account_id)
 
     def retry_until(self, stop: threading.Event) -> None:
         """Write what could not be written, as soon as that is possible, until *stop* is set."""
@@ -162,36 +206,149 @@ class Recorder:
     def retry(self) -> None:
         """Try to write what could not be written."""
         with self._lock:
-            records = [record for record in self._records.values() if record.snapshot is not None]
+            unwritten = [one for one in self._records.values() if one.snapshot is not None]
+            if self._store is None or (self._up and not unwritten):
+                return
+        try:
+            self._write_all(self._store, unwritten)
+        except StoreError as error:
+            self._set_up(error)
+        else:
+            self._set_up(None)
+
+    # -- accounts ------------------------------------------------------------------------------
+
+    def _load(
+        self,
+        store: Store,
+        accounts: Sequence[Account],
+        discovered: Callable[[Account], Account] | None,
+    ) -> dict[Account, Stored]:
+        """
+        Load what is stored of *accounts*, and of those that were *discovered*.
+
+        Raises:
+            StoreError: The store cannot be used.
+        """
+        ids = {account.id for account in accounts}
+        which = None if "" in ids or discovered is not None else ids
+        stored = self._call(lambda: store.load(which), START_SECONDS)
+        by_id = {each.snapshot.account.id: each for each in stored}
+        # An account that is configured without its id is the one that its credentials belonged to
+        # most recently.
+        by_name = {
+            each.configured_as: each
+            for each in sorted(stored, key=lambda each: each.snapshot.finished_at or EARLIEST)
+            if each.configured_as and each.snapshot.account.id not in ids
+        }
+        found = {
+            account: each
+            for account in accounts
+            if (each := by_id.get(account.id) if account.id else by_name.get(account.label))
+        }
+        taken = {*ids, *(each.snapshot.account.id for each in found.values())}
+        if discovered is not None:
+            for each in stored:
+                account = each.snapshot.account
+                if account.source == "organization" and account.id not in taken:
+                    found[discovered(account)] = each
+        return found
+
+    def _end_others(
+        self, store: Store, accounts: Sequence[Account], restored: Mapping[Account, AccountSnapshot]
+    ) -> None:
+        """
+        Mark the accounts that are no longer configured as ended.
+
+        Raises:
+            StoreError: The store cannot be used.
+        """
+        if any(not account.id and account not in restored for account in accounts):
+            return  # it may be any of them
+        ids = {account.id or restored[account].account.id for account in accounts}
+        self._call(lambda: store.end_accounts(ids, self._clock.now()), START_SECONDS)
+
+    def _record_of(self, snapshot: AccountSnapshot) -> _Record:
+        with self._lock:
+            record = self._records.setdefault(snapshot.account.id, _Record())
+            record.gone = False
+            return record
+
+    def _keep(self, record: _Record, snapshot: AccountSnapshot) -> None:
+        """Compare in memory only, and keep what has to be written."""
+        record.memory, events = self._compare(record.memory, snapshot)
+        self._log(snapshot, events)
+        if self._store is not None:
+            record.snapshot, record.unsaved = snapshot, (*record.unsaved, *events)
+
+    def _compare(
+        self, before: AccountMemory, snapshot: AccountSnapshot
+    ) -> tuple[AccountMemory, Sequence[Event]]:
+        # What another process has read meanwhile is not from the future.
+        snapshot = replace(snapshot, finished_at=self._clock.now())
+        return memory.remember(before, snapshot, self._options)
+
+    # -- the store -----------------------------------------------------------------------------
+
+    def _write(self, record: _Record, snapshot: AccountSnapshot) -> bool:
+        """Compare, write and log. Returns whether that was possible."""
+        if self._store is None or not self._up:
+            return False  # one thread tries: the refreshes do not wait
+        with self._writing:
+            if not self._up:
+                return False
+            try:
+                self._log(snapshot, self._save(self._store, record, snapshot))
+                return True
+            except StoreError as error:
+                self._set_up(error)
+            except Exception:
+                # A bug: it must not keep what happened from being noticed.
+                log.exception("cannot store account", extra={"account": snapshot.account.label})
+        return False
+
+    def _write_all(self, store: Store, records: Iterable[_Record]) -> None:
+        """
+        Write what could not be written.
+
+        Raises:
+            StoreError: The store cannot be used, or something could not be written.
+        """
+        # First without an account's lock, so that no refresh waits for a connection.
+        self._check(store)
+        failure = None
         for record in records:
             with record.lock:
                 if record.snapshot is None:
                     continue
                 try:
-                    self._log(record.snapshot, self._save(record, record.snapshot))
+                    account_id = record.snapshot.account.id
+                    self._log(record.snapshot, self._save(store, record, record.snapshot))
+                    if record.gone:
+                        with self._lock:
+                            self._drop(account_id)
+                    continue
                 except StoreError as error:
-                    self._set_up(up=False, error=error)
-                    return
+                    failure = error
+                except Exception:
+                    # A bug: it must not keep the other accounts from being written.
+                    facts = {"account": record.snapshot.account.label}
+                    log.exception("cannot store account", extra=facts)
+                    continue
+            self._check(store)  # what is wrong with one account is not wrong with all
+        if failure is not None:
+            raise failure
 
-    def _record_of(self, snapshot: AccountSnapshot) -> _Record:
-        with self._lock:
-            return self._records.setdefault(snapshot.account.id, _Record())
+    def _check(self, store: Store) -> None:
+        """
+        Begin and end a transaction.
 
-    def _write(self, record: _Record, snapshot: AccountSnapshot) -> None:
-        # While the store is away, one thread tries: the refreshes do not wait for it.
-        if self._store is not None and self._up:
-            try:
-                self._log(snapshot, self._save(record, snapshot))
-            except StoreError as error:
-                self._set_up(up=False, error=error)
-            else:
-                return
-        record.memory, events = memory.remember(record.memory, snapshot, self._options)
-        self._log(snapshot, events)
-        if self._store is not None:
-            record.snapshot, record.unsaved = snapshot, (*record.unsaved, *events)
+        Raises:
+            StoreError: The store cannot be used.
+        """
+        self._call(lambda: store.load(()), self._patience)
 
-    def _save(self, record: _Record, snapshot: AccountSnapshot) -> Sequence[Event]:
+    def _save(self, store: Store, record: _Record, snapshot: AccountSnapshot) -> Sequence[Event]:
         """
         Compare and write in one transaction.
 
@@ -199,28 +356,40 @@ class Recorder:
             The events that were not logged yet, and that no other process has noticed.
 
         Raises:
-            StoreError: Nothing was written.
+            StoreError: Nothing was written, or it is unknown whether it was.
         """
+        known, unsaved, went_on = record.memory, record.unsaved, record.snapshot is not None
 
         def remember(stored: AccountMemory | None) -> tuple[AccountMemory, Sequence[Event]]:
-            before = record.memory if stored is None else stored
-            after, events = memory.remember(before, snapshot, self._options)
-            if stored is not None and record.snapshot is not None:
+            after, events = self._compare(known if stored is None else stored, snapshot)
+            if stored is not None and went_on:
                 # Another process went on while the store was away for this one.
-                after = memory.merge(after, record.memory)
-            return after, (*record.unsaved, *events)
+                after = memory.merge(after, known)
+            return after, (*unsaved, *events)
 
-        assert self._store is not None  # noqa: S101 (callers have checked)
-        saved = self._store.save(
-            snapshot, record.revision, remember, configured_as=record.configured_as
-        )
-        logged = {event.identity for event in record.unsaved}
+        as_ = record.configured_as
+        save = partial(store.save, snapshot, record.revision, remember, configured_as=as_)
+        saved: Saved = self._call(save, self._patience)
+        logged = {event.identity for event in unsaved}
         record.memory, record.revision = saved.memory, saved.revision
         record.snapshot, record.unsaved = None, ()
-        self._set_up(up=True)
         return [event for event in saved.events if event.identity not in logged]
 
-    def _set_up(self, *, up: bool, error: Exception | None = None) -> None:
+    def _call(self, function: Callable[[], T], seconds: float) -> T:
+        """
+        Call the store.
+
+        Raises:
+            StoreError: It cannot be used, or hangs.
+        """
+        try:
+            return self._calls.call(function, seconds=seconds)
+        except Hanging as error:
+            raise StoreError(f"the store hangs: {error}") from None
+
+    def _set_up(self, error: StoreError | None) -> None:
+        """Report whether the store can be used; *error* says why not."""
+        up = error is None
         with self._lock:
             changed, self._up = self._up is not up, up
         self._report_store(up)
@@ -231,6 +400,8 @@ class Recorder:
                 "cannot use the store: what is noticed is kept in memory until it is available",
                 extra={"error": str(error), "retry_seconds": RETRY_SECONDS},
             )
+
+    # -- the log -------------------------------------------------------------------------------
 
     def _log(self, snapshot: AccountSnapshot, events: Iterable[Event]) -> None:
         for event in sorted(events, key=lambda event: event.at):

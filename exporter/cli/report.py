@@ -2,7 +2,7 @@
 
 import signal
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -12,15 +12,15 @@ from exporter.cli import app
 from exporter.cli.events import terminal_width
 from exporter.cli.flags import NAME
 from exporter.cli.logs import configure_logging
+from exporter.cli.once import Once
 from exporter.cli.report_flags import ReportFlags
 from exporter.cli.streams import CONTROL, write_error, write_output
 from exporter.config import Config, label_of_tag
 from exporter.key_ids import KeyIdFormatter
-from exporter.model import AccountMemory, AccountSnapshot
+from exporter.model import AccountMemory, AccountSnapshot, Clock, ReadError
 from exporter.report import (
     MAX_WRAPPED,
     UNWRAPPED,
-    Coverage,
     Output,
     Record,
     Selection,
@@ -83,19 +83,21 @@ def run(
     clock = app.SystemClock()
     options = show_options(config, key_ids, redact)
     try:
-        read = _stored(config, clock.now()) if query.from_store else None
-        if read is None:
-            read = _refreshed(query, config, clock)
+        if query.from_store:
+            read, failure = _stored(config, clock.now()), ""
+        else:
+            read, failure = _refreshed(query, config, clock)
         accounts = select_accounts(read, query.accounts)
-        page = render(query, accounts, options, at=clock.now(), width=terminal_width())
+        width = terminal_width()
+        page = render(query, accounts, options, at=clock.now(), width=width, failure=failure)
         write_output(page.output)
-        write_error(page.error)
+        write_error(redact(page.error))
     except CannotReport as error:
         write_error(redact(f"{NAME}: {error}\n"))
         return error.code
     except Interrupted as error:
         return SIGNALLED + error.number
-    return OK if all(snapshot.up for snapshot, _ in accounts) else FAILURE
+    return FAILURE if failure or not all(snapshot.up for snapshot, _ in accounts) else OK
 
 
 def _interrupt(number: int, _: object) -> NoReturn:
@@ -114,24 +116,32 @@ def show_options(
     )
 
 
-def _refreshed(query: ReportFlags, config: Config, clock: app.SystemClock) -> list[Read]:
+def _refreshed(query: ReportFlags, config: Config, clock: Clock) -> tuple[list[Read], str]:
     """
     Refresh the accounts that *query* asks for.
 
+    Returns:
+        The accounts, and why those of the organization are unknown. Empty: they are not.
+
     Raises:
-        CannotReport: One that it asks for is not configured.
+        CannotReport: One that it asks for does not exist.
     """
-    wanted = set(query.accounts)
-    accounts = config.model_accounts()
+    wanted, failure = set(query.accounts), ""
+    once = Once(config, clock)
+    try:
+        accounts = once.accounts()
+    except ReadError as error:
+        accounts = config.model_accounts()
+        failure = f"the accounts of the organization are unknown ({error.reason}): {error}"
     # The ID of an account that is configured without it is known after its refresh.
     possible = [a for a in accounts if not wanted or not a.id or {a.id, a.label} & wanted]
-    if all(account.id for account in accounts):
+    if not failure and all(account.id for account in accounts):
         _check_found(wanted, {text for a in accounts for text in (a.id, a.label)})
     with Progress("refreshing", len(possible), sys.stderr) as progress:
-        snapshots = app.refresh_once(
-            config, possible, clock, lambda snapshot: progress.advance(failed=not snapshot.up)
+        snapshots = once.refresh(
+            possible, lambda snapshot: progress.advance(failed=not snapshot.up)
         )
-    return [(snapshot, AccountMemory()) for snapshot in snapshots]
+    return [(snapshot, AccountMemory()) for snapshot in snapshots], failure
 
 
 def _stored(config: Config, now: datetime) -> list[Read]:
@@ -203,6 +213,7 @@ def render(
     *,
     at: datetime,
     width: int | None = None,
+    failure: str = "",
 ) -> Page:
     """
     Write the keys that *query* asks for.
@@ -210,6 +221,7 @@ def render(
     Args:
         at: Now.
         width: The width of the terminal. None: the output is not a terminal.
+        failure: Why further accounts are unknown. Empty: there are none.
     """
     selection = Selection(
         frozenset(map(options.redact, query.users)),
@@ -221,10 +233,17 @@ def render(
     shown = sort_keys(filter(selection.has, rows), query.sort)
     coverage = [coverage_of(snapshot, options.redact) for snapshot, _ in accounts]
     total = summary(len(shown), len(rows), coverage, stored=query.from_store)
-    missing = [_escape(line) for line in not_seen(coverage, at)]
+    unknown = options.redact(failure)
+    missing = [_escape(line) for line in ([unknown] if failure else []) + not_seen(coverage, at)]
     records = (key_record(row, options.tags) for row in shown)
     if query.output is Output.JSON:
-        document = _document([*records], coverage, at, stored=query.from_store)
+        document = {
+            "at": at,
+            "source": "store" if query.from_store else "aws",
+            "discovery_error": unknown or None,
+            "keys": [*records],
+            "accounts": [each.record() for each in coverage],
+        }
         return Page(as_json(document), _closing(total, missing))
     if query.output is Output.CSV:
         return Page(
@@ -259,18 +278,6 @@ def _table(
 def _closing(total: str, missing: Sequence[str]) -> str:
     lines = [total, *(["", "Not seen:"] if missing else []), *(f"  {line}" for line in missing)]
     return "\n".join(lines) + "\n"
-
-
-def _document(
-    records: Sequence[Record], coverage: Sequence[Coverage], at: datetime, *, stored: bool
-) -> Mapping[str, object]:
-    """Return what JSON has: names are public."""
-    return {
-        "at": at,
-        "source": "store" if stored else "aws",
-        "keys": records,
-        "accounts": [each.record() for each in coverage],
-    }
 
 
 def _escape(text: str) -> str:

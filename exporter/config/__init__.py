@@ -1,5 +1,6 @@
 """The configuration: YAML to one frozen `Config`, or every problem at once."""
 
+from exporter.config.accounts import Selection
 from exporter.config.document import Problem
 from exporter.config.load import ConfigError, load, parse
 from exporter.config.schema import Config, label_of_tag
@@ -11,6 +12,7 @@ __all__ = [
     "Config",
     "ConfigError",
     "Problem",
+    "Selection",
     "label_of_tag",
     "load",
     "parse",

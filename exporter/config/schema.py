@@ -1,60 +1,43 @@
 """The options: names, types, defaults and constraints. Defaults are defined here and only here."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from exporter.config.accounts import AccountEntry, Organization, Users
+from exporter.config.section import Section
 from exporter.config.values import (
-    AccountId,
     Boolean,
     Burst,
     DatabaseUrl,
     Days,
     Duration,
     Expiry,
-    ExternalId,
     IdFormat,
     Mode,
     Name,
     Names,
     Pattern,
-    Patterns,
     Rate,
-    Role,
     Secret,
-    SessionName,
     Source,
     StatePath,
     Url,
     Workers,
     invalid,
 )
-from exporter.model import Account, KeyIdFormat, Partition, ReportMode, TagSource
+from exporter.model import Account, KeyIdFormat, ReportMode, TagSource
 
-SECRETS = frozenset({"external_id", "hash_secret"})
+SECRETS = frozenset({"external_id", "discovery_external_id", "hash_secret"})
 """Options whose values are never shown, neither in errors nor in summaries."""
 
 
 KEY_ID = r"(?i)A[KS]IA[A-Z0-9]{12,}"
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _empty(cls, value: Any) -> Any:
-        """Accept sections and lists that are empty: all of them may be commented out."""
-        if isinstance(value, dict):
-            fields = cls.model_fields
-            lists = {name for name, field in fields.items() if isinstance(field.default, tuple)}
-            return {k: v for k, v in value.items() if v is not None or k not in lists}
-        return {} if value is None else value
 
 
 class Collection(Section):
@@ -82,88 +65,29 @@ class Collection(Section):
         return self
 
 
-class AccountEntry(Section):
-    account_id: AccountId | None = None
-    name: Name | None = None
-    role_arn: Role | None = None
-    external_id: ExternalId | None = None
-    session_name: SessionName = "aws-iam-key-exporter"
-    profile: Name | None = None
-    requests_per_second: Rate | None = None
-    burst: Burst | None = None
-
-    @model_validator(mode="after")
-    def _consistent(self) -> "AccountEntry":
-        if self.role_arn is None:
-            if self.external_id is not None:
-                raise invalid("external_id requires role_arn: it is only used to assume a role")
-            return self
-        owner = self.role_arn.account_id
-        if self.account_id not in (None, owner):
-            raise invalid(f"role_arn is in account {owner}, but account_id is {self.account_id}")
-        return self
-
-    def account(self) -> Account:
-        arn = self.role_arn
-        return Account(
-            id=self.account_id or (arn.account_id if arn else ""),
-            name=self.name or "",
-            partition=arn.partition if arn else Partition.AWS,
-            role_arn=self.role_arn,
-            external_id=self.external_id,
-            session_name=self.session_name,
-            profile=self.profile,
-            requests_per_second=self.requests_per_second,
-            burst=self.burst,
-        )
-
-
-class Users(Section):
-    include: Patterns = (".*",)
-    exclude: Patterns = ()
-
-    @model_validator(mode="after")
-    def _some(self) -> "Users":
-        if not self.include:
-            raise invalid("include must not be empty: no user would be read")
-        if {".*", ".+"} & {*self.exclude}:
-            raise invalid("exclude has a pattern that matches every user: none would be read")
-        return self
-
-    def matcher(self) -> Callable[[str], bool]:
-        """
-        Return a predicate on user names: whether the user is read.
-
-        Patterns match the whole name; `exclude` takes precedence.
-        """
-        include = [re.compile(pattern) for pattern in self.include]
-        exclude = [re.compile(pattern) for pattern in self.exclude]
-
-        def matches(name: str) -> bool:
-            included = any(pattern.fullmatch(name) for pattern in include)
-            return included and not any(pattern.fullmatch(name) for pattern in exclude)
-
-        return matches
-
-
 class Labels(Section):
     access_key_id: IdFormat = KeyIdFormat.FULL
     hash_secret: Secret | None = Field(default=None, repr=False)
     user_tags: Names = ()
+    account_tags: Names = ()
 
     @model_validator(mode="after")
     def _consistent(self) -> "Labels":
         if self.access_key_id is KeyIdFormat.HASHED and self.hash_secret is None:
             raise invalid("hashed IDs require a hash_secret: without one they could be guessed")
+        for option in ("user_tags", "account_tags"):
+            self._check_tags(option, getattr(self, option))
+        return self
+
+    def _check_tags(self, option: str, tags: Iterable[str]) -> None:
         names: dict[str, str] = {}
-        for tag in self.user_tags:
+        for tag in tags:
             if self.access_key_id is not KeyIdFormat.FULL and re.search(KEY_ID, tag):
-                raise invalid("user_tags must not contain access key IDs, which would be shown")
+                raise invalid(f"{option} must not contain access key IDs, which would be shown")
             other = names.setdefault(label_of_tag(tag), tag)
             if other != tag:
-                text = f"user_tags {other!r} and {tag!r} both become the label"
+                text = f"{option} {other!r} and {tag!r} both become the label"
                 raise invalid(f"{text} {label_of_tag(tag)!r}")
-        return self
 
 
 def label_of_tag(tag: str) -> str:
@@ -237,17 +161,18 @@ class State(Section):
 class EndpointUrls(Section):
     iam: Url | None = Field(default=None, repr=False)
     sts: Url | None = Field(default=None, repr=False)
+    organizations: Url | None = Field(default=None, repr=False)
 
     def passwords(self) -> list[str]:
         """List what must not be shown of the URLs: user names and passwords."""
-        urls = filter(None, (self.iam, self.sts))
+        urls = self.by_service().values()
         parts = [url.partition("://")[2].rpartition("@")[0] for url in urls]
         passwords = [part.partition(":")[2] for part in parts]
         return [part for part in (*parts, *passwords) if part]
 
     def by_service(self) -> dict[str, str]:
         """Return the configured URLs by the name of the service."""
-        urls = {"iam": self.iam, "sts": self.sts}
+        urls = {"iam": self.iam, "sts": self.sts, "organizations": self.organizations}
         return {service: url for service, url in urls.items() if url is not None}
 
 
@@ -261,6 +186,7 @@ class Aws(Section):
 class Config(Section):
     collection: Collection = Collection()
     accounts: tuple[AccountEntry, ...] = Field(default=(), strict=False)
+    organization: Organization | None = None
     users: Users = Users()
     labels: Labels = Labels()
     exemptions: ExemptionList = ExemptionList()
@@ -291,8 +217,13 @@ class Config(Section):
         return sorted(secrets, key=len, reverse=True)
 
     def model_accounts(self) -> list[Account]:
-        """List the accounts to read. Default: the one that the AWS credentials belong to."""
-        return [entry.account() for entry in self.accounts or (AccountEntry(),)]
+        """
+        List the accounts that are configured.
+
+        Default, without an organization: the one that the AWS credentials belong to.
+        """
+        default = () if self.organization is not None else (AccountEntry(),)
+        return [entry.account() for entry in self.accounts or default]
 
 
 Finding = tuple[tuple[str | int, ...], str]
@@ -323,6 +254,8 @@ def check_references(document: Any) -> Iterator[Finding]:
         tags_are_read = collection.get("user_tags", False) not in (False, "off")
         if labels.get("user_tags") and not tags_are_read:
             yield ("labels", "user_tags"), "requires collection.user_tags: bulk or per_user"
+        if labels.get("account_tags") and not sections.get("organization"):
+            yield ("labels", "account_tags"), "requires organization: other accounts have no tags"
     yield from _check_counts(sections)
     yield from _check_state(sections)
     yield from _check_accounts(sections)

@@ -38,7 +38,10 @@ def _effects(config: Config) -> Iterator[str]:
     yield f"Passwords: {'exported' if config.collection.passwords else 'not exported'}"
     yield f"Counts: {_counts(config)}"
     yield f"State: {_state(config)}"
-    if not config.accounts:
+    if config.organization is not None:
+        every = duration_text(config.organization.interval)
+        yield f"Organization: accounts are listed every {every}"
+    elif not config.accounts:
         yield "No accounts: read the account that the AWS credentials belong to."
     for account in config.model_accounts():
         rate = account.requests_per_second or config.collection.requests_per_second

@@ -246,6 +246,13 @@ def _list(value: object) -> object:
     return [FromEnvironment(part.strip()) for part in value.split(",") if part.strip()]
 
 
+def _tag_patterns(value: object) -> object:
+    """Accept one pattern where there is no list of them."""
+    if not isinstance(value, dict):
+        return value
+    return {name: [item] if isinstance(item, str) else item for name, item in value.items()}
+
+
 def _matching(pattern: str, message: str) -> BeforeValidator:
     def validate(value: object) -> object:
         if isinstance(value, str) and not re.fullmatch(pattern, value, re.ASCII):
@@ -274,6 +281,20 @@ ExternalId = Annotated[
 SessionName = Annotated[
     str, _matching(r"[\w+=,.@-]{2,64}", "must be 2 to 64 letters, digits or any of _+=,.@-")
 ]
+RoleName = Annotated[
+    str,
+    _matching(
+        r"[\w+=,.@-]+(?:/[\w+=,.@-]+)*",
+        "must be the name of a role, with its path if it has one, not its ARN",
+    ),
+]
+Unit = Annotated[
+    str,
+    _matching(
+        r"r-[a-z0-9]{4,32}|ou-[a-z0-9]{4,32}-[a-z0-9]{8,32}",
+        "must be the ID of an organizational unit (ou-...) or of the root (r-...)",
+    ),
+]
 Name = Annotated[str, _matching(r"(?s).+", "must not be empty")]
 Secret = Annotated[str, _matching(r"(?s).{16,}", "must have at least 16 characters")]
 Url = Annotated[str, BeforeValidator(_url)]
@@ -297,3 +318,6 @@ Days = Annotated[
 ]
 Names = Annotated[tuple[Name, ...], Field(strict=False), BeforeValidator(_list)]
 Patterns = Annotated[tuple[Pattern, ...], Field(strict=False), BeforeValidator(_list)]
+Units = Annotated[tuple[Unit, ...], Field(strict=False), BeforeValidator(_list)]
+AccountIds = Annotated[tuple[AccountId, ...], Field(strict=False), BeforeValidator(_list)]
+TagPatterns = Annotated[dict[Name, Patterns], BeforeValidator(_tag_patterns)]

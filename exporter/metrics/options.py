@@ -30,6 +30,7 @@ class RenderOptions:
 
     Attributes:
         tags: The user tags exposed as labels: label name by tag name.
+        account_tags: The tags of accounts exposed as labels: label name by tag name.
         counts: How keys are counted.
         passwords: Expose when console passwords were last used.
         requests_per_second: The rate limit of accounts that do not set one.
@@ -42,6 +43,7 @@ class RenderOptions:
     """
 
     tags: Mapping[str, str] = field(default_factory=dict)
+    account_tags: Mapping[str, str] = field(default_factory=dict)
     counts: Counts = Counts()
     passwords: bool = False
     requests_per_second: float = 5.0
@@ -56,5 +58,6 @@ class RenderOptions:
     def __post_init__(self) -> None:
         # A copy: a later change to the caller's mapping must not change the label names.
         object.__setattr__(self, "tags", MappingProxyType(dict(self.tags)))
+        object.__setattr__(self, "account_tags", MappingProxyType(dict(self.account_tags)))
         if not set(self.counts.by_tags) <= set(self.tags):
             raise ValueError("keys can only be counted by tags that are labels")

@@ -70,6 +70,7 @@ class SelfMetrics:
         self._http_requests: Counter = metrics["aws_iam_exporter_http_requests_total"]
         self._accounts: Gauge = metrics["aws_iam_exporter_accounts_configured"]
         self._interval: Gauge = metrics["aws_iam_exporter_refresh_interval_seconds"]
+        self._discovery_up: OptionalGauge = metrics["aws_iam_exporter_discovery_up"]
         self._store_up: OptionalGauge = metrics["aws_iam_exporter_store_up"]
         self._dropped: Counter = metrics["aws_iam_exporter_log_messages_dropped_total"]
         metrics["aws_iam_exporter_build_info"].labels(version, platform.python_version()).set(1)
@@ -81,6 +82,10 @@ class SelfMetrics:
         """Set the number of accounts, and the seconds between two refreshes of an account."""
         self._accounts.set(accounts)
         self._interval.set(interval)
+
+    def discovery_up(self, is_up: bool) -> None:  # noqa: FBT001 (the only argument)
+        """Set whether accounts could be listed. Never called: none are discovered."""
+        self._discovery_up.set(is_up)
 
     def store_up(self, is_up: bool) -> None:  # noqa: FBT001 (the only argument)
         """Set whether the store can be used. Never called: none is configured."""

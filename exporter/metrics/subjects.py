@@ -144,7 +144,10 @@ class _Preparation:
                 self._snapshot.account.requests_per_second or self._options.requests_per_second
             ),
         )
-        self.subjects.account.append((self._labels, facts, ""))
+        tags = _tag_labels(
+            self._options.account_tags, self._snapshot.account.tags, self._options.redact
+        )
+        self.subjects.account.append((self._labels, facts, tags))
 
     def _label_user(self, name: str) -> str:
         return f'{self._labels},user="{escape(self._names.get(name, name))}"'

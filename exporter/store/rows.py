@@ -1,7 +1,8 @@
 """Translates between values of the model and rows of the tables."""
 
+import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from sys import intern
 from types import MappingProxyType
 from typing import Any
@@ -21,6 +22,7 @@ from exporter.model import (
     Partition,
     Reason,
     ReportState,
+    RoleArn,
     Root,
     SeenUse,
     Use,
@@ -29,6 +31,9 @@ from exporter.model import (
 from exporter.store.schema import from_text, to_text
 
 Row = dict[str, Any]
+
+TimeReader = Callable[[Any], Any]
+"""Turns the driver's value of a time into the time."""
 
 
 def _storable(text: str) -> str:
@@ -44,6 +49,9 @@ def account_row(
         "account_id": snapshot.account.id,
         "account_name": _storable(snapshot.account.label),
         "aws_partition": snapshot.account.partition.value,
+        "source": snapshot.account.source,
+        "role_arn": str(snapshot.account.role_arn or ""),
+        "account_tags": dict(snapshot.account.tags) or None,
         "configured_as": _storable(configured_as),
         "revision": revision,
         "read_at": snapshot.read_at,
@@ -89,9 +97,16 @@ def _bookmarks(row: Row) -> Bookmarks:
 
 def snapshot_of(row: Any, memory: AccountMemory) -> AccountSnapshot:
     """Return what the latest refresh knew, as far as *memory* and *row*, of its account, say it."""
-    name = row.account_name
+    account = Account(
+        row.account_id,
+        row.account_name,
+        Partition(row.aws_partition),
+        role_arn=RoleArn.parse(row.role_arn) if row.role_arn else None,
+        source=row.source,
+        tags=tuple((row.account_tags or {}).items()),
+    )
     return AccountSnapshot(
-        Account(row.account_id, name, Partition(row.aws_partition)),
+        account,
         users=tuple(memory.users.values()),
         keys=tuple(key.key for key in memory.keys.values() if key.deleted_at is None),
         root=memory.root,
@@ -128,20 +143,26 @@ def user_row(account_id: str, user_id: str, user: User, order: int) -> Row:
         "path": user.path,
         "created_at": user.created,
         "password_last_used_at": user.password_last_used,
-        "tags": dict(user.tags) or None,
+        "tags": json.dumps(dict(user.tags), ensure_ascii=False) if user.tags else None,
         "keys_listed_at": user.keys_at,
         "keys_as_of": user.keys_as_of,
         "sort_order": order,
     }
 
 
-def users_by_account(rows: Iterable[Any]) -> Mapping[str, Mapping[str, User]]:
-    """Read rows of `users`, sorted by their order."""
+def users_by_account(rows: Iterable[Any], time: TimeReader) -> Mapping[str, Mapping[str, User]]:
+    """Read the driver's rows of `users`, sorted by their order."""
     found: defaultdict[str, dict[str, User]] = defaultdict(dict)
     for account, id_, name, path, created, password, tags, keys_at, keys_as_of, _ in rows:
-        pairs = tuple(tags.items()) if tags else ()
         found[account][id_] = User(
-            intern(name), intern(path), created, id_, password, pairs, keys_at, keys_as_of
+            name=name,
+            path=path,
+            created=time(created),
+            id=id_,
+            password_last_used=time(password),
+            tags=tuple(json.loads(tags).items()) if tags else (),
+            keys_at=time(keys_at),
+            keys_as_of=time(keys_as_of),
         )
     return found
 
@@ -175,9 +196,9 @@ _NO_USES: Mapping[str, tuple[SeenUse, ...]] = MappingProxyType({})
 
 
 def keys_by_account(
-    rows: Iterable[Any], uses: Mapping[str, Mapping[str, tuple[SeenUse, ...]]]
+    rows: Iterable[Any], uses: Mapping[str, Mapping[str, tuple[SeenUse, ...]]], time: TimeReader
 ) -> Mapping[str, Mapping[str, KeyMemory]]:
-    """Read rows of `keys`, sorted by their order. *uses* are by account and key id."""
+    """Read the driver's rows of `keys`, sorted by their order. *uses* are by account and key."""
     found: defaultdict[str, dict[str, KeyMemory]] = defaultdict(dict)
     for (
         account, id_, user, user_id, status, created, last_use, used_at, service, region, as_of,
@@ -185,18 +206,18 @@ def keys_by_account(
     ) in rows:  # fmt: skip
         use: Use
         if last_use == "used":
-            use = LastUse(used_at, intern(service), intern(region))
+            use = LastUse(time(used_at), intern(service), intern(region))
         else:
             use = NEVER if last_use == "never" else NoUse(last_use)
         found[account][id_] = KeyMemory(
-            key=AccessKey(id_, intern(user), intern(status), created, use, as_of, final),
+            key=AccessKey(id_, user, intern(status), time(created), use, time(as_of), bool(final)),
             user_id=user_id,
-            status_as_of=status_as_of,
-            watched_since=watched_since,
+            status_as_of=time(status_as_of),
+            watched_since=time(watched_since),
             uses=uses.get(account, _NO_USES).get(id_, ()),
-            inactive_since=inactive_since,
+            inactive_since=time(inactive_since),
             status_changes=status_changes,
-            deleted_at=deleted_at,
+            deleted_at=time(deleted_at),
         )
     return found
 
@@ -213,15 +234,15 @@ def use_row(account_id: str, key_id: str, use: SeenUse, order: int) -> Row:
     }
 
 
-def uses_by_account(rows: Iterable[Any]) -> Mapping[str, Mapping[str, tuple[SeenUse, ...]]]:
-    """Read rows of `uses`, sorted by their order."""
+def uses_by_account(
+    rows: Iterable[Any], time: TimeReader
+) -> Mapping[str, Mapping[str, tuple[SeenUse, ...]]]:
+    """Read the driver's rows of `uses`, sorted by their order."""
     found: defaultdict[str, dict[str, tuple[SeenUse, ...]]] = defaultdict(dict)
     for account, key, service, region, first, latest, _ in rows:
+        use = SeenUse(intern(service), intern(region), time(first), time(latest))
         by_key = found[account]
-        by_key[key] = (
-            *by_key.get(key, ()),
-            SeenUse(intern(service), intern(region), first, latest),
-        )
+        by_key[key] = (*by_key[key], use) if key in by_key else (use,)
     return found
 
 

@@ -12,7 +12,12 @@ from sqlalchemy import ColumnElement, Connection, select, update
 from exporter.model import AccountMemory, AccountSnapshot, Clock, Event
 from exporter.store import rows
 from exporter.store.locations import database_at
-from exporter.store.reading import Stored, earlier, stored_accounts
+from exporter.store.reading import (
+    Stored,
+    earlier,
+    stored_accounts,
+    without_garbage_collection,
+)
 from exporter.store.schema import accounts
 from exporter.store.writing import (
     chunks,
@@ -77,7 +82,7 @@ class Store:
             StoreError: The store cannot be used.
         """
         self._purge()
-        with self._database.transaction() as connection:
+        with without_garbage_collection(), self._database.transaction() as connection:
             if account_ids is None:
                 stored = self._read(connection, accounts.c.ended_at.is_(None))
             else:
@@ -152,6 +157,10 @@ class Store:
                     .where(accounts.c.account_id.in_(chunk), accounts.c.ended_at.is_(None))
                     .values(ended_at=at)
                 )
+
+    def forget(self, account_id: str) -> None:
+        """Free what is kept to write only what has changed of an account. What is stored stays."""
+        self._written.pop(account_id, None)
 
     def close(self) -> None:
         """Let another process use the store. The next call opens it again."""

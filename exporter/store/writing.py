@@ -5,7 +5,7 @@ from datetime import datetime
 from itertools import islice
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Table, delete, exists, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Table, delete, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 
 from exporter.model import AccountMemory, AccountSnapshot, Event
@@ -108,13 +108,15 @@ def insert_events(
 def delete_older(connection: Connection, than: datetime) -> None:
     """Delete events, deleted keys and ended accounts that are older *than* that."""
     connection.execute(delete(events).where(events.c.noticed_at < than))
-    old_keys = exists().where(
-        keys.c.account_id == uses.c.account_id,
-        keys.c.access_key_id == uses.c.access_key_id,
-        keys.c.deleted_at < than,
-    )
-    connection.execute(delete(uses).where(old_keys))
-    connection.execute(delete(keys).where(keys.c.deleted_at < than))
+    # One by one, since there are few: a correlated query looks at every use.
+    old = select(keys.c.account_id, keys.c.access_key_id).where(keys.c.deleted_at < than)
+    for account_id, key_id in connection.execute(old).all():
+        for table in (uses, keys):
+            connection.execute(
+                delete(table).where(
+                    table.c.account_id == account_id, table.c.access_key_id == key_id
+                )
+            )
     ended = select(accounts.c.account_id).where(accounts.c.ended_at < than)
     for table in (uses, keys, users, accounts):
         connection.execute(delete(table).where(table.c.account_id.in_(ended)))

@@ -61,9 +61,10 @@ def _refresh_duration(facts: AccountFacts) -> float | None:
 ACCOUNT_FAMILIES: tuple[AccountFamily, ...] = (
     AccountFamily(
         name="aws_iam_account_info",
-        help="Partition and source of the account; the source is static (configured) or"
-        " organization. Always 1.",
+        help="Partition, source and allowed tags of the account; the source is static (configured)"
+        " or organization (ListAccounts). Always 1.",
         extra_labels=("partition", "source"),
+        tag_labels=True,
         samples=lambda facts: (((facts.account.partition, facts.account.source), 1),),
     ),
     AccountFamily(

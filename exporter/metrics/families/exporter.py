@@ -38,6 +38,12 @@ EXPORTER_FAMILIES: tuple[ExporterFamily, ...] = (
         help="Configured interval between two refreshes of an account, in seconds.",
     ),
     ExporterFamily(
+        name="aws_iam_exporter_discovery_up",
+        help="1 if the accounts of the organization could be listed the last time, otherwise 0"
+        " (also before the first time). Absent: no organization is configured.",
+        optional=True,
+    ),
+    ExporterFamily(
         name="aws_iam_exporter_store_up",
         help="1 if the store could be used the last time it was needed, otherwise 0. Absent: no"
         " store is configured.",

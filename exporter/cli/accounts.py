@@ -1,0 +1,153 @@
+"""Which accounts are read: those that are configured, and those of an organization."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Final, Protocol
+
+from exporter.model import Account, ReadError, RoleArn, Stopped
+
+log = logging.getLogger(__name__)
+
+FIRST_RETRY: Final = 30.0
+"""Seconds until accounts are listed again after that has failed; doubled each time."""
+
+
+class Discovery(Protocol):
+    """Finds accounts."""
+
+    def discover(self) -> list[Account]:
+        """
+        List them.
+
+        Raises:
+            ReadError: They cannot be listed, or there seem to be none.
+        """
+        ...
+
+
+class Accounts:
+    """
+    The accounts that are read, kept up to date.
+
+    Args:
+        configured: They take precedence over discovered ones with the same id.
+        discovery: None: there is no organization.
+        interval: Seconds between two discoveries.
+        identified: Lists the ids of accounts that are configured without one, as far as AWS has
+            reported them.
+        apply: Called with all accounts, whenever they were discovered.
+        report: Called with whether the latest discovery succeeded.
+    """
+
+    def __init__(
+        self,
+        configured: Sequence[Account],
+        discovery: Discovery | None,
+        *,
+        interval: float,
+        identified: Callable[[], Iterable[str]],
+        apply: Callable[[list[Account]], None],
+        report: Callable[[bool], None],
+    ) -> None:
+        self._configured = tuple(configured)
+        self._discovery = discovery
+        self._interval = interval
+        self._identified = identified
+        self._apply = apply
+        self._report = report
+        self._failure: str | None = None
+        self._count = -1
+        if discovery is not None:
+            report(False)  # noqa: FBT003 (the only argument)
+
+    def keep_up_to_date(self, stop: threading.Event) -> None:
+        """Discover accounts at once, and then again and again, until *stop* is set."""
+        retry = FIRST_RETRY
+        while self._discovery is not None:
+            try:
+                found = self.discover(self._discovery)
+            except Stopped:
+                return
+            seconds, retry = self._interval, FIRST_RETRY if found else retry * 2
+            if not found:
+                seconds = min(self._interval, retry / 2)
+            if stop.wait(seconds):
+                return
+
+    def discover(self, discovery: Discovery) -> bool:
+        """
+        Discover accounts once. If that fails, those known so far are still read.
+
+        Returns:
+            Whether it succeeded.
+        """
+        try:
+            discovered = discovery.discover()
+        except ReadError as error:
+            self._log_failure(error)
+        except Exception:
+            # A bug: it must not end discovery for good.
+            log.exception("discovery crashed")
+        else:
+            self._apply(combine(self._configured, discovered, self._identified()))
+            if self._failure is not None or len(discovered) != self._count:
+                log.info("accounts discovered", extra={"accounts": len(discovered)})
+            self._failure, self._count = None, len(discovered)
+            self._report(True)  # noqa: FBT003 (the only argument)
+            return True
+        self._report(False)  # noqa: FBT003 (the only argument)
+        return False
+
+    def _log_failure(self, error: ReadError) -> None:
+        text = str(error)
+        level = logging.DEBUG if text == self._failure else logging.WARNING
+        self._failure = text
+        facts = {
+            "reason": str(error.reason),
+            "error": text,
+            "hint": "the accounts known so far are still read",
+        }
+        log.log(level, "discovery failed", extra=facts)
+
+
+def combine(
+    configured: Sequence[Account], discovered: Sequence[Account], identified: Iterable[str] = ()
+) -> list[Account]:
+    """
+    Combine accounts so that each is read once: as it is configured, if it is.
+
+    A configured account without a name gets the one that the organization has for it.
+
+    Args:
+        identified: Ids of accounts that are configured without one.
+    """
+    by_id = {account.id: account for account in discovered}
+    named = [
+        replace(account, name=account.name or found.name, tags=found.tags)
+        if (found := by_id.get(account.id))
+        else account
+        for account in configured
+    ]
+    taken = {account.id for account in configured} | set(identified)
+    return [*named, *(account for account in by_id.values() if account.id not in taken)]
+
+
+def complete(
+    stored: Account,
+    *,
+    role_name: str,
+    external_id: str | None,
+    session_name: str,
+    profile: str | None,
+) -> Account:
+    """Complete a discovered account that was stored, which lacks what the configuration says."""
+    role = RoleArn(stored.partition, stored.id, role_name) if stored.role_arn else None
+    return replace(
+        stored,
+        role_arn=role,
+        external_id=external_id if role else None,
+        session_name=session_name,
+        profile=profile,
+    )
