@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from exporter.model import LastUse, NoUse
+from exporter.model import NEVER, LastUse, NoUse
 from exporter.report.formats import NARROW, SPACES, Record, widths_of
 from exporter.report.keys import ROOT, KeyRow
 
-UNKNOWN: Final = "unknown"
+_UNKNOWN: Final = "unknown"
 
 _ACCOUNT, _ACCOUNT_ID, _USER = "ACCOUNT", "ACCOUNT ID", "USER"
 _KEY, _STATUS, _CREATED, _AGE = "ACCESS KEY ID", "STATUS", "CREATED", "AGE"
@@ -91,8 +91,10 @@ def key_texts(row: KeyRow, escape: Callable[[str], str]) -> list[str]:
         escape: Escapes the control characters in a text.
     """
     use = row.last_use
-    used = use if isinstance(use, LastUse) else None
-    where = (used.service or UNKNOWN, used.region or UNKNOWN) if used else ("", "")
+    if isinstance(use, LastUse):
+        service, region = use.service or _UNKNOWN, use.region or _UNKNOWN
+    else:
+        service = region = "" if use is NEVER else _UNKNOWN
     return [
         escape(row.account),
         row.account_id,
@@ -103,10 +105,10 @@ def key_texts(row: KeyRow, escape: Callable[[str], str]) -> list[str]:
         _date(row.created),
         _span(row.age),
         use.value if isinstance(use, NoUse) else _date(use.at),
-        escape(where[0]),
-        escape(where[1]),
+        escape(service),
+        escape(region),
         _span(row.idle),
-        "; ".join(map(str, row.findings)),
+        "; ".join(map(str, row.findings)) or ("exempt" if row.exempt_until else ""),
         _end(row.exempt_until),
     ]
 
@@ -159,11 +161,11 @@ def _days(duration: timedelta | None) -> int | None:
 
 
 def _date(at: datetime | None) -> str:
-    return UNKNOWN if at is None else f"{at.astimezone(UTC):%Y-%m-%d}"
+    return _UNKNOWN if at is None else f"{at.astimezone(UTC):%Y-%m-%d}"
 
 
 def _span(duration: timedelta | None) -> str:
-    return UNKNOWN if duration is None else f"{duration.days}d"
+    return _UNKNOWN if duration is None else f"{duration.days}d"
 
 
 def _end(at: datetime | None) -> str:

@@ -114,12 +114,8 @@ def _sentences(each: Coverage, at: datetime) -> Iterator[str]:
     if not each.listed:
         yield "its users and keys are unknown"
         return
-    if not each.up:
-        yield (
-            "it has never been read completely"
-            if each.read_at is None
-            else f"it was last read completely {_ago(each.read_at, at)}"
-        )
+    if not each.up and each.read_at is not None:
+        yield f"it was last read completely {_ago(each.read_at, at)}"
     if each.users_unknown:
         names = ", ".join(each.users_unknown[:MAX_NAMES])
         more = len(each.users_unknown) - MAX_NAMES

@@ -128,8 +128,8 @@ def as_json(value: Sequence[Record] | Mapping[str, object]) -> str:
     return json.dumps(value, indent=2, default=iso_time) + "\n"
 
 
-_MARKUP = re.compile(r"[\\`*_{}\[\]<>|~#&$!]")
-"""What Markdown, or HTML within it, gives a meaning to."""
+_MARKUP = re.compile(r"[\\`*{}\[\]<>|~&$]|(?<![^\W_])_|_(?![^\W_])")
+"""What Markdown, or HTML within it, gives a meaning to. It gives none to _ within a word."""
 
 
 def as_markdown(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
