@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -341,7 +341,7 @@ def test_without_a_configuration_the_account_of_the_credentials(
     for name, text in aws.environment(PROD).items():
         monkeypatch.setenv(name, text)
 
-    assert keys_of(call("--output=json", f"--account={PROD}")) == [("default", f"user-of-{PROD}")]
+    assert keys_of(call("--output=json", f"--account={PROD}")) == [(PROD, f"user-of-{PROD}")]
     assert call("--account=222222222222").code == 2
 
 
@@ -477,37 +477,45 @@ class Terminal:
         os.close(terminal)
         self._text = b""
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.terminate()
+        self.process.communicate(timeout=10)
+        os.close(self._controller)
+
     def text(self) -> str:
-        """What the terminal has received so far."""
+        """What the terminal has received so far, without colours."""
         with suppress(OSError):  # the program has ended
             while select.select([self._controller], [], [], 0.05)[0]:
                 self._text += os.read(self._controller, 100_000)
-        return self._text.decode()
+        return re.sub(r"\x1b\[[\d;]*m", "", self._text.decode(errors="replace"))
 
 
 @pytest.mark.process
 def test_a_terminal_has_a_progress_bar(aws: FakeAws, tmp_path: Path) -> None:
     """A terminal shows how many accounts are done; a pipe has the keys alone."""
     aws.fault(Fault(operation="ListUsers", latency=0.5))
-    running = Terminal(configured(tmp_path), "--output=json")
-    wait_until(lambda: "/2 accounts" in running.text(), "a progress bar")
+    with Terminal(configured(tmp_path), "--output=json") as running:
+        wait_until(lambda: "/2 accounts" in running.text(), "a progress bar")
 
-    output, _ = running.process.communicate(timeout=20)
+        output, _ = running.process.communicate(timeout=20)
 
-    assert running.process.returncode == 0
-    assert len(json.loads(output)["keys"]) == 2
-    assert running.text().endswith("2 keys; 2 of 2 accounts read completely.\r\n")
+        assert running.process.returncode == 0
+        assert len(json.loads(output)["keys"]) == 2
+        assert running.text().endswith("2 keys; 2 of 2 accounts read completely.\r\n")
 
 
 @pytest.mark.process
 def test_the_table_of_a_terminal_has_its_width(aws: FakeAws, tmp_path: Path) -> None:
     """No line of the table is longer than the terminal is wide."""
-    running = Terminal(configured(tmp_path), stdout=True)
-    wait_until(lambda: "read completely" in running.text(), "a report")
+    with Terminal(configured(tmp_path), stdout=True) as running:
+        wait_until(lambda: "read completely" in running.text(), "a report")
 
-    table = running.text().partition("ACCOUNT")[2].partition("This terminal")[0]
-    assert max(map(len, table.splitlines())) <= 80
-    assert running.process.wait(10) == 0
+        table = running.text().partition("ACCOUNT ")[2].partition("This terminal")[0]
+        assert max(map(len, table.splitlines())) <= 80
+        assert running.process.wait(10) == 0
 
 
 @pytest.mark.process
@@ -517,17 +525,17 @@ def test_a_signal_ends_it_at_once(
 ) -> None:
     """Ctrl-C ends the program within a second, without a traceback, and shows the cursor again."""
     aws.fault(Fault(operation="ListUsers", latency=60))
-    running = Terminal(configured(tmp_path))
-    wait_until(lambda: aws.count("ListUsers") == 2 and "/2 accounts" in running.text(), "calls")
-    began = time.monotonic()
+    with Terminal(configured(tmp_path)) as running:
+        wait_until(lambda: aws.count("ListUsers") == 2 and "/2 acc" in running.text(), "calls")
+        began = time.monotonic()
 
-    running.process.send_signal(number)
+        running.process.send_signal(number)
 
-    assert running.process.wait(10) == code
-    assert time.monotonic() - began < 1
-    text = running.text()
-    assert "Traceback" not in text
-    assert text.rfind("\x1b[?25h") > text.rfind("\x1b[?25l")
+        assert running.process.wait(10) == code
+        assert time.monotonic() - began < 1
+        text = running.text()
+        assert "Traceback" not in text
+        assert text.rfind("\x1b[?25h") > text.rfind("\x1b[?25l")
 
 
 @pytest.mark.process
