@@ -63,6 +63,27 @@ def range_mapping(low: float, high: float, text: str, color: str) -> Json:
     return {"type": "range", "options": {"from": low, "to": high, "result": result}}
 
 
+NO_EXPORTER: Json = range_mapping(-1, -1, "no exporter", "red")
+"""For `queries.NO_EXPORTER`. Without an exporter nothing is known, which is as bad as it gets."""
+
+
+UNKNOWN: Json = range_mapping(-9, -9, "unknown", "text")
+"""For `queries.UNKNOWN_VALUE`."""
+
+
+def regex_mapping(pattern: str, color: str) -> Json:
+    """Color the values that *pattern*, which has one group, matches."""
+    result = {"text": "$1", "color": color, "index": 0}
+    return {"type": "regex", "options": {"pattern": pattern, "result": result}}
+
+
+UNKNOWN_ROWS = [
+    regex_mapping("^(no exporter)$", "red"),
+    regex_mapping(r"^(unknown (?:accounts|last use): \d+)$", "orange"),
+]
+"""For the rows of `queries.unknown_rows`. No user has a name with a space."""
+
+
 def column(
     field: str,
     title: str,
@@ -71,7 +92,7 @@ def column(
     min_width: int | None = None,
     unit: str | None = None,
     decimals: int | None = None,
-    no_value: str | None = None,
+    no_value: str = "",
     steps: Steps | None = None,
     mappings: Sequence[Json] | None = None,
     colored: bool = False,
@@ -82,6 +103,7 @@ def column(
     Show *field* as *title*.
 
     Args:
+        no_value: The text of a cell without a value.
         colored: Draw the text in the color of its threshold or value mapping.
     """
     properties: Json = {
@@ -116,6 +138,8 @@ def override(
     dashed: bool = False,
     bars: bool = False,
     right_axis: bool = False,
+    text: str = "",
+    links: Sequence[Json] | None = None,
 ) -> Json:
     """
     Configure the series called *name*.
@@ -123,6 +147,7 @@ def override(
     Args:
         fill_opacity: Of the area below the line, in percent.
         dashed: Draw a dashed line without an area: a limit.
+        text: What the legend shows instead of 0.
     """
     properties: Json = {
         "color": None if color is None else {"mode": "fixed", "fixedColor": color},
@@ -133,6 +158,8 @@ def override(
         "custom.fillOpacity": 0 if dashed else fill_opacity,
         "custom.drawStyle": "bars" if bars else None,
         "custom.axisPlacement": "right" if right_axis else None,
+        "links": None if links is None else list(links),
+        "mappings": [range_mapping(0, 0, text, "text")] if text else None,
     }
     return override_properties(name, _without_none(properties))
 

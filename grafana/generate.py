@@ -1,5 +1,5 @@
 """
-Writes the dashboards and their recording rules, or checks that they are up to date.
+Writes the dashboards, or checks that they are up to date.
 
     python -m grafana.generate [--check]
 """
@@ -13,10 +13,8 @@ from grafana.account import account
 from grafana.exporter_health import exporter_health
 from grafana.fleet import fleet
 from grafana.key import key
-from grafana.rules import rules
 
 ROOT = Path(__file__).parent.parent
-RULES = "deploy/prometheus/rules/dashboards.yaml"
 
 
 def files() -> dict[str, str]:
@@ -27,15 +25,14 @@ def files() -> dict[str, str]:
         "key": key(),
         "exporter": exporter_health(),
     }
-    contents = {
+    return {
         f"grafana/dashboards/{name}.json": json.dumps(board, indent=2, ensure_ascii=False) + "\n"
         for name, board in dashboards.items()
     }
-    return {**contents, RULES: rules()}
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Write the dashboards and their recording rules.")
+    parser = argparse.ArgumentParser(description="Write the dashboards.")
     parser.add_argument(
         "--check", action="store_true", help="write nothing, fail if a file is out of date"
     )

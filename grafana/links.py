@@ -43,6 +43,25 @@ def to_key() -> Json:
     return link("Open the key", f"/d/{KEY}?{SOURCE_AND_TIME}&{LIMITS}&{key}")
 
 
+def to_list(title: str, panel_id: int) -> Json:
+    """Link from a number of the fleet dashboard to the list with that *panel_id*."""
+    chosen = "${account_id:queryparam}&${team:queryparam}"
+    return link(title, f"/d/{FLEET}?viewPanel={panel_id}&{SOURCE_AND_TIME}&{LIMITS}&{chosen}")
+
+
+def to_team() -> Json:
+    """
+    Link to the fleet dashboard of the team in the row that was clicked.
+
+    A team with a `+` in its name has to be chosen above: see `to_key`.
+    """
+    return link(
+        "Show this team",
+        f"/d/{FLEET}?{SOURCE_AND_TIME}&{LIMITS}&${{account_id:queryparam}}"
+        f"&var-team={field('tag_team')}",
+    )
+
+
 def to_exporter() -> Json:
     return link("Open the exporter", f"/d/{EXPORTER}?{SOURCE_AND_TIME}")
 

@@ -3,7 +3,16 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
-from grafana.fields import NEUTRAL, Column, Json, Steps, override_properties, thresholds
+from grafana.fields import (
+    NEUTRAL,
+    NO_EXPORTER,
+    UNKNOWN,
+    Column,
+    Json,
+    Steps,
+    override_properties,
+    thresholds,
+)
 
 DATASOURCE: Json = {"type": "prometheus", "uid": "${datasource}"}
 PLUGIN_VERSION = "13.2.2"
@@ -117,7 +126,7 @@ def stat(
         "noValue": no_value,
         "color": {"mode": "thresholds"},
         "thresholds": thresholds(steps),
-        "mappings": list(mappings),
+        "mappings": [*mappings, NO_EXPORTER, UNKNOWN],
         "links": list(data_links),
         **({} if decimals is None else {"decimals": decimals}),
     }
@@ -152,25 +161,34 @@ def time_series(
     links: Sequence[Json] = (),
     bars: bool = False,
     stack: bool = False,
-    legend_calcs: Sequence[str] = ("lastNotNull",),
+    legend_calcs: Sequence[str] = ("last",),
+    max_points: int | None = None,
     axis_label: str | None = None,
     axis_soft_max: float | None = None,
+    points: bool = False,
+    from_zero: bool = True,
+    many: bool = False,
 ) -> Json:
     """
-    Lines or bars over time.
+    Lines, bars or points over time.
 
     Args:
         show_steps: Draw the thresholds as dashed lines.
         legend_calcs: Reductions of each series that the legend shows.
+        max_points: The number of samples of each series. Default: one per pixel. The fewer, the
+            less Prometheus has to read.
         axis_soft_max: The value up to which the axis reaches at least.
+        from_zero: The axis begins at zero. Not for timestamps.
+        many: There can be many series: their legend is a table beside the chart, and scrolls.
     """
     custom = {
-        "drawStyle": "bars" if bars else "line",
+        "drawStyle": "points" if points else "bars" if bars else "line",
         "lineWidth": 1 if bars else 2,
         "fillOpacity": 60 if bars else 25 if stack else 8,
-        "showPoints": "never",
+        "showPoints": "always" if points else "never",
         "spanNulls": False,
-        "axisSoftMin": 0,
+        **({"pointSize": 7} if points else {}),
+        **({"axisSoftMin": 0} if from_zero else {}),
         "stacking": {"mode": "normal" if stack else "none", "group": "A"},
         "thresholdsStyle": {"mode": "dashed" if show_steps else "off"},
         **({} if axis_soft_max is None else {"axisSoftMax": axis_soft_max}),
@@ -178,7 +196,7 @@ def time_series(
     }
     defaults = {
         "unit": unit,
-        "min": 0,
+        **({"min": 0} if from_zero else {}),
         "noValue": no_value,
         "color": {"mode": "palette-classic"} if color is None else color,
         "thresholds": thresholds(steps),
@@ -187,12 +205,12 @@ def time_series(
     }
     legend = {
         "showLegend": True,
-        "displayMode": "list",
-        "placement": "bottom",
+        "displayMode": "table" if many else "list",
+        "placement": "right" if many else "bottom",
         "calcs": list(legend_calcs),
     }
     options = {"legend": legend, "tooltip": {"mode": "multi", "sort": "desc"}}
-    return panel(
+    built = panel(
         "timeseries",
         panel_id,
         title,
@@ -204,6 +222,7 @@ def time_series(
         overrides=overrides,
         links=links,
     )
+    return built if max_points is None else {**built, "maxDataPoints": max_points}
 
 
 def bar_gauge(
@@ -214,6 +233,8 @@ def bar_gauge(
     *,
     width: int = 12,
     overrides: Sequence[Json] = (),
+    data_links: Sequence[Json] = (),
+    no_value: str = "unknown",
 ) -> Json:
     """Counts as horizontal bars."""
     options = {
@@ -231,10 +252,11 @@ def bar_gauge(
     defaults = {
         "unit": "locale",
         "min": 0,
-        "noValue": "unknown",
+        "noValue": no_value,
         "color": {"mode": "fixed", "fixedColor": "blue"},
         "thresholds": thresholds(NEUTRAL),
-        "links": [],
+        "mappings": [NO_EXPORTER, UNKNOWN],
+        "links": list(data_links),
     }
     return panel(
         "bargauge",
@@ -306,21 +328,27 @@ def table(
     *,
     sort: str,
     descending: bool = True,
+    then: str = "",
     width: int = 24,
     no_value: str = "none",
     drop: Iterable[str] = (),
     links: Sequence[Json] = (),
     paginate: bool = False,
+    unknown: str = "",
 ) -> Json:
     """
     The results of several instant queries, joined by their common labels.
 
     Args:
         queries: Expressions by refId. Their values are the fields ``Value #refId``, or ``Value`` if
-            there is only one query.
+            there is only one query, and no *unknown*.
+        no_value: The text of an empty table. It has to be true: see *unknown*.
+        unknown: An expression whose labels are the rows that say what the table leaves out.
         sort: The title of the column to sort by.
+        then: The title of the column to sort by where the first is equal, descending.
         drop: Fields that are not shown, besides Time.
     """
+    queries = {**queries, "unknown": unknown} if unknown else queries
     targets = [{**instant(ref, expr), "format": "table"} for ref, expr in queries.items()]
     overrides = [
         override_properties(column.title, column.properties)
@@ -328,7 +356,7 @@ def table(
         if column.properties
     ]
     organize = {
-        "excludeByName": dict.fromkeys(("Time", *drop), True),
+        "excludeByName": dict.fromkeys(("Time", "Value #unknown", *drop), True),
         "indexByName": {column.field: index for index, column in enumerate(columns)},
         "renameByName": {
             column.field: column.title for column in columns if column.field != column.title
@@ -346,7 +374,10 @@ def table(
         "showHeader": True,
         "cellHeight": "sm",
         "enablePagination": paginate,
-        "sortBy": [{"displayName": sort, "desc": descending}],
+        "sortBy": [
+            {"displayName": sort, "desc": descending},
+            *([{"displayName": then, "desc": True}] if then else []),
+        ],
     }
     built = panel(
         "table",

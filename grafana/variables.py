@@ -54,8 +54,8 @@ def days(name: str, label: str, default: int, choices: tuple[int, ...]) -> Json:
 
 
 def teams(where: str) -> Json:
-    """The teams of the keys that *where* selects."""
-    query = f"label_values({q.select(q.INFO, where)}, tag_team)"
+    """The teams of the accounts that *where* selects. None unless `counts.by_tags` has the tag."""
+    query = f"label_values({q.select(q.COUNT_AGE, where, q.at_least(0))}, tag_team)"
     return multi_value(query_variable("team", "Team (user tag)", query), ".*")
 
 
@@ -111,22 +111,15 @@ USER = query_variable(
 LAST_REGION = query_variable(
     "last_region",
     "Region of the last use",
-    f"query_result(max by (region) ({q.select(q.LAST_USED_AGE, q.ONE_KEY)}))",
+    f"query_result(max by (region) ({q.select(q.LAST_USED_AGE, q.ONE_KEY)})"
+    f" or on () {q.labeled('vector(1)', 'region', 'us-east-1')})",
     regex='/region="([^"]*)"/',
     hidden=True,
 )
 
-# The recording rules count keys for each of these limits.
+# The exporter counts keys for each of these limits by default (`counts.days`).
 LIMITS = [
-    days("unused_days", "Unused after (days)", 90, (7, 30, 60, 90, 180, 365)),
-    days("rotate_days", "Not rotated after (days)", 90, (7, 30, 60, 90, 180, 365)),
-    days("never_used_days", "Never used after (days)", 30, (7, 30, 90)),
+    days("unused_days", "Unused after (days)", 90, (7, 30, 45, 60, 90, 180, 365)),
+    days("rotate_days", "Not rotated after (days)", 90, (7, 30, 45, 60, 90, 180, 365)),
+    days("never_used_days", "Never used after (days)", 30, (7, 30, 45, 90)),
 ]
-
-RATE_LIMIT: Json = {
-    "name": "rate_limit",
-    "label": "Rate limit (requests/s)",
-    "type": "textbox",
-    "query": "5",
-    "current": {"text": "5", "value": "5"},
-}

@@ -33,6 +33,7 @@ from exporter.model import (
     Partition,
     ReportMode,
     RoleArn,
+    RoleSession,
     TagSource,
     Use,
     User,
@@ -110,8 +111,10 @@ def an_account(id_: str = PROD, name: str = "prod", **fields: Any) -> Account:
 
 
 def a_role_account(id_: str = PROD, role: str = ROLE, **fields: Any) -> Account:
-    """An account that is entered by assuming a role."""
+    """An account that is entered by assuming a role; *external_id* is short for a session's."""
     partition = Partition(fields.get("partition", Partition.AWS))
+    if "external_id" in fields:
+        fields["role_session"] = RoleSession(external_id=fields.pop("external_id"))
     return an_account(id_, role_arn=RoleArn(partition, id_, role), **fields)
 
 
@@ -238,7 +241,9 @@ def some_sessions(
 ) -> AccountSessions:
     """Sessions that find AWS at *url*, do not limit the rate, and whose waits take no time."""
     endpoints = Endpoints(
-        region="us-east-1", urls={"iam": url, "sts": url}, read_timeout=read_timeout
+        region="us-east-1",
+        urls=dict.fromkeys(("iam", "sts", "organizations"), url),
+        read_timeout=read_timeout,
     )
     clients = Clients(
         endpoints, workers=workers, observe=observe, count_error=count_error, clock=clock

@@ -1,5 +1,5 @@
 """
-Generates the README's table of metrics and the expositions that the tests expect.
+Generates the README's table of metrics, IAM policies, and the expositions that the tests expect.
 
     python -m tests.generate [--check]
 """
@@ -11,6 +11,7 @@ from pathlib import Path
 from exporter.metrics import FAMILIES, Format
 from exporter.metrics.families import ACCOUNT, KEY, USER, CountFamily, Family, KeyFamily
 from tests.exposition import SCENES, a_scene, render
+from tests.iam import policies
 
 ROOT = Path(__file__).parent.parent
 EXPOSITIONS = "tests/data/exposition"
@@ -30,7 +31,8 @@ def files() -> dict[str, str]:
         for scene in SCENES
         for format_, suffix in SUFFIXES.items()
     }
-    return {"README.md": f"{head}{BEGIN}{metrics_table()}{END}{tail}", **expositions}
+    readme = f"{head}{BEGIN}{metrics_table()}{END}{tail}"
+    return {"README.md": readme, **expositions, **policies.files()}
 
 
 def metrics_table() -> str:

@@ -25,6 +25,7 @@ LIBRARIES: dict[str, set[str]] = {
     "memory": set(),
     "metrics": {"prometheus_client"},
     "model": set(),
+    "policy": set(),
     "refresh": set(),
     "report": {"rich"},
     "server": {"tornado"},

@@ -1,6 +1,7 @@
 """The application: creates the modules from the configuration and connects them."""
 
 import asyncio
+import gc
 import logging
 import random
 import signal
@@ -140,7 +141,14 @@ class Application:
 
     def start(self) -> None:
         """Publish what is stored of every account, and begin to refresh them."""
-        self.restore()
+        # Millions of objects are created, none of which is garbage: to look for garbage among them
+        # takes long now, and would hold up every scrape later.
+        gc.disable()
+        try:
+            self.restore()
+        finally:
+            gc.freeze()
+            gc.enable()
         self.scheduler.start()
         for name, run in (
             ("store", self.recorder.retry_until),
@@ -225,8 +233,7 @@ def _completed(config: Config) -> Callable[[Account], Account] | None:
     return partial(
         complete,
         role_name=config.organization.role_name,
-        external_id=config.organization.external_id,
-        session_name=config.organization.session_name,
+        role_session=config.organization.role_session(),
         profile=config.organization.profile,
     )
 
@@ -240,8 +247,7 @@ def discovery_of(
     return aws.Discovery(
         sessions=sessions,
         role_name=organization.role_name,
-        external_id=organization.external_id,
-        session_name=organization.session_name,
+        role_session=organization.role_session(),
         caller=organization.caller(),
         include=_selection(organization.include),
         exclude=_selection(organization.exclude),

@@ -16,6 +16,8 @@ from exporter.cli.report_flags import EPILOG as REPORT_EPILOG
 from exporter.cli.report_flags import ReportFlags, add_report_flags
 from exporter.cli.streams import write_error, write_output
 from exporter.config import Config, parse_duration
+from exporter.model import Partition
+from exporter.policy import Policy
 from exporter.report import Output
 
 NAME = "aws-iam-key-exporter"
@@ -63,6 +65,7 @@ examples:
   {NAME} serve --config.file=config.yaml
   {NAME} events --config.file=config.yaml --since=30d
   {NAME} report --config.file=config.yaml --idle-for=90d
+  {NAME} policy --config.file=config.yaml
 """
 
 EVENTS_EPILOG: Final = f"""\
@@ -76,6 +79,27 @@ examples:
 
 exit codes: 0 events were printed, or there are none; 1 the log cannot be read; 2 invalid flags or
 configuration
+"""
+
+PRINCIPAL: Final = r"arn:aws[a-z-]*:iam::\d{12}:(role/[\w+=,.@/-]+|user/[\w+=,.@/-]+|root)"
+"""Whom a trust policy can name."""
+
+EXTERNAL_ID: Final = r"[\w+=,.@:/-]{2,1224}"
+"""What AWS accepts as an external id."""
+
+POLICY_EPILOG: Final = f"""\
+A policy allows what the features of the configuration require, and nothing else: print it again
+after changing collection.credential_report or collection.user_tags. No call to AWS is made. The
+environment variable {ENVIRONMENT_PREFIX}CONFIG_FILE is that of serve.
+
+examples:
+  {NAME} policy > reader.json
+  {NAME} policy --config.file=config.yaml --partition=aws-cn > reader.json
+  {NAME} policy --trust --principal=arn:aws:iam::111122223333:role/exporter > trust.json
+  aws iam put-role-policy --role-name {NAME} --policy-name reader \\
+    --policy-document "$({NAME} policy)"
+
+exit codes: 0 the policy was printed; 2 invalid flags or configuration
 """
 
 
@@ -99,6 +123,23 @@ class EventsFlags:
 
 
 @dataclass(frozen=True, slots=True)
+class PolicyFlags:
+    """
+    The flags of the subcommand policy.
+
+    Attributes:
+        principal: The ARN of the exporter's own identity. Empty unless the policy is TRUST.
+        external_id: None: the one of the configuration, if any.
+        partition: None: the one of the configuration.
+    """
+
+    policy: Policy
+    principal: str
+    external_id: str | None
+    partition: Partition | None
+
+
+@dataclass(frozen=True, slots=True)
 class Flags:
     """
     The values of all flags.
@@ -107,8 +148,9 @@ class Flags:
         state_path: The SQLite file that is used whatever the configuration says. Empty: as
             configured.
         default_state_path: The SQLite file that is used if none is configured. Empty: none.
-        events: The flags of the subcommand events. None: it is another one.
-        report: The flags of the subcommand report. None: it is another one.
+        events: The flags of the subcommand events. None: the subcommand is another.
+        report: The flags of the subcommand report. None: the subcommand is another.
+        policy: The flags of the subcommand policy. None: the subcommand is another.
     """
 
     config_file: str
@@ -123,6 +165,7 @@ class Flags:
     default_state_path: str = ""
     events: EventsFlags | None = None
     report: ReportFlags | None = None
+    policy: PolicyFlags | None = None
 
 
 def variable(flag: str) -> str:
@@ -159,11 +202,13 @@ def parse_flags(argv: Sequence[str], environment: Mapping[str, str]) -> Flags:
     default_state_path = f"{directory}/{STATE_FILE}" if directory else ""
     _check_state_path(parser, source("--state.path"), args.state_path)
     _check_state_path(parser, "environment variable STATE_DIRECTORY", default_state_path)
-    events = report = None
+    events, report, policy = None, None, None
     if args.command == "events":
         events = EventsFlags(args.account, args.user, args.key, args.since, Output(args.output))
     elif args.command == "report":
         report = ReportFlags.of(args)
+    elif args.command == "policy":
+        policy = _policy_flags(parser, args)
     else:
         _check_serve(parser, source, args)
     return Flags(
@@ -179,7 +224,19 @@ def parse_flags(argv: Sequence[str], environment: Mapping[str, str]) -> Flags:
         default_state_path,
         events,
         report,
+        policy,
     )
+
+
+def _policy_flags(parser: argparse.ArgumentParser, args: argparse.Namespace) -> PolicyFlags:
+    policy = Policy(args.policy)
+    if policy is Policy.TRUST and not args.principal:
+        parser.error("--trust requires --principal: the ARN of the identity that the exporter uses")
+    for flag, value in (("--principal", args.principal), ("--external-id", args.external_id)):
+        if value and policy is not Policy.TRUST:
+            parser.error(f"{flag} requires --trust")
+    partition = Partition(args.partition) if args.partition else None
+    return PolicyFlags(policy, args.principal or "", args.external_id, partition)
 
 
 def _check_state_path(parser: argparse.ArgumentParser, name: str, path: str) -> None:
@@ -251,7 +308,9 @@ def make_parser() -> argparse.ArgumentParser:
     """Create the parser of the command line. It has the flags of serve, the default subcommand."""
     parser = _Parser(
         prog=NAME,
-        usage=f"{NAME} [serve] [flags]\n       {NAME} events [flags]\n       {NAME} report [flags]",
+        usage="\n       ".join(
+            f"{NAME} {form} [flags]" for form in ("[serve]", "events", "report", "policy")
+        ),
         description=DESCRIPTION,
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -275,6 +334,10 @@ def make_parser() -> argparse.ArgumentParser:
         commands, "report", "print the access keys, and what is wrong", REPORT_EPILOG
     )
     add_report_flags(report)
+    policy = _add_command(
+        commands, "policy", "print the IAM policies that the exporter needs", POLICY_EPILOG
+    )
+    _add_policy_flags(policy)
     return parser
 
 
@@ -283,7 +346,7 @@ def _add_command(commands: Any, name: str, summary: str, epilog: str) -> argpars
         name,
         help=summary,
         usage=f"{NAME} {name} [flags]",
-        description=f"{summary.capitalize()}.",
+        description=f"{summary[0].upper()}{summary[1:]}.",
         epilog=epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -323,6 +386,66 @@ def _add_events_flags(parser: argparse.ArgumentParser) -> None:
         default=str(Output.TABLE),
         help="format (default: table)",
     )
+
+
+def _add_policy_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--config.file",
+        dest="config_file",
+        metavar="FILE",
+        default=argparse.SUPPRESS,
+        help="the exporter's configuration; if omitted, the policy is for the defaults",
+    )
+    add = parser.add_mutually_exclusive_group().add_argument
+    for flag, policy, summary in (
+        ("--reader", Policy.READER, "permissions of the role that reads an account (default)"),
+        ("--trust", Policy.TRUST, "trust policy of that role; requires --principal"),
+        ("--exporter", Policy.EXPORTER, "permissions of the exporter's own identity: assume roles"),
+        ("--discovery", Policy.DISCOVERY, "permissions to list the accounts of an organization"),
+    ):
+        add(
+            flag,
+            dest="policy",
+            action="store_const",
+            const=str(policy),
+            default=str(Policy.READER),
+            help=summary,
+        )
+    add = parser.add_argument
+    add(
+        "--principal",
+        metavar="ARN",
+        type=_principal,
+        help="the role or user that the exporter runs as, which may assume the role",
+    )
+    add(
+        "--external-id",
+        metavar="ID",
+        type=_external_id,
+        help="what the exporter has to send to assume the role (default: as configured)",
+    )
+    add(
+        "--partition",
+        choices=[str(partition) for partition in Partition],
+        metavar="PARTITION",
+        help="the partition of AWS, such as aws-cn or aws-us-gov (default: that of the configured"
+        " roles or region, else aws)",
+    )
+
+
+def _principal(text: str) -> str:
+    if re.fullmatch(PRINCIPAL, text, re.ASCII):
+        return text
+    expected = "the ARN of a role or user such as arn:aws:iam::111122223333:role/exporter"
+    if ":assumed-role/" in text:
+        expected += "; a session's role is arn:aws:iam::ACCOUNT:role/ROLE"
+    raise argparse.ArgumentTypeError(f"must be {expected}, not {text!r}")
+
+
+def _external_id(text: str) -> str:
+    if re.fullmatch(EXTERNAL_ID, text, re.ASCII):
+        return text
+    raise argparse.ArgumentTypeError("must be 2 to 1224 letters, digits or any of _+=,.@:/-")
 
 
 def _since(text: str) -> timedelta | datetime:

@@ -14,13 +14,14 @@ from socket import socket
 from tempfile import TemporaryDirectory
 
 from exporter import __version__, server
-from exporter.aws.regions import is_region
-from exporter.cli import app, events, report
+from exporter.aws.regions import is_region, partition_of
+from exporter.cli import app, events, policy, report
 from exporter.cli.flags import (
     NAME,
     STATE_FILE,
     EventsFlags,
     Flags,
+    PolicyFlags,
     parse_flags,
     unknown_variables,
 )
@@ -59,6 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _print_events(flags.events, config, key_ids, redact)
     if flags.report is not None:
         return report.run(flags.report, config, key_ids, redact)
+    if flags.policy is not None:
+        return _print_policy(flags.policy, config)
     return _serve(flags, config, key_ids, redact)
 
 
@@ -147,6 +150,15 @@ def _print_events(
         write_error("no events\n")
     else:
         write_output(text)
+    return OK
+
+
+def _print_policy(query: PolicyFlags, config: Config) -> int:
+    try:
+        write_output(policy.render(query, config, partition_of_region=partition_of))
+    except policy.PolicyError as error:
+        write_error(f"{NAME}: {error}\n")
+        return USAGE
     return OK
 
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Final
 
-from exporter.memory.order import is_newer
+from exporter.memory.order import in_order, is_newer
 from exporter.memory.root import compare_roots
 from exporter.memory.uses import with_use
 from exporter.model import (
@@ -60,7 +60,7 @@ def remember(
     Compare what is remembered of an account with its latest snapshot.
 
     Returns:
-        What to remember from now on, and the new events, in no particular order of time.
+        What to remember from now on, and the new events in the order in which they happened.
     """
     now = snapshot.finished_at
     if now is None:
@@ -71,13 +71,13 @@ def remember(
     root, root_events = compare_roots(before.root, snapshot.root, now)
     known = {event.identity for event in before.events}
     noticed = (*comparison.events, *root_events)
-    events = tuple(event for event in noticed if event.identity not in known)
+    events = in_order(event for event in noticed if event.identity not in known)
     memory = AccountMemory(
         users=MappingProxyType(users),
         users_as_of=snapshot.listed_at if comparison.users_listed else before.users_as_of,
         keys=MappingProxyType(keys),
         root=root,
-        events=(*recent(before.events, now, options.shown_for), *events),
+        events=in_order((*recent(before.events, now, options.shown_for), *events)),
     )
     return memory, events
 
@@ -121,6 +121,7 @@ class _Comparison:
             and is_newer(self._users[id_].keys_as_of, user.keys_as_of, self._now)
             else user
             for id_, user in self._before.users.items()
+            if id_ in self._users or self._options.includes(user.name)
         }
 
     def _carried_on(self, id_: str, user: User) -> User:
@@ -166,30 +167,41 @@ class _Comparison:
         listed = known.keys_as_of if known is not None else None
         if owner.keys_as_of is None or not is_newer(owner.keys_as_of, listed, self._now):
             return None
-        if listed is not None or (known is None and self._is_new(owner)):
+        is_new = known is None and self._is_new(owner)
+        if known is None and not is_new and not self.users_listed:
+            return None  # a later list of users, which another process read, no longer has the user
+        if listed is not None or is_new:
             self._notice(EventKind.CREATED, key, at=key.created)
         is_known = key.last_use is not UNKNOWN
         return KeyMemory(
             key=key,
             user_id=owner.id,
             status_as_of=owner.keys_as_of,
-            watched_since=(key.as_of or self._now) if is_known else None,
+            watched_since=self._watched_since(key) if is_known else None,
             uses=with_use((), key.last_use) if isinstance(key.last_use, LastUse) else (),
             inactive_since=None if key.active else owner.keys_as_of,
         )
 
     def _compared(self, known: KeyMemory, key: AccessKey) -> KeyMemory:
         owner = self._owners[key.user]
+        key = replace(key, user=self._name_of(owner))
         after = self._with_status(known, key, owner)
         after = replace(after, key=replace(after.key, user=key.user), user_id=owner.id)
         return self._with_use(after, key)
+
+    def _name_of(self, owner: User) -> str:
+        """Return the latest known name of *owner*, which another process may have read."""
+        known = self._before.users.get(_id(owner))
+        return owner.name if known is None or self.users_listed else known.name
 
     def _with_status(self, known: KeyMemory, key: AccessKey, owner: User) -> KeyMemory:
         as_of = owner.keys_as_of
         if as_of is None or not is_newer(as_of, known.status_as_of, self._now):
             return known
         after = replace(known, status_as_of=as_of, deleted_at=None)
-        if key.status == known.key.status:
+        # A report confirms that a key is not active, and not whether it is inactive or expired.
+        by_report = owner.keys_at != as_of and not (key.active or known.key.active)
+        if key.status == known.key.status or by_report:
             return after
         changes = known.status_changes + 1
         # A status that AWS may introduce is not Active, so the key is as good as deactivated.
@@ -208,7 +220,7 @@ class _Comparison:
         if new is UNKNOWN:
             return known
         if old is UNKNOWN:
-            known = replace(known, watched_since=key.as_of or self._now)
+            known = replace(known, watched_since=self._watched_since(key))
         elif isinstance(new, LastUse):
             self._compare_uses(known, key, new)
         use = latest(old, new)
@@ -218,11 +230,19 @@ class _Comparison:
         elif use == new and key.as_of is not None:
             outdated = as_of is None or as_of < key.as_of or as_of > self._now
             as_of = key.as_of if outdated else as_of
+        # What an outdated snapshot says is not about the latest known use and status.
+        current = use == new and key.status == known.key.status
+        final = key.final if current else known.key.final
+        since = known.watched_since
         return replace(
             known,
-            key=replace(known.key, last_use=use, as_of=as_of, final=key.final),
+            key=replace(known.key, last_use=use, as_of=as_of, final=final),
+            watched_since=None if since is None else min(since, self._now),
             uses=with_use(known.uses, new) if isinstance(new, LastUse) else known.uses,
         )
+
+    def _watched_since(self, key: AccessKey) -> datetime:
+        return self._now if key.as_of is None else min(key.as_of, self._now)
 
     def _compare_uses(self, known: KeyMemory, key: AccessKey, new: LastUse) -> None:
         old = known.key.last_use
@@ -260,10 +280,11 @@ class _Comparison:
         if known.deleted_at is not None:
             expired = abs(self._now - known.deleted_at) >= self._options.shown_for
             return None if expired else known
-        owner = self._users.get(known.user_id or known.key.user)
+        owner = self._users.get(known.user_id or known.key.user) or self._successor(known.key)
         if owner is None and not self._options.includes(known.key.user):
             return None
         if owner is not None:
+            known = replace(known, key=replace(known.key, user=self._name_of(owner)))
             as_of = owner.keys_as_of
         else:
             as_of = self._snapshot.listed_at if self.users_listed else None
@@ -271,6 +292,16 @@ class _Comparison:
             return known
         self._notice(EventKind.DELETED, known.key, at=as_of)
         return replace(known, deleted_at=as_of, status_as_of=as_of)
+
+    def _successor(self, key: AccessKey) -> User | None:
+        """
+        Find the user to whom a key of a deleted user may belong.
+
+        Users are listed by id and keys by name: between the two calls a user may be deleted and
+        created again, and a key of the new user is taken for one of the old.
+        """
+        user = self._owners.get(key.user)
+        return user if user is not None and user.created <= key.created else None
 
     # -- events --------------------------------------------------------------------------------
 

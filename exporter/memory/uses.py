@@ -15,13 +15,11 @@ def with_use(uses: tuple[SeenUse, ...], use: LastUse) -> tuple[SeenUse, ...]:
 
 
 def united(uses: tuple[SeenUse, ...], others: tuple[SeenUse, ...]) -> tuple[SeenUse, ...]:
-    """Unite where two processes saw the same key used."""
-    found = {(use.service, use.region): use for use in uses}
-    for other in others:
-        place = (other.service, other.region)
-        use = found.get(place, other)
-        first, latest = min(use.first, other.first), max(use.latest, other.latest)
-        found[place] = replace(use, first=first, latest=latest)
-    for use in sorted(found.values(), key=lambda use: use.latest)[:-MAX_USES]:
-        del found[use.service, use.region]
-    return tuple(found.values())
+    """Unite where two processes saw the same key used, in the order of the latest use there."""
+    found: dict[tuple[str, str], SeenUse] = {}
+    for use in (*uses, *others):
+        known = found.get((use.service, use.region), use)
+        first, latest = min(known.first, use.first), max(known.latest, use.latest)
+        found[use.service, use.region] = replace(use, first=first, latest=latest)
+    in_order = sorted(found.values(), key=lambda use: (use.latest, use.service, use.region))
+    return tuple(in_order[-MAX_USES:])

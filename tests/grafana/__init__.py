@@ -1,1 +1,1 @@
-"""Tests of the dashboards and their recording rules."""
+"""Tests of the dashboards."""

@@ -1,12 +1,10 @@
-"""The committed dashboards and recording rules, as the tests read them."""
+"""The committed dashboards, as the tests read them."""
 
 import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from exporter import demo
 from tests.grafana.history import BACKUP_KEY
@@ -25,15 +23,11 @@ SELECTED = {
     "user": "backup-2019",
     "access_key_id": BACKUP_KEY,
     "team": ".*",
-    "unused_days": "90",
-    "rotate_days": "90",
-    "never_used_days": "30",
-    "rate_limit": "5",
     "__rate_interval": "4m",
     "__interval": "1h",
     "__range": "1h",
 }
-"""Values of the variables."""
+"""Values of the variables that have no default."""
 
 
 def panels(board: str) -> list[dict[str, Any]]:
@@ -68,20 +62,16 @@ def urls(board: str) -> list[str]:
 
 def interpolate(text: str, board: str, selected: Mapping[str, str] | None = None) -> str:
     """Replace variables by their values, as Grafana does."""
-    values = dict(SELECTED)
+    values = SELECTED | {
+        variable["name"]: variable["current"]["value"]
+        for variable in variables(board).values()
+        if variable["type"] == "custom"
+    }
     if board in ("fleet", "account"):
         values |= {"user": ".*"}
     if board == "fleet":
         values |= {"account_id": ".*"}
     values |= selected or {}
-    return re.sub(r"\$(?:(\w+)|\{(\w+)(?::\w+)?\})", lambda hit: values[hit[1] or hit[2]], text)
-
-
-def dashboard_rules() -> list[dict[str, Any]]:
-    """The dashboards' recording rules."""
-    return recording_rules("dashboards.yaml")
-
-
-def recording_rules(file: str) -> list[dict[str, Any]]:
-    groups = yaml.safe_load((RULES / file).read_text(encoding="utf-8"))["groups"]
-    return [rule for group in groups for rule in group["rules"] if "record" in rule]
+    return re.sub(
+        r"\$(?:([A-Za-z_]\w*)|\{(\w+)(?::\w+)?\})", lambda hit: values[hit[1] or hit[2]], text
+    )

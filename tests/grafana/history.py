@@ -14,14 +14,18 @@ from pathlib import Path
 from zlib import crc32
 
 from exporter import aws, demo
-from exporter.metrics import Exposition, Format, MetricsStore, RenderOptions, SelfMetrics
+from exporter.metrics import Counts, Exposition, Format, MetricsStore, RenderOptions, SelfMetrics
 from exporter.model import (
     ACTIVE,
     NEVER,
     UNKNOWN,
     AccessKey,
     Account,
+    AccountMemory,
     AccountSnapshot,
+    Event,
+    EventKind,
+    KeyMemory,
     LastUse,
     Reason,
     ReportState,
@@ -51,15 +55,23 @@ class Company:
         users: By account. Accounts without users cannot be read.
         stale: Names of accounts whose refreshes have been failing.
         passwords: Whether passwords are exported.
+        started: The Unix time before which no refresh had finished.
+        uses_known: Whether the exporter may read the last use of keys.
+        root_keys: Names of accounts whose root user has an access key.
     """
 
     end: float
     users: dict[Account, list[UserDescription]]
     stale: frozenset[str] = frozenset()
     passwords: bool = True
+    started: float = 0.0
+    uses_known: bool = True
+    root_keys: frozenset[str] = frozenset({"small"})
 
     def snapshot(self, account: Account, at: float) -> AccountSnapshot:
         """What was known about *account* at the Unix time *at*."""
+        if at < self.started:
+            return AccountSnapshot(account)
         refreshes = int(max(0.0, at - self.end + 90 * DAY) // INTERVAL)
         if not self.users[account]:
             return AccountSnapshot(
@@ -80,7 +92,7 @@ class Company:
             account,
             users,
             keys,
-            root=Root(_time(at), int(account.name == "small"), _time(self.end - 30 * DAY)),
+            root=Root(_time(at), int(account.name in self.root_keys), _time(self.end - 30 * DAY)),
             report=ReportState(_time(at - at % 14400), usable=not stale),
             listed_at=_time(at),
             read_at=_time(at - 3 * 3600 if stale else at - crc32(account.id.encode()) % INTERVAL),
@@ -90,6 +102,38 @@ class Company:
             failures=failures,
             throttles=refreshes // 20 if len(keys) > 15 else 0,
         )
+
+    def memory(self, snapshot: AccountSnapshot, at: float) -> AccountMemory:
+        """What was remembered of an account with this *snapshot* at the Unix time *at*."""
+        keys = {
+            key.id: KeyMemory(
+                key=key,
+                user_id="",
+                status_as_of=_time(at),
+                inactive_since=None if key.active else _inactive_since(key, at),
+            )
+            for key in snapshot.keys
+        }
+        return AccountMemory(keys=keys, events=tuple(self._events(snapshot, at)))
+
+    def _events(self, snapshot: AccountSnapshot, at: float) -> Iterator[Event]:
+        """The events of the last day: of some keys that were used, and of all that are new."""
+        for key in snapshot.keys:
+            use, seed = key.last_use, crc32(key.id.encode())
+            if key.created > _time(at - DAY) > _time(self.end - 80 * DAY):
+                yield _event(EventKind.CREATED, key, key.created)
+            if not isinstance(use, LastUse) or use.at < _time(at - DAY):
+                continue
+            if seed % RARE == 0 or key.user in WITH_EVENTS:
+                yield _event(EventKind.AWAKENED, key, use.at, seconds=(31 + seed % 400) * DAY)
+            if seed % RARE == 1:
+                yield _event(EventKind.FIRST_USED, key, use.at, seconds=seed % 90 * DAY)
+            if seed % RARE == 2 or key.user in WITH_EVENTS:
+                yield _event(EventKind.NEW_SERVICE, key, use.at, service=use.service)
+                yield _event(EventKind.NEW_REGION, key, use.at, region=use.region)
+        if snapshot.account.name in self.root_keys:
+            when = _time(at - 3600)
+            yield Event(kind=EventKind.ROOT_USED, at=when, noticed_at=when, credential="password")
 
     def _users_and_keys(
         self, account: Account, at: float
@@ -122,7 +166,8 @@ class Company:
             user,
             ACTIVE if key.active else "Inactive",
             _time(created),
-            self._use(key, seed, created, at),
+            self._use(key, seed, created, at) if self.uses_known else UNKNOWN,
+            as_of=_time(at) if self.uses_known else None,
         )
 
     def _use(self, key: demo.Key, seed: int, created: float, at: float) -> Use:
@@ -144,6 +189,41 @@ class Company:
         return LastUse(_time(last), key.service, key.region)
 
 
+WITH_EVENTS = frozenset({"ses-smtp-user.20240101"})
+"""Users whose keys awoke and were used for a new service in a new region."""
+
+RARE = 1500
+"""One of so many keys that were used within a day had a certain event."""
+
+
+def _event(
+    kind: EventKind,
+    key: AccessKey,
+    at: datetime,
+    *,
+    seconds: float | None = None,
+    service: str = "",
+    region: str = "",
+) -> Event:
+    return Event(
+        kind=kind,
+        at=at,
+        noticed_at=at,
+        user=key.user,
+        access_key_id=key.id,
+        seconds=seconds,
+        service=service,
+        region=region,
+    )
+
+
+def _inactive_since(key: AccessKey, at: float) -> datetime:
+    """Half of the time that the key has been idle, or has existed."""
+    used = key.last_use
+    since = used.at if isinstance(used, LastUse) else key.created
+    return since + (_time(at) - since) / 2
+
+
 def _time(at: float) -> datetime:
     return datetime.fromtimestamp(int(at), UTC)
 
@@ -156,6 +236,12 @@ BACKUP_KEY = _key_id(crc32(f"{demo.PIPELINES}backup-20190".encode()))
 """The access key ID of the user backup-2019 of the account pipelines."""
 
 
+def key_ids(company: Company, account_id: str, user: str) -> list[str]:
+    """The access key IDs of a user."""
+    (account,) = (each for each in company.users if each.id == account_id)
+    return [key.id for key in company.snapshot(account, company.end).keys if key.user == user]
+
+
 def demo_company(end: float) -> Company:
     """The demo's four accounts, one of which cannot be read."""
     names = {"people": demo.PEOPLE, "pipelines": demo.PIPELINES, "small": demo.SMALL}
@@ -165,8 +251,24 @@ def demo_company(end: float) -> Company:
     return Company(end, users)
 
 
+def fine_company(end: float) -> Company:
+    """Two accounts without findings: every key is new enough and in use."""
+    users: dict[Account, list[UserDescription]] = {
+        Account(number, name): [
+            (f"{name}-{index}", "/", {"team": name}, [demo.Key(40, 0.1, every=3600.0)])
+            for index in range(3)
+        ]
+        for name, number in (("one", demo.PEOPLE), ("two", demo.PIPELINES))
+    }
+    return Company(end, users, root_keys=frozenset())
+
+
 def large_company(end: float, accounts: int, keys: int) -> Company:
-    """*accounts* with *keys* in total; one account in fifty cannot be read."""
+    """
+    *accounts* with *keys* in total, and two teams each.
+
+    One account in fifty cannot be read.
+    """
     rng = random.Random(7)
     with_data = sum(number % 50 != 49 for number in range(accounts))
     keys_per_account = -(-keys // with_data)
@@ -180,7 +282,7 @@ def large_company(end: float, accounts: int, keys: int) -> Company:
             described = [_random_key(rng) for _ in range(min(left, 1 + (rng.random() < 0.4)))]
             left -= len(described)
             tags = {
-                "team": f"team-{rng.randrange(12):02}",
+                "team": f"team-{(number + (rng.random() < 0.2)) % 12:02}",
                 "owner": f"owner-{number}@example.com",
             }
             users[account].append((f"user-{len(users[account]):04}", "/", tags, described))
@@ -210,6 +312,8 @@ def history(
     replicas: Sequence[str] = ("one:10064", "two:10064"),
     names: frozenset[str] = frozenset(),
     requests: int = 4,
+    job: str = JOB,
+    alerts: bool = True,
 ) -> Iterator[str]:
     """
     Lines of OpenMetrics with timestamps, as scraped at *times*.
@@ -218,6 +322,8 @@ def history(
         replicas: Instances of the exporter.
         names: Families to render. Default: all.
         requests: AWS requests between two scrapes.
+        job: The job of Prometheus.
+        alerts: Whether some alerts fire.
     """
     operations = tuple(aws.Operation)
     self_metrics = SelfMetrics(version="1.0.0", operations=operations)
@@ -225,6 +331,7 @@ def history(
     exempt_until = _time(company.end + 400 * DAY)
     options = RenderOptions(
         tags={"team": "tag_team", "owner": "tag_owner"},
+        counts=Counts(by_tags=("team",)),
         passwords=company.passwords,
         exempt_until=lambda account, user, key: (
             exempt_until if "key-exporter:exempt-until" in dict(user.tags) else None
@@ -235,7 +342,8 @@ def history(
     exposition = Exposition(store, self_metrics, clock)
     for scrape, at in enumerate(times):
         for account in company.users:
-            store.publish(account, company.snapshot(account, at))
+            snapshot = company.snapshot(account, at)
+            store.publish(account, snapshot, company.memory(snapshot, at))
         for number in range(scrape * requests, (scrape + 1) * requests):
             operation = operations[number % len(operations)]
             self_metrics.observe(
@@ -249,14 +357,16 @@ def history(
             if line[0] != "#" and not line.startswith("process_start")
         ]
         for number, instance in enumerate(replicas):
-            labels = f'job="{JOB}",instance="{instance}"'
+            labels = f'job="{job}",instance="{instance}"'
             for line in lines:
                 yield _with_labels(line, labels, at)
             yield f"up{{{labels}}} 1 {at:.0f}\n"
             yield f"process_start_time_seconds{{{labels}}} {company.end - DAY} {at:.0f}\n"
             yield f"scrape_duration_seconds{{{labels}}} {0.02 + number / 100} {at:.0f}\n"
             yield f"scrape_samples_scraped{{{labels}}} {len(lines)} {at:.0f}\n"
-        yield from _alerts(at)
+            yield f"scrape_series_added{{{labels}}} {number + 1} {at:.0f}\n"
+        if alerts:
+            yield from _alerts(at)
     yield "# EOF\n"
 
 

@@ -5,15 +5,9 @@ import re
 import urllib.error
 import urllib.parse
 import urllib.request
-from pathlib import Path
 from typing import Any
 
-from tests.grafana.boards import dashboard_rules
-from tests.grafana.history import sample, write_blocks
 from tests.servers import get
-
-RULE_INTERVAL = 300
-"""Seconds."""
 
 
 class Client:
@@ -71,24 +65,3 @@ class Client:
                 return json.load(response)["data"]["result"]
         except urllib.error.HTTPError as error:
             raise AssertionError(f"{fields['query']}: {error.read().decode()}") from error
-
-
-def record(client: Client, folder: Path, *, totals: bool, seconds: float = 3600) -> None:
-    """
-    Evaluate the dashboards' recording rules and write the results to *folder*.
-
-    Args:
-        totals: Evaluate only the fleet totals, which need the results of the other rules; else
-            only the others.
-    """
-    lines = []
-    for rule in dashboard_rules():
-        if rule["record"].startswith("aws_iam:fleet_") is not totals:
-            continue
-        for series in client.query(
-            rule["expr"], instant=False, seconds=seconds, step=RULE_INTERVAL
-        ):
-            labels = {**series["metric"], **rule.get("labels", {})}
-            labels.pop("__name__", None)
-            lines += [sample(rule["record"], labels, value, at) for at, value in series["values"]]
-    write_blocks([*lines, "# EOF\n"], folder)

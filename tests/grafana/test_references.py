@@ -3,13 +3,12 @@
 import json
 import re
 
-from exporter.metrics import FAMILIES
+from exporter.metrics import FAMILIES, Counts
 from grafana import links
 from tests.grafana.boards import (
     BOARDS,
     ROOT,
     RULES,
-    dashboard_rules,
     panels,
     targets,
     urls,
@@ -17,7 +16,7 @@ from tests.grafana.boards import (
 )
 
 OTHER_METRICS = {
-    *("up", "scrape_duration_seconds", "scrape_samples_scraped", "ALERTS"),
+    *("up", "scrape_duration_seconds", "scrape_samples_scraped", "scrape_series_added", "ALERTS"),
     *("process_resident_memory_bytes", "process_cpu_seconds_total", "process_open_fds"),
     *("process_max_fds", "process_start_time_seconds"),
 }
@@ -40,35 +39,31 @@ def known_metrics() -> set[str]:
     names = {family.name for family in FAMILIES}
     histograms = {family.name for family in FAMILIES if family.kind == "histogram"}
     parts = {name + part for name in histograms for part in ("_bucket", "_sum", "_count")}
-    return names | parts | OTHER_METRICS | {rule["record"] for rule in dashboard_rules()}
+    return names | parts | OTHER_METRICS
 
 
 def test_metrics_exist() -> None:
-    """Every metric is a family of the exporter, a recording rule, or Prometheus's own."""
+    """Every metric is a family of the exporter, or Prometheus's own."""
     known = known_metrics()
     for name, panel, target in targets():
         selected = metrics(target["expr"])
         assert selected <= known, f"{name}: {panel['title']}"
         assert selected or "vector(" in target["expr"], f"{name}: {panel['title']}"
-    for rule in dashboard_rules():
-        assert metrics(rule["expr"]) <= known, rule["record"]
 
 
-def test_limits_are_recorded() -> None:
-    """The recording rules count keys for every limit that can be selected."""
-    days: dict[str, set[str]] = {}
-    for rule in dashboard_rules():
-        if "days" in rule.get("labels", {}):
-            days.setdefault(rule["record"], set()).add(rule["labels"]["days"])
+def test_limits_are_counted() -> None:
+    """By default the exporter counts keys for every limit that can be selected, and for day 0."""
+    counted = {str(days) for days in Counts().days}
     choices = {
-        name: set(variable["query"].split(","))
-        for name, variable in variables("fleet").items()
-        if variable["type"] == "custom"
+        choice
+        for name in BOARDS
+        for variable in variables(name).values()
+        if variable["name"].endswith("_days")
+        for choice in variable["query"].split(",")
     }
 
-    assert choices["unused_days"] <= days["aws_iam:access_keys_unused"]
-    assert choices["rotate_days"] <= days["aws_iam:access_keys_old"]
-    assert choices["never_used_days"] <= days["aws_iam:access_keys_never_used"]
+    assert {"0", "45", "90"} <= counted
+    assert choices <= counted
 
 
 class TestLinks:
@@ -109,7 +104,7 @@ class TestLinks:
                 if not url.startswith("/d/"):
                     continue
                 fields = set(re.findall(r"__data\.fields\.(\w+)", url))
-                assert fields <= {"account_id", "access_key_id"}, f"{name}: {url}"
+                assert fields <= {"account_id", "access_key_id", "tag_team"}, f"{name}: {url}"
                 assert not re.search(r"var-user=|\{user\b", url), f"{name}: {url}"
 
     def test_all_is_not_passed_on(self) -> None:
