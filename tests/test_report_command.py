@@ -361,6 +361,25 @@ def test_the_accounts_of_an_organization(aws: FakeAws, call: Call, tmp_path: Pat
     assert "  the accounts of the organization are unknown (access_denied): " in failed.stdout
 
 
+def test_an_account_that_is_configured_without_its_id(
+    aws: FakeAws, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An account of the organization that is also configured, without its ID, is read once."""
+    organization = aws.organization(PROD)
+    organization.add_account(TEST, name="found")
+    for name, text in aws.environment(PROD).items():
+        monkeypatch.setenv(name, text)
+    file = tmp_path / "config.yaml"
+    file.write_text(f"accounts: [{{name: own}}]\norganization: {{role_name: {ROLE}}}\n")
+
+    result = call(f"--config.file={file}", "--output=json")
+
+    assert (result.code, keys_of(result)) == (
+        0,
+        [("found", f"user-of-{TEST}"), ("own", f"user-of-{PROD}")],
+    )
+
+
 # -- from the store ----------------------------------------------------------------------------
 
 
