@@ -331,7 +331,7 @@ def make_parser() -> argparse.ArgumentParser:
     events = _add_command(commands, "events", "print the log of what changed", EVENTS_EPILOG)
     _add_events_flags(events)
     report = _add_command(
-        commands, "report", "print the access keys, and what is wrong", REPORT_EPILOG
+        commands, "report", "print access keys and what is wrong with them", REPORT_EPILOG
     )
     add_report_flags(report)
     policy = _add_command(
