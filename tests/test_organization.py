@@ -316,6 +316,13 @@ def test_closed_while_it_is_refreshed(aws: FakeAws, organization: Organization, 
 
 
 @contextmanager
+def failing(aws: FakeAws, code: str | None = None, *, reset: bool = False) -> Iterator[None]:
+    fault = aws.fault(Fault(operation="ListAccounts", code=code, reset=reset))
+    yield
+    aws.remove_fault(fault)
+
+
+@contextmanager
 def without_accounts(organization: Organization) -> Iterator[None]:
     members, organization.members = organization.members, {}
     yield
@@ -347,13 +354,6 @@ FAILURES: Final[Mapping[str, Callable[[FakeAws], Any]]] = {
     "neither State nor Status": lambda aws: without_states(aws.organization()),
     "all suspended": lambda aws: suspended(aws.organization()),
 }
-
-
-@contextmanager
-def failing(aws: FakeAws, code: str | None = None, *, reset: bool = False) -> Iterator[None]:
-    fault = aws.fault(Fault(operation="ListAccounts", code=code, reset=reset))
-    yield
-    aws.remove_fault(fault)
 
 
 @pytest.mark.parametrize("failure", FAILURES)
