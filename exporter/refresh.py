@@ -81,7 +81,8 @@ class Scheduler:
         remember: Called with the result of each refresh, before it is published.
         publish: Called with each result, and once per account at start-up. As with *remember*,
             calls may be concurrent, but never for the same account.
-        release: Called with an account that is gone, or as it was before it changed.
+        release: Called with an account that is gone, or as it was before it changed; once more if
+            it was being refreshed then.
         forget: Called with an account that is gone, and was released.
         stop: Ends all waiting.
         first_retry: Seconds until an account that has not succeeded yet is refreshed again; doubled
@@ -191,10 +192,10 @@ class Scheduler:
     def _remove(self, key: str) -> None:
         with self._due:
             entry = self._entries.pop(key)
+            entry.removed = True  # a refresh that ends now is neither published nor repeated
             self._queue = [item for item in self._queue if item[2] is not entry]
             heapq.heapify(self._queue)
         with entry.lock:
-            entry.removed = True
             self._release(entry.account)
             self._forget(entry.account)
 
@@ -248,6 +249,8 @@ class Scheduler:
                     if not entry.removed:
                         self._schedule(entry, self._next_due(entry))
                     entry.began = None
+                if entry.removed or entry.account != account:
+                    self._release(account)  # which this refresh may have used after its release
             if replaced:
                 return
 

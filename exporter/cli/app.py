@@ -14,7 +14,7 @@ from functools import partial
 from socket import socket
 
 from exporter import __version__, aws, memory, server
-from exporter.cli.accounts import Accounts, complete
+from exporter.cli.accounts import Accounts, Identities, complete
 from exporter.cli.bounded import call_in_thread
 from exporter.cli.logs import QueueHandler
 from exporter.cli.recorder import Recorder
@@ -32,7 +32,7 @@ from exporter.metrics import (
     negotiate,
 )
 from exporter.model import Account, AccountSnapshot, Clock
-from exporter.refresh import Scheduler
+from exporter.refresh import Scheduler, key_of
 from exporter.store import Store
 
 log = logging.getLogger(__name__)
@@ -194,37 +194,39 @@ def build(
         forget=forget,
     )
 
+    configured = config.model_accounts()
+    discovery = discovery_of(config, sessions, clock)
+
+    identities = Identities(
+        configured,
+        None if discovery is None else discovery.identify,
+        lambda: [snapshot for snapshot, _ in scheduler.snapshots()],
+    )
+
     def apply(accounts: list[Account]) -> None:
         self_metrics.configured(accounts=len(accounts), interval=interval)
         scheduler.set_accounts(accounts)
-        recorder.keep_only(account.id for account in accounts)
-
-    configured = config.model_accounts()
+        # Else any stored account may be one that is configured without its id.
+        if identities.are_complete():
+            recorder.keep_only(identities.find() | {account.id for account in accounts})
 
     def restore() -> None:
         restored = recorder.restore(configured, _completed(config))
-        accounts = list(dict.fromkeys((*configured, *restored)))
+        accounts = list({key_of(each): each for each in (*configured, *restored)}.values())
         self_metrics.configured(accounts=len(accounts), interval=interval)
         scheduler.set_accounts(accounts, restored)
 
     organization = config.organization
     accounts = Accounts(
         configured,
-        discovery_of(config, sessions, clock),
+        discovery,
         interval=organization.interval.total_seconds() if organization is not None else 0,
-        identified=lambda: _identified(configured, scheduler),
+        identified=identities.find,
         apply=apply,
         report=self_metrics.discovery_up,
     )
     exposition = Exposition(samples, self_metrics, clock)
     return Application(scheduler, recorder, exposition, accounts, stop, restore)
-
-
-def _identified(configured: Sequence[Account], scheduler: Scheduler) -> set[str]:
-    """Find the ids, as far as AWS has reported them, of accounts that are configured without."""
-    names = {account.label for account in configured if not account.id}
-    snapshots = [snapshot for snapshot, _ in scheduler.snapshots()]
-    return {each.account.id for each in snapshots if each.account.label in names} - {""}
 
 
 def _completed(config: Config) -> Callable[[Account], Account] | None:

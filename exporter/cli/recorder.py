@@ -123,7 +123,8 @@ class Recorder:
                 discovery.
 
         Returns:
-            Their snapshots; none if that fails.
+            Their snapshots; none if that fails. With a discovery, the accounts have the names and
+            tags that it found before, unless they are configured.
         """
         if self._store is None:
             log.info(
@@ -139,9 +140,15 @@ class Recorder:
                 self._records[known.id] = _Record(each.memory, each.revision)
                 if not account.id:
                     now = replace(account, id=known.id, partition=known.partition)
+                    restored[account] = replace(each.snapshot, account=now)
+                    continue
+                if discovered is not None:
+                    # What the organization has said of an account that is configured.
+                    name = account.name or ("" if known.name == known.id else known.name)
+                    now = replace(account, name=name, tags=known.tags)
                 else:
                     now = account
-                restored[account] = replace(each.snapshot, account=now)
+                restored[now] = replace(each.snapshot, account=now)
             if discovered is None:
                 self._end_others(self._store, accounts, restored)
         except StoreError as error:
@@ -194,7 +201,7 @@ class Recorder:
             self._set_up(error)
 
     def _drop(self, account_id: str) -> None:
-        del self._records[account_id]
+        self._records.pop(account_id, None)
         if self._store is not None:
             self._store.forget(account_id)
 
@@ -324,8 +331,8 @@ class Recorder:
                 try:
                     account_id = record.snapshot.account.id
                     self._log(record.snapshot, self._save(store, record, record.snapshot))
-                    if record.gone:
-                        with self._lock:
+                    with self._lock:
+                        if record.gone:
                             self._drop(account_id)
                     continue
                 except StoreError as error:
