@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import cache
 from typing import NoReturn
 
-from exporter.cli import app
+from exporter.cli.application import SystemClock, exemptions_of
 from exporter.cli.events import terminal_width
 from exporter.cli.flags import NAME
 from exporter.cli.logs import configure_logging
@@ -80,7 +80,7 @@ def run(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     configure_logging("error", "logfmt", redact)  # failures are part of what is printed
-    clock = app.SystemClock()
+    clock = SystemClock()
     options = show_options(config, key_ids, redact)
     try:
         if query.from_store:
@@ -109,7 +109,7 @@ def show_options(
 ) -> ShowOptions:
     return ShowOptions(
         tags={tag: label_of_tag(tag) for tag in config.labels.user_tags},
-        exempt_until=app.exemptions_of(config).until,
+        exempt_until=exemptions_of(config).until,
         key_labels=key_ids.labels,
         user_names=key_ids.names,
         redact=redact,
