@@ -646,7 +646,7 @@ def test_a_store_that_hangs_at_the_start(
 
 def test_a_store_that_hangs(setting: Setting) -> None:
     """A refresh waits for a store that hangs, once; what it wrote in the end is there once."""
-    recorder = setting.recorder(patience=0.05)
+    recorder = setting.recorder(patience=1.0)
     record(recorder, setting.read(a_key(last_use=OLD_USE)))
     setting.store.waits_for = threading.Event()
     snapshot = awaken(setting, recorder)
