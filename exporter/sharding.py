@@ -1,8 +1,8 @@
 """
 Which accounts a process reads, if several share the work.
 
-The same functions as kube-state-metrics uses: FNV-1a of what is distributed, here the account id, and
-jump consistent hashing, so that from n to n + 1 shards only one account in n + 1 moves.
+The same functions as kube-state-metrics uses: FNV-1a of what is distributed, here the account id,
+and jump consistent hashing, so that from n to n + 1 shards only one account in n + 1 moves.
 
 Sources: Fowler, Noll, Vo, "FNV hash"; Lamping, Veach, "A Fast, Minimal Memory, Consistent Hash
 Algorithm" (2014).

@@ -1,7 +1,12 @@
 """Each account is read by exactly one shard, and few move when shards are added."""
 
+import threading
+
 import pytest
 
+from exporter.cli.application import SystemClock, build, key_id_formatter
+from exporter.config import parse
+from exporter.metrics import Format, SelfMetrics
 from exporter.sharding import Shard, fnv1a, jump_hash, ordinal_of
 
 ACCOUNTS = [f"{number * 7919:012}" for number in range(2000)]
@@ -42,7 +47,7 @@ def test_each_account_is_read_once(total: int) -> None:
 
 @pytest.mark.parametrize("total", range(1, 10))
 def test_few_accounts_move(total: int) -> None:
-    """From n to n + 1 shards, about 1 / (n + 1) of the accounts move, all of them to the new one."""
+    """From n to n + 1 shards, about one account in n + 1 moves, always to the new shard."""
 
     def shard_of(account: str, among: int) -> int:
         return jump_hash(fnv1a(account.encode()), among)
@@ -67,3 +72,50 @@ def test_few_accounts_move(total: int) -> None:
 def test_the_ordinal_of_a_pod(pod: str, ordinal: int | None) -> None:
     """A pod of a StatefulSet has its ordinal at the end of its name."""
     assert ordinal_of(pod) == ordinal
+
+
+COMPANY = parse(
+    "accounts:"
+    + "".join(
+        f"\n- {{name: a{account}, role_arn: 'arn:aws:iam::{account}:role/x'}}"
+        for account in ACCOUNTS[:60]
+    ),
+    "config.yaml",
+)
+
+
+def page(shard: Shard) -> list[str]:
+    """What a process with this shard serves before its first refresh."""
+    self_metrics = SelfMetrics(version="1.2.3", process=False)
+    application = build(
+        COMPANY,
+        key_id_formatter(COMPANY),
+        threading.Event(),
+        SystemClock(),
+        self_metrics,
+        shard=shard,
+    )
+    application.restore()
+    return bytes(application.exposition.render(Format.TEXT)).decode().splitlines()
+
+
+def of_accounts(lines: list[str]) -> set[str]:
+    return {line for line in lines if "account_id=" in line}
+
+
+@pytest.mark.parametrize("total", range(1, 11))
+def test_the_shards_together_serve_every_account(total: int) -> None:
+    """The union of the shards' pages is the page of one process, and no sample is on two."""
+    shards = [of_accounts(page(Shard(ordinal, total))) for ordinal in range(total)]
+
+    assert set().union(*shards) == of_accounts(page(Shard()))
+    assert sum(map(len, shards)) == len(of_accounts(page(Shard())))
+
+
+def test_what_is_the_same_in_every_shard() -> None:
+    """Each shard says how many accounts there are in all, how many shards, and which one it is."""
+    lines = page(Shard(1, 3))
+
+    assert "aws_iam_exporter_accounts_configured 60.0" in lines
+    assert "aws_iam_exporter_total_shards 3.0" in lines
+    assert 'aws_iam_exporter_shard_ordinal{shard_ordinal="1"} 1.0' in lines

@@ -25,6 +25,7 @@ from exporter.metrics import (
 )
 from exporter.model import Account, AccountSnapshot, Clock
 from exporter.refresh import Scheduler, key_of
+from exporter.sharding import Shard
 from exporter.store import Store
 
 log = logging.getLogger(__name__)
@@ -79,8 +80,15 @@ def build(
     stop: threading.Event,
     clock: Clock,
     self_metrics: SelfMetrics,
+    *,
+    shard: Shard = Shard(),  # noqa: B008 (immutable)
 ) -> Application:
     """Create everything that *config* describes, without starting it."""
+
+    def reads(account: Account) -> bool:
+        return shard.has(account.id)
+
+    self_metrics.shard(shard.ordinal, shard.total)
     exemptions = exemptions_of(config)
     samples = MetricsStore(_render_options(config, key_ids, exemptions))
     recorder = _recorder(config, self_metrics, clock)
@@ -121,16 +129,16 @@ def build(
 
     def apply(accounts: list[Account]) -> None:
         self_metrics.configured(accounts=len(accounts), interval=interval)
-        scheduler.set_accounts(accounts)
+        scheduler.set_accounts(filter(reads, accounts))
         # Else any stored account may be one that is configured without its id.
         if identities.are_complete():
             recorder.keep_only(identities.find() | {account.id for account in accounts})
 
     def restore() -> None:
-        restored = recorder.restore(configured, _completed(config))
+        restored = recorder.restore(configured, _completed(config), reads)
         accounts = list({key_of(each): each for each in (*configured, *restored)}.values())
         self_metrics.configured(accounts=len(accounts), interval=interval)
-        scheduler.set_accounts(accounts, restored)
+        scheduler.set_accounts(filter(reads, accounts), restored)
 
     organization = config.organization
     accounts = Accounts(
