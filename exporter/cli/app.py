@@ -157,7 +157,7 @@ def build(
     self_metrics: SelfMetrics,
 ) -> Application:
     """Create everything that *config* describes, without starting it."""
-    exemptions = _exemptions(config)
+    exemptions = exemptions_of(config)
     samples = MetricsStore(_render_options(config, key_ids, exemptions))
     recorder = _recorder(config, self_metrics, clock)
 
@@ -171,9 +171,9 @@ def build(
         recorder.forget(account.id)
 
     interval = config.collection.interval.total_seconds()
-    sessions = _sessions(config, self_metrics, stop, clock)
+    sessions = sessions_of(config, self_metrics, stop, clock)
     scheduler = Scheduler(
-        _refresher(config, sessions, clock).refresh,
+        refresher_of(config, sessions, clock).refresh,
         publish,
         interval=interval,
         deadline=config.collection.deadline.total_seconds(),
@@ -202,7 +202,7 @@ def build(
     organization = config.organization
     accounts = Accounts(
         configured,
-        _discovery(config, sessions, clock),
+        discovery_of(config, sessions, clock),
         interval=organization.interval.total_seconds() if organization is not None else 0,
         identified=lambda: _identified(configured, scheduler),
         apply=apply,
@@ -231,7 +231,9 @@ def _completed(config: Config) -> Callable[[Account], Account] | None:
     )
 
 
-def _discovery(config: Config, sessions: aws.AccountSessions, clock: Clock) -> aws.Discovery | None:
+def discovery_of(
+    config: Config, sessions: aws.AccountSessions, clock: Clock
+) -> aws.Discovery | None:
     organization = config.organization
     if organization is None:
         return None
@@ -280,7 +282,7 @@ def _recorder(config: Config, self_metrics: SelfMetrics, clock: Clock) -> Record
     )
 
 
-def _sessions(
+def sessions_of(
     config: Config, self_metrics: SelfMetrics, stop: threading.Event, clock: Clock
 ) -> aws.AccountSessions:
     collection = config.collection
@@ -305,7 +307,9 @@ def _sessions(
     )
 
 
-def _refresher(config: Config, sessions: aws.AccountSessions, clock: Clock) -> aws.AccountRefresher:
+def refresher_of(
+    config: Config, sessions: aws.AccountSessions, clock: Clock
+) -> aws.AccountRefresher:
     collection = config.collection
     tags = frozenset((*config.labels.user_tags, config.exemptions.tag))
     return aws.AccountRefresher(
@@ -322,7 +326,7 @@ def _refresher(config: Config, sessions: aws.AccountSessions, clock: Clock) -> a
     )
 
 
-def _exemptions(config: Config) -> Exemptions:
+def exemptions_of(config: Config) -> Exemptions:
     entries = [
         Exemption(entry.until, entry.user, entry.access_key_id, entry.account)
         for entry in config.exemptions.entries

@@ -12,6 +12,8 @@ from typing import Any, Final, cast
 
 from exporter import __version__
 from exporter.cli.logs import LEVELS
+from exporter.cli.report_flags import EPILOG as REPORT_EPILOG
+from exporter.cli.report_flags import ReportFlags, add_report_flags
 from exporter.cli.streams import write_error, write_output
 from exporter.config import Config, parse_duration
 from exporter.model import Partition
@@ -63,6 +65,7 @@ examples:
   {NAME} serve --config.file=config.yaml
   {NAME} events --config.file=config.yaml --since=30d
   {NAME} policy --config.file=config.yaml
+  {NAME} report --config.file=config.yaml --idle-for=90d
 """
 
 EVENTS_EPILOG: Final = f"""\
@@ -147,6 +150,7 @@ class Flags:
         default_state_path: The SQLite file that is used if none is configured. Empty: none.
         events: The flags of the subcommand events. None: the subcommand is another.
         policy: The flags of the subcommand policy. None: the subcommand is another.
+        report: The flags of the subcommand report. None: the subcommand is another.
     """
 
     config_file: str
@@ -161,6 +165,7 @@ class Flags:
     default_state_path: str = ""
     events: EventsFlags | None = None
     policy: PolicyFlags | None = None
+    report: ReportFlags | None = None
 
 
 def variable(flag: str) -> str:
@@ -197,11 +202,13 @@ def parse_flags(argv: Sequence[str], environment: Mapping[str, str]) -> Flags:
     default_state_path = f"{directory}/{STATE_FILE}" if directory else ""
     _check_state_path(parser, source("--state.path"), args.state_path)
     _check_state_path(parser, "environment variable STATE_DIRECTORY", default_state_path)
-    events, policy = None, None
+    events = policy = report = None
     if args.command == "events":
         events = EventsFlags(args.account, args.user, args.key, args.since, Output(args.output))
     elif args.command == "policy":
         policy = _policy_flags(parser, args)
+    elif args.command == "report":
+        report = ReportFlags.of(args)
     else:
         _check_serve(parser, source, args)
     return Flags(
@@ -217,6 +224,7 @@ def parse_flags(argv: Sequence[str], environment: Mapping[str, str]) -> Flags:
         default_state_path,
         events,
         policy,
+        report,
     )
 
 
@@ -301,7 +309,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog=NAME,
         usage="\n       ".join(
-            f"{NAME} {form} [flags]" for form in ("[serve]", "events", "policy")
+            f"{NAME} {form} [flags]" for form in ("[serve]", "events", "policy", "report")
         ),
         description=DESCRIPTION,
         epilog=EPILOG,
@@ -326,6 +334,10 @@ def make_parser() -> argparse.ArgumentParser:
         commands, "policy", "print the IAM policies that the exporter needs", POLICY_EPILOG
     )
     _add_policy_flags(policy)
+    report = _add_command(
+        commands, "report", "print the access keys, and what is wrong", REPORT_EPILOG
+    )
+    add_report_flags(report)
     return parser
 
 

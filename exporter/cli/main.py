@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 
 from exporter import __version__, server
 from exporter.aws.regions import is_region, partition_of
-from exporter.cli import app, events, policy
+from exporter.cli import app, events, policy, report
 from exporter.cli.flags import (
     NAME,
     STATE_FILE,
@@ -60,6 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _print_events(flags.events, config, key_ids, redact)
     if flags.policy is not None:
         return _print_policy(flags.policy, config)
+    if flags.report is not None:
+        return report.run(flags.report, config, key_ids, redact)
     return _serve(flags, config, key_ids, redact)
 
 

@@ -19,6 +19,7 @@ from exporter.model.facts import (
     Use,
     User,
     latest,
+    superseded_seconds,
 )
 from exporter.model.memory import (
     AccountMemory,
@@ -76,4 +77,5 @@ __all__ = [
     "User",
     "latest",
     "parse_expiry",
+    "superseded_seconds",
 ]
