@@ -33,6 +33,7 @@ from exporter.model import (
     Partition,
     ReportMode,
     RoleArn,
+    RoleSession,
     TagSource,
     Use,
     User,
@@ -110,8 +111,10 @@ def an_account(id_: str = PROD, name: str = "prod", **fields: Any) -> Account:
 
 
 def a_role_account(id_: str = PROD, role: str = ROLE, **fields: Any) -> Account:
-    """An account that is entered by assuming a role."""
+    """An account that is entered by assuming a role; *external_id* is short for a session's."""
     partition = Partition(fields.get("partition", Partition.AWS))
+    if "external_id" in fields:
+        fields["role_session"] = RoleSession(external_id=fields.pop("external_id"))
     return an_account(id_, role_arn=RoleArn(partition, id_, role), **fields)
 
 

@@ -7,8 +7,10 @@ from dataclasses import replace
 import pytest
 
 from exporter.cli.accounts import Accounts, combine, complete
-from exporter.model import Account, ReadError, Reason
+from exporter.model import Account, ReadError, Reason, RoleSession
 from tests.builders import a_role_account, an_account
+
+SESSION = RoleSession(external_id="x")
 
 ONE, TWO, THREE = (
     replace(an_account(f"{number:012}", name), source="organization")
@@ -136,24 +138,21 @@ def test_stored_accounts_are_completed() -> None:
     """A discovered account that was stored gets what is configured for all."""
     stored = replace(a_role_account(role="old"), source="organization")
 
-    account = complete(stored, role_name="new", external_id="x", session_name="s", profile="audit")
+    account = complete(stored, role_name="new", role_session=SESSION, profile="audit")
 
     assert account.role_arn is not None
-    assert (account.role_arn.name, account.external_id, account.session_name, account.profile) == (
+    assert (account.role_arn.name, account.role_session, account.profile) == (
         "new",
-        "x",
-        "s",
+        SESSION,
         "audit",
     )
 
 
 def test_a_stored_account_without_a_role_stays_so() -> None:
     """The management account, which was read with its own credentials, still is."""
-    account = complete(
-        an_account(), role_name="new", external_id="x", session_name="s", profile=None
-    )
+    account = complete(an_account(), role_name="new", role_session=SESSION, profile=None)
 
-    assert (account.role_arn, account.external_id) == (None, None)
+    assert (account.role_arn, account.role_session.external_id) == (None, None)
 
 
 def test_discovery_ends_with_the_exporter() -> None:

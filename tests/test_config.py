@@ -817,7 +817,7 @@ def test_who_asks_organizations() -> None:
         Partition.US_GOV,
         arn,
     )
-    assert (caller.external_id, caller.profile) == ("abc", "audit")
+    assert (caller.role_session.external_id, caller.profile) == ("abc", "audit")
 
 
 @pytest.mark.parametrize(
@@ -845,3 +845,37 @@ def test_tags_may_have_one_pattern() -> None:
     assert config.organization is not None
 
     assert config.organization.include.tags == {"env": ("prod",), "team": ("a", "b")}
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ("session_duration: 15m", "at least 30m"),
+        ("session_duration: 13h", "at most 12h"),
+        ("session_duration: 2h, role_chain: ['arn:aws:iam::222222222222:role/x']", "at most 1h"),
+        ("source_identity: 'a b'", "must be 2 to 64"),
+        ("role_chain: [x]", "not the ARN"),
+    ],
+)
+def test_what_is_wrong_with_a_session(options: str, error: str) -> None:
+    """Sessions that AWS would refuse, or that would be renewed all the time, are errors."""
+    role = "role_arn: 'arn:aws:iam::111111111111:role/x'"
+    assert error in error_of(f"accounts: [{{{role}, {options}}}]")
+
+
+def test_session_options_require_a_role() -> None:
+    """What says how a role is assumed is an error without one."""
+    assert "requires role_arn" in error_of("accounts: [{profile: a, session_tags: {a: b}}]")
+
+
+def test_how_a_role_is_assumed() -> None:
+    """All options about a session reach the account."""
+    chain = "arn:aws:iam::222222222222:role/hub"
+    options = f"session_name: audit, session_tags: {{a: b}}, role_chain: ['{chain}']"
+    role = "role_arn: 'arn:aws:iam::111111111111:role/x', source_identity: me"
+    [account] = read(f"accounts: [{{{role}, {options}}}]").model_accounts()
+
+    session = account.role_session
+
+    assert (session.name, session.tags, session.source_identity) == ("audit", (("a", "b"),), "me")
+    assert [str(arn) for arn in session.via] == [chain]

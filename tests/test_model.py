@@ -6,7 +6,16 @@ from datetime import timedelta
 import pytest
 
 from exporter.model import NEVER, UNKNOWN, AccountSnapshot, ReadError, Reason, Use, latest
-from tests.builders import NOON, a_key, a_snapshot, a_use, a_user, an_account, days_ago
+from tests.builders import (
+    NOON,
+    a_key,
+    a_role_account,
+    a_snapshot,
+    a_use,
+    a_user,
+    an_account,
+    days_ago,
+)
 
 OLD, NEW = a_use(10), a_use(1)
 LIMIT = days_ago(7)
@@ -130,7 +139,7 @@ def test_a_user_without_an_id_is_identified_by_creation_time() -> None:
 
 def test_an_external_id_is_not_shown() -> None:
     """The representation of an account leaves out its external id."""
-    assert "hush" not in repr(an_account(external_id="hush"))
+    assert "hush" not in repr(a_role_account(external_id="hush"))
 
 
 @pytest.mark.parametrize(

@@ -2,27 +2,26 @@
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 from botocore.credentials import Credentials
 
-from exporter.aws.base_credentials import BaseCredentials, ExpiringCredentials, expiring
+from exporter.aws.base_credentials import (
+    BaseCredentials,
+    ExpiringCredentials,
+    Request,
+    expiring,
+)
 from exporter.aws.clients import Clients
 from exporter.aws.credential_process import PROCESS_SECONDS
 from exporter.aws.operations import Operation
 from exporter.aws.rate_limiter import RateLimiter
-from exporter.model import Account, Clock, Partition, ReadError, Reason
+from exporter.model import Account, Clock, Partition, ReadError, Reason, RoleArn
 
 log = logging.getLogger(__name__)
-
-SESSION_SECONDS: Final = 3600
-"""The longest session that AWS allows when one role assumes another."""
-
-Request = Callable[[Operation, Mapping[str, Any], Credentials], dict[str, Any]]
-"""Makes a request, signed with the given credentials, and retries it where that helps."""
 
 
 class AccountSession:
@@ -84,10 +83,9 @@ class AccountSession:
         return assumed or self._base.discard(self._signed_in_with)
 
     def _sign_in(self, request: Request) -> ExpiringCredentials:
-        current, self.region = self._base.get(self.account)
-        self._signed_in_with = current
-        if self.account.role_arn is not None:
-            current = self._assume_role(request, current.credentials)
+        base, self.region = self._base.get(self.account)
+        self._signed_in_with = base
+        current = self._assume_roles(request, base)
         identity = request(Operation.GET_CALLER_IDENTITY, {}, current.credentials)
         try:
             self._verify(identity["Account"], identity["Arn"])
@@ -98,14 +96,33 @@ class AccountSession:
             raise
         return current
 
-    def _assume_role(self, request: Request, base: Credentials) -> ExpiringCredentials:
+    def _assume_roles(self, request: Request, base: ExpiringCredentials) -> ExpiringCredentials:
+        """Assume the role, and those on the way to it, from the one that we already have."""
+        if self.account.role_arn is None:
+            return base
+        roles = (*self.account.role_session.via, self.account.role_arn)
+        current = base
+        for number, role in enumerate(roles):
+            if number == 0 and self._base.is_role(role, base, request):
+                continue
+            current = self._assume_role(request, current.credentials, role)
+        return current
+
+    def _assume_role(
+        self, request: Request, base: Credentials, role: RoleArn
+    ) -> ExpiringCredentials:
+        session, is_last = self.account.role_session, role == self.account.role_arn
         parameters: dict[str, Any] = {
-            "RoleArn": str(self.account.role_arn),
-            "RoleSessionName": self.account.session_name,
-            "DurationSeconds": SESSION_SECONDS,
+            "RoleArn": str(role),
+            "RoleSessionName": session.name,
+            "DurationSeconds": session.seconds,
         }
-        if self.account.external_id:
-            parameters["ExternalId"] = self.account.external_id
+        if session.source_identity:
+            parameters["SourceIdentity"] = session.source_identity
+        if is_last and session.external_id:
+            parameters["ExternalId"] = session.external_id
+        if is_last and session.tags:
+            parameters["Tags"] = [{"Key": name, "Value": value} for name, value in session.tags]
         try:
             result = request(Operation.ASSUME_ROLE, parameters, base)["Credentials"]
         except ReadError as error:

@@ -3,7 +3,7 @@
 import contextlib
 import difflib
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
@@ -19,8 +19,9 @@ from botocore.exceptions import NoCredentialsError, ProfileNotFound
 
 from exporter.aws import credential_process
 from exporter.aws.errors import WORTH_RETRYING, single_line, to_read_error
+from exporter.aws.operations import Operation
 from exporter.aws.responses import is_credential
-from exporter.model import Account, Clock, Partition, ReadError, Reason
+from exporter.model import Account, Clock, Partition, ReadError, Reason, RoleArn
 
 HOME_REGION: Final[Mapping[Partition, str]] = MappingProxyType(
     {
@@ -58,6 +59,10 @@ If AWS's clock and ours differ, they may seem to have expired already, and yet b
 
 MAX_LIFETIME: Final = 43200.0
 """Seconds after which credentials are renewed in any case: the longest session that AWS allows."""
+
+
+Request = Callable[[Operation, Mapping[str, Any], Credentials], dict[str, Any]]
+"""Makes a request, signed with the given credentials, and retries it where that helps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +123,7 @@ class BaseCredentials:
         self._found_at = 0.0
         self._expires = False
         self._current: ExpiringCredentials | None = None
+        self._identity: tuple[Credentials | None, str] = (None, "")
 
     def get(self, account: Account) -> tuple[ExpiringCredentials, str]:
         """
@@ -134,6 +140,22 @@ class BaseCredentials:
         if not region or (account.role_arn and _partition(region) != account.partition):
             region = HOME_REGION[account.partition]
         return current, region
+
+    def is_role(self, role: RoleArn, current: ExpiringCredentials, request: Request) -> bool:
+        """
+        Whether the credentials are those of a session of *role*, which need not assume it again.
+
+        Raises:
+            ReadError: AWS does not say whose they are.
+        """
+        known, arn = self._identity
+        if known is not current.credentials:
+            arn = request(Operation.GET_CALLER_IDENTITY, {}, current.credentials)["Arn"]
+            self._identity = current.credentials, arn
+        # The ARN of a session lacks the path of its role.
+        _, _, name = role.name.rpartition("/")
+        session = f"arn:{role.partition}:sts::{role.account_id}:assumed-role/{name}/"
+        return arn.startswith(session)
 
     def discard(self, rejected: ExpiringCredentials | None) -> bool:
         """

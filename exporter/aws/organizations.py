@@ -19,7 +19,7 @@ from exporter.aws.account_session import AccountSession, AccountSessions
 from exporter.aws.api import Aborted, AccountApi
 from exporter.aws.errors import malformed
 from exporter.aws.operations import Operation
-from exporter.model import Account, Clock, Partition, ReadError, Reason, RoleArn, Tags
+from exporter.model import Account, Clock, Partition, ReadError, Reason, RoleArn, RoleSession, Tags
 
 ACTIVE: Final = "ACTIVE"
 """The only state in which the accounts of an organization can be read."""
@@ -91,7 +91,7 @@ class Discovery:
 
     Attributes:
         role_name: The role to assume in each account, with its path, if it has one.
-        external_id: For that role.
+        role_session: How it is assumed.
         caller: How to get into the account that may ask Organizations: the management account, or
             that of a delegated administrator.
         include: An account has to meet one criterion of every kind.
@@ -102,8 +102,7 @@ class Discovery:
 
     sessions: AccountSessions
     role_name: str
-    external_id: str | None
-    session_name: str
+    role_session: RoleSession
     caller: Account
     include: Selection
     exclude: Selection
@@ -234,8 +233,7 @@ class Discovery:
             member.name,
             member.partition,
             role_arn=role,
-            external_id=self.external_id if role else None,
-            session_name=self.session_name,
+            role_session=self.role_session if role else RoleSession(),
             profile=self.caller.profile,
             source="organization",
             tags=tuple(tag for tag in member.tags if tag[0] in self.account_tags),

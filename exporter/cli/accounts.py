@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Final, Protocol
 
-from exporter.model import Account, ReadError, RoleArn, Stopped
+from exporter.model import Account, ReadError, RoleArn, RoleSession, Stopped
 
 log = logging.getLogger(__name__)
 
@@ -138,8 +138,7 @@ def complete(
     stored: Account,
     *,
     role_name: str,
-    external_id: str | None,
-    session_name: str,
+    role_session: RoleSession,
     profile: str | None,
 ) -> Account:
     """Complete a discovered account that was stored, which lacks what the configuration says."""
@@ -147,7 +146,6 @@ def complete(
     return replace(
         stored,
         role_arn=role,
-        external_id=external_id if role else None,
-        session_name=session_name,
+        role_session=role_session if role else RoleSession(),
         profile=profile,
     )

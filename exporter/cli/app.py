@@ -225,8 +225,7 @@ def _completed(config: Config) -> Callable[[Account], Account] | None:
     return partial(
         complete,
         role_name=config.organization.role_name,
-        external_id=config.organization.external_id,
-        session_name=config.organization.session_name,
+        role_session=config.organization.role_session(),
         profile=config.organization.profile,
     )
 
@@ -240,8 +239,7 @@ def discovery_of(
     return aws.Discovery(
         sessions=sessions,
         role_name=organization.role_name,
-        external_id=organization.external_id,
-        session_name=organization.session_name,
+        role_session=organization.role_session(),
         caller=organization.caller(),
         include=_selection(organization.include),
         exclude=_selection(organization.exclude),

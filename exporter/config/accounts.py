@@ -2,7 +2,9 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
+from typing import Self
 
 from pydantic import Field, model_validator
 
@@ -18,29 +20,64 @@ from exporter.config.values import (
     Rate,
     Role,
     RoleName,
+    Roles,
+    SessionDuration,
     SessionName,
+    SessionTags,
+    SourceIdentity,
     TagPatterns,
     Units,
     invalid,
 )
-from exporter.model import Account, Partition
+from exporter.model import Account, Partition, RoleSession
 
 
-class AccountEntry(Section):
+class Session(Section):
+    """How roles are assumed."""
+
+    external_id: ExternalId | None = None
+    session_name: SessionName = "aws-iam-key-exporter"
+    session_tags: SessionTags = Field(default_factory=dict)
+    source_identity: SourceIdentity | None = None
+    session_duration: SessionDuration = timedelta(hours=1)
+    role_chain: Roles = ()
+    profile: Name | None = None
+
+    @model_validator(mode="after")
+    def _not_too_long(self) -> Self:
+        if self.role_chain and self.session_duration > timedelta(hours=1):
+            raise invalid("session_duration must be at most 1h with role_chain: AWS allows no more")
+        return self
+
+    def role_session(self) -> RoleSession:
+        return RoleSession(
+            name=self.session_name,
+            external_id=self.external_id,
+            tags=tuple(sorted(self.session_tags.items())),
+            source_identity=self.source_identity,
+            seconds=int(self.session_duration.total_seconds()),
+            via=self.role_chain,
+        )
+
+
+ONLY_FOR_ROLES = ("external_id", "session_tags", "source_identity", "role_chain")
+"""Options that mean nothing without a role to assume."""
+
+
+class AccountEntry(Session):
     account_id: AccountId | None = None
     name: Name | None = None
     role_arn: Role | None = None
-    external_id: ExternalId | None = None
-    session_name: SessionName = "aws-iam-key-exporter"
-    profile: Name | None = None
     requests_per_second: Rate | None = None
     burst: Burst | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> "AccountEntry":
         if self.role_arn is None:
-            if self.external_id is not None:
-                raise invalid("external_id requires role_arn: it is only used to assume a role")
+            for option in ONLY_FOR_ROLES:
+                if getattr(self, option):
+                    text = f"{option} requires role_arn: it is only used to assume a role"
+                    raise invalid(text)
             return self
         owner = self.role_arn.account_id
         if self.account_id not in (None, owner):
@@ -54,8 +91,7 @@ class AccountEntry(Section):
             name=self.name or "",
             partition=arn.partition if arn else Partition.AWS,
             role_arn=self.role_arn,
-            external_id=self.external_id,
-            session_name=self.session_name,
+            role_session=self.role_session() if arn else RoleSession(),
             profile=self.profile,
             requests_per_second=self.requests_per_second,
             burst=self.burst,
@@ -69,11 +105,8 @@ class Selection(Section):
     tags: TagPatterns = Field(default_factory=dict)
 
 
-class Organization(Section):
+class Organization(Session):
     role_name: RoleName
-    external_id: ExternalId | None = None
-    session_name: SessionName = "aws-iam-key-exporter"
-    profile: Name | None = None
     discovery_role_arn: Role | None = None
     discovery_external_id: ExternalId | None = None
     include: Selection = Selection()
@@ -94,8 +127,7 @@ class Organization(Section):
             name="organization",
             partition=arn.partition if arn else Partition.AWS,
             role_arn=arn,
-            external_id=self.discovery_external_id,
-            session_name=self.session_name,
+            role_session=replace(self.role_session(), external_id=self.discovery_external_id),
             profile=self.profile,
         )
 

@@ -246,6 +246,16 @@ def _list(value: object) -> object:
     return [FromEnvironment(part.strip()) for part in value.split(",") if part.strip()]
 
 
+def _session_duration(value: object) -> timedelta:
+    duration = _positive_duration(value)
+    if duration < timedelta(minutes=30):
+        # botocore and we renew a session minutes before it ends: with 15m, for every call.
+        raise invalid("must be at least 30m: shorter sessions would be renewed all the time")
+    if duration > timedelta(hours=12):
+        raise invalid("must be at most 12h, which is the longest session that AWS allows")
+    return duration
+
+
 def _tag_patterns(value: object) -> object:
     """Accept one pattern where there is no list of them."""
     if not isinstance(value, dict):
@@ -295,6 +305,14 @@ Unit = Annotated[
         "must be the ID of an organizational unit (ou-...) or of the root (r-...)",
     ),
 ]
+SourceIdentity = Annotated[
+    str, _matching(r"[\w+=,.@-]{2,64}", "must be 2 to 64 letters, digits or any of _+=,.@-")
+]
+SessionDuration = Annotated[
+    timedelta,
+    BeforeValidator(_session_duration),
+    PlainSerializer(duration_text, when_used="json"),
+]
 Name = Annotated[str, _matching(r"(?s).+", "must not be empty")]
 Secret = Annotated[str, _matching(r"(?s).{16,}", "must have at least 16 characters")]
 Url = Annotated[str, BeforeValidator(_url)]
@@ -321,3 +339,5 @@ Patterns = Annotated[tuple[Pattern, ...], Field(strict=False), BeforeValidator(_
 Units = Annotated[tuple[Unit, ...], Field(strict=False), BeforeValidator(_list)]
 AccountIds = Annotated[tuple[AccountId, ...], Field(strict=False), BeforeValidator(_list)]
 TagPatterns = Annotated[dict[Name, Patterns], BeforeValidator(_tag_patterns)]
+Roles = Annotated[tuple[Role, ...], Field(strict=False), BeforeValidator(_list)]
+SessionTags = Annotated[dict[Name, Name], Field(max_length=50)]

@@ -95,6 +95,28 @@ class RoleArn:
         return f"arn:{self.partition}:iam::{self.account_id}:role/{self.name}"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleSession:
+    """
+    How a role is assumed.
+
+    Attributes:
+        name: The name of the session, as CloudTrail shows it.
+        external_id: None: the trust policy does not require one.
+        tags: Tags of the session, which policies may refer to.
+        source_identity: Who is behind the session. None: that is not said.
+        seconds: How long the session lasts.
+        via: Roles to assume before, in this order.
+    """
+
+    name: str = "aws-iam-key-exporter"
+    external_id: str | None = field(default=None, repr=False)
+    tags: Tags = ()
+    source_identity: str | None = None
+    seconds: int = 3600
+    via: tuple[RoleArn, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Account:
     """
@@ -116,8 +138,7 @@ class Account:
     name: str
     partition: Partition = Partition.AWS
     role_arn: RoleArn | None = None
-    external_id: str | None = field(default=None, repr=False)
-    session_name: str = "aws-iam-key-exporter"
+    role_session: RoleSession = RoleSession()
     profile: str | None = None
     source: str = "static"
     requests_per_second: float | None = None

@@ -1,15 +1,14 @@
 """Each account is entered with the right credentials, and only if they belong to it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from exporter.aws import Operation
-from exporter.aws.account_session import SESSION_SECONDS
 from exporter.aws.api import MAX_ATTEMPTS, Aborted
 from exporter.aws.base_credentials import REBUILD_AFTER
-from exporter.model import Reason, ReportMode
+from exporter.model import Partition, Reason, ReportMode, RoleArn, RoleSession
 from tests import fake_aws
 from tests.aws import Monitor
 from tests.builders import (
@@ -17,7 +16,9 @@ from tests.builders import (
     NOON,
     PROD,
     ROLE,
+    TEST,
     FakeClock,
+    MonitoredAccount,
     a_role_account,
     add_key,
     an_account,
@@ -63,7 +64,7 @@ def test_a_role_that_cannot_be_assumed(
     snapshot = monitor(a_role_account(external_id=external_id)).refresh()
 
     assert (snapshot.up, snapshot.failure) == (False, Reason.ASSUME_ROLE)
-    assert set(aws.calls_by_operation) == {"AssumeRole"}
+    assert set(aws.calls_by_operation) == {"GetCallerIdentity", "AssumeRole"}
 
 
 def test_a_role_is_assumed_once(aws: FakeAws, prod: fake_aws.Account, monitor: Monitor) -> None:
@@ -73,7 +74,7 @@ def test_a_role_is_assumed_once(aws: FakeAws, prod: fake_aws.Account, monitor: M
     account.refresh()
     account.refresh()
 
-    assert aws.count("AssumeRole") == aws.count("GetCallerIdentity") == 1
+    assert aws.count("AssumeRole") == aws.count("GetCallerIdentity", PROD) == 1
 
 
 def test_a_revoked_session(aws: FakeAws, prod: fake_aws.Account, monitor: Monitor) -> None:
@@ -98,7 +99,7 @@ def test_a_session_is_renewed_before_it_expires(
     api = an_api(some_sessions(aws.url, clock), a_role_account(), clock, deadline=1e6)
     for _ in range(5):
         api.call(Operation.LIST_USERS)
-        clock.advance(seconds=SESSION_SECONDS / 2)
+        clock.advance(seconds=RoleSession().seconds / 2)
 
     assert aws.errors == {}
     assert aws.count("AssumeRole") == 3
@@ -115,7 +116,7 @@ def test_a_session_that_cannot_be_renewed(
 
     def expire() -> None:
         prod.remove_role(ROLE)
-        clock.advance(seconds=SESSION_SECONDS - 1)
+        clock.advance(seconds=RoleSession().seconds - 1)
 
     with before_answer(aws, "ListUsers", expire):
         account.refresh()
@@ -133,7 +134,7 @@ def test_a_call_with_a_session_that_cannot_be_renewed(
     api = an_api(some_sessions(aws.url, clock), a_role_account(), clock, deadline=1e6)
     api.call(Operation.LIST_USERS)
     prod.remove_role(ROLE)
-    clock.advance(seconds=SESSION_SECONDS)
+    clock.advance(seconds=RoleSession().seconds)
 
     with pytest.raises(Aborted) as raised:
         api.call(Operation.LIST_USERS)
@@ -237,3 +238,93 @@ def test_two_entries_for_one_account(aws: FakeAws, clock: FakeClock, monitor: Mo
     second = monitor(an_account(MONITORING, "again"), sessions=sessions).refresh()
 
     assert (first.failure, second.failure) == (None, Reason.WRONG_ACCOUNT)
+
+
+# -- how roles are assumed -----------------------------------------------------------------------
+
+
+def sent(aws: FakeAws) -> list[dict[str, object]]:
+    """Collect the parameters of the calls to AssumeRole from now on."""
+    calls: list[dict[str, object]] = []
+
+    def note(operation: str, _: str, parameters: Mapping[str, object]) -> None:
+        if operation == "AssumeRole":
+            calls.append(dict(parameters))
+
+    aws.on_call(note)
+    return calls
+
+
+def test_what_a_session_says(aws: FakeAws, prod: fake_aws.Account, monitor: Monitor) -> None:
+    """The session's name, tags, source identity and duration are sent with AssumeRole."""
+    prod.role(ROLE, max_seconds=7200)
+    calls = sent(aws)
+    session = RoleSession(
+        name="audit", tags=(("team", "security"),), source_identity="exporter", seconds=7200
+    )
+
+    assert monitor(a_role_account(role_session=session)).refresh().up
+
+    [call] = calls
+    assert call["RoleSessionName"] == "audit"
+    assert call["DurationSeconds"] == "7200"
+    assert call["SourceIdentity"] == "exporter"
+    assert call["Tags.member.1.Key"] == "team"
+    assert call["Tags.member.1.Value"] == "security"
+
+
+def test_a_chain_of_roles(aws: FakeAws, prod: fake_aws.Account, monitor: Monitor) -> None:
+    """Roles are assumed one after the other; the external id is for the last one only."""
+    aws.account(MONITORING).role("hub", trusts={MONITORING})
+    prod.role(ROLE, external_id="secret", trusts={MONITORING})
+    calls = sent(aws)
+    hub = RoleArn(Partition.AWS, MONITORING, "hub")
+    session = RoleSession(external_id="secret", via=(hub,))
+
+    assert monitor(a_role_account(role_session=session)).refresh().up
+
+    assert [call["RoleArn"] for call in calls] == [str(hub), str(a_role_account().role_arn)]
+    assert ["ExternalId" in call for call in calls] == [False, True]
+
+
+def test_a_chain_that_breaks(aws: FakeAws, prod: fake_aws.Account, monitor: Monitor) -> None:
+    """If a role on the way cannot be assumed, nothing else is tried."""
+    prod.role(ROLE)
+    hub = RoleArn(Partition.AWS, MONITORING, "missing")
+
+    snapshot = monitor(a_role_account(role_session=RoleSession(via=(hub,)))).refresh()
+
+    assert snapshot.failure is Reason.ASSUME_ROLE
+    assert "missing" in snapshot.error
+    assert aws.count("AssumeRole") == 1
+
+
+def test_the_own_role_is_not_assumed_again(
+    aws: FakeAws, prod: fake_aws.Account, monitor: Monitor
+) -> None:
+    """Credentials of a session of the role itself are used as they are."""
+    caller = aws.session(prod.role(ROLE, path="/team/"))
+    variables = {
+        "AWS_ACCESS_KEY_ID": caller.key_id,
+        "AWS_SECRET_ACCESS_KEY": caller.secret,
+        "AWS_SESSION_TOKEN": caller.token or "",
+    }
+
+    with environment(aws.environment(PROD) | variables):
+        account = monitor(a_role_account(role=f"team/{ROLE}"))
+        assert account.refresh().up
+
+    assert aws.count("AssumeRole") == 0
+
+
+def test_who_has_the_base_credentials_is_asked_once(
+    aws: FakeAws, clock: FakeClock, prod: fake_aws.Account
+) -> None:
+    """Many accounts that begin with the same credentials find out once whose these are."""
+    sessions = some_sessions(aws.url, clock)
+    prod.role(ROLE)
+    aws.account(TEST).role(ROLE)
+    for id_ in (PROD, TEST):
+        MonitoredAccount(aws, clock, a_role_account(id_), sessions=sessions).refresh()
+
+    assert aws.count("GetCallerIdentity", MONITORING) == 1

@@ -6,13 +6,15 @@ from typing import Any
 import pytest
 
 from exporter.aws import Discovery, Selection
-from exporter.model import Account, Partition, ReadError, Reason, RoleArn
+from exporter.model import Account, Partition, ReadError, Reason, RoleArn, RoleSession
 from tests.builders import PROD, FakeClock, FixedRandom, an_account, some_sessions
 from tests.fake_aws import FakeAws, Fault
 from tests.fake_aws.organizations import Organization
 
 READER = "team/reader"
 """The role in every account."""
+
+SESSION = RoleSession(name="exporter", external_id="secret")
 
 Discover = Callable[..., list[Account]]
 
@@ -31,8 +33,7 @@ def discover(aws: FakeAws, clock: FakeClock) -> Discover:
         defaults: dict[str, Any] = {
             "sessions": sessions,
             "role_name": READER,
-            "external_id": "secret",
-            "session_name": "exporter",
+            "role_session": SESSION,
             "caller": Account("", "organization"),
             "include": Selection(),
             "exclude": Selection(),
@@ -74,8 +75,7 @@ def test_a_member_is_read_with_the_role(organization: Organization, discover: Di
         "222222222222",
         "Staging",
         role_arn=RoleArn(Partition.AWS, "222222222222", READER),
-        external_id="secret",
-        session_name="exporter",
+        role_session=SESSION,
         source="organization",
     )
 
@@ -86,7 +86,8 @@ def test_the_management_account_is_read_with_its_own_credentials(
     """Credentials of the management account need no role there, where StackSets create none."""
     [management] = discover()
 
-    assert (management.id, management.role_arn, management.external_id) == (PROD, None, None)
+    assert (management.id, management.role_arn) == (PROD, None)
+    assert management.role_session.external_id is None
 
 
 def test_a_delegated_administrator_needs_a_role_in_the_management_account(
