@@ -11,6 +11,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, cast
 
 from exporter import __version__
+from exporter.cli.check_flags import EPILOG as CHECK_EPILOG
+from exporter.cli.check_flags import CheckFlags, add_check_flags
 from exporter.cli.logs import LEVELS
 from exporter.cli.report_flags import EPILOG as REPORT_EPILOG
 from exporter.cli.report_flags import ReportFlags, add_report_flags
@@ -63,6 +65,7 @@ examples:
   {NAME} --demo
   {NAME} --config.file=config.yaml --config.check
   {NAME} serve --config.file=config.yaml
+  {NAME} check --config.file=config.yaml
   {NAME} events --config.file=config.yaml --since=30d
   {NAME} policy --config.file=config.yaml
   {NAME} report --config.file=config.yaml --idle-for=90d
@@ -151,6 +154,7 @@ class Flags:
         events: The flags of the subcommand events. None: the subcommand is another.
         policy: The flags of the subcommand policy. None: the subcommand is another.
         report: The flags of the subcommand report. None: the subcommand is another.
+        check: The flags of the subcommand check. None: the subcommand is another.
     """
 
     config_file: str
@@ -166,6 +170,7 @@ class Flags:
     events: EventsFlags | None = None
     policy: PolicyFlags | None = None
     report: ReportFlags | None = None
+    check: CheckFlags | None = None
 
 
 def variable(flag: str) -> str:
@@ -202,13 +207,15 @@ def parse_flags(argv: Sequence[str], environment: Mapping[str, str]) -> Flags:
     default_state_path = f"{directory}/{STATE_FILE}" if directory else ""
     _check_state_path(parser, source("--state.path"), args.state_path)
     _check_state_path(parser, "environment variable STATE_DIRECTORY", default_state_path)
-    events = policy = report = None
+    events = policy = report = check = None
     if args.command == "events":
         events = EventsFlags(args.account, args.user, args.key, args.since, Output(args.output))
     elif args.command == "policy":
         policy = _policy_flags(parser, args)
     elif args.command == "report":
         report = ReportFlags.of(args)
+    elif args.command == "check":
+        check = CheckFlags.of(args)
     else:
         _check_serve(parser, source, args)
     return Flags(
@@ -225,6 +232,7 @@ def parse_flags(argv: Sequence[str], environment: Mapping[str, str]) -> Flags:
         events,
         policy,
         report,
+        check,
     )
 
 
@@ -309,7 +317,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog=NAME,
         usage="\n       ".join(
-            f"{NAME} {form} [flags]" for form in ("[serve]", "events", "policy", "report")
+            f"{NAME} {form} [flags]" for form in ("[serve]", "check", "events", "policy", "report")
         ),
         description=DESCRIPTION,
         epilog=EPILOG,
@@ -338,6 +346,10 @@ def make_parser() -> argparse.ArgumentParser:
         commands, "report", "print the access keys, and what is wrong", REPORT_EPILOG
     )
     add_report_flags(report)
+    check = _add_command(
+        commands, "check", "check what the exporter needs to read accounts", CHECK_EPILOG
+    )
+    add_check_flags(check)
     return parser
 
 

@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 
 from exporter import __version__, server
 from exporter.aws.regions import is_region, partition_of
-from exporter.cli import app, events, policy, report
+from exporter.cli import app, check, events, policy, report
 from exporter.cli.flags import (
     NAME,
     STATE_FILE,
@@ -62,6 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _print_policy(flags.policy, config)
     if flags.report is not None:
         return report.run(flags.report, config, key_ids, redact)
+    if flags.check is not None:
+        return check.run(flags.check, config, redact, config_file=flags.config_file)
     return _serve(flags, config, key_ids, redact)
 
 

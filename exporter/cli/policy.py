@@ -95,7 +95,9 @@ def _external_id(config: Config) -> str | None:
     Raises:
         PolicyError: They have several.
     """
-    ids = {account.role_session.external_id for account in config.model_accounts() if account.role_arn}
+    ids = {
+        account.role_session.external_id for account in config.model_accounts() if account.role_arn
+    }
     if config.organization is not None:
         ids.add(config.organization.external_id)
     if len(ids) > 1:
