@@ -15,7 +15,7 @@ _DENIED: Final = re.compile(
 _IMPLICIT: Final = re.compile(r"because no (?P<kind>[a-z -]+?)(?: policy)? allows the ")
 _EXPLICIT: Final = re.compile(
     r"with an explicit deny in (?:an?|the) (?P<kind>[a-z -]+?)(?: policy)?"
-    r"(?:: (?P<arn>arn:[^\s.]+(?:\.[^\s.]+)*))?(?:\.|\s|$)"
+    r"(?:: (?P<arn>arn:\S*[^\s.]))?(?:[.:]|$)"
 )
 
 

@@ -124,8 +124,7 @@ def check(query: CheckFlags, config: Config, clock: Clock, *, config_file: str =
     deadline = config.collection.deadline.total_seconds()
     rng = random.Random()  # noqa: S311 (spreads retries, protects nothing)
     identities = Identities(once.sessions, deadline=deadline, clock=clock, rng=rng)
-    diagnosis = Diagnosis(f" --config.file={config_file}" if config_file else "")
-    discovery, discovered = _discover(config, once, clock, identities, diagnosis)
+    discovery, discovered = _discover(config, once, clock, identities, Diagnosis(config_file))
     accounts = combine(config.model_accounts(), discovered)
     wanted = set(query.accounts)
     known = {text for account in accounts for text in (account.id, account.label)}
@@ -151,7 +150,12 @@ def check(query: CheckFlags, config: Config, clock: Clock, *, config_file: str =
     if wanted:
         _require(wanted, {text for each in checks for text in _names(each.account)})
         checks = [each for each in checks if _names(each.account) & wanted]
+    assumed = [found.account for found in checks if found.identity and found.account.role_arn]
+    diagnosis = Diagnosis(config_file, assumed)
     credentials = {_source(each.account): each.base for each in checks}
+    if config.organization is not None:
+        caller = config.organization.caller()
+        credentials.setdefault(_source(caller), identities.get(caller))
     return Checked(discovery, credentials, [_explained(each, config, diagnosis) for each in checks])
 
 
@@ -227,7 +231,7 @@ def render(
 def _page(checked: Checked, width: int | None) -> Iterator[str]:
     wrapped = min(width or WIDTH, WIDTH)
     for source, identity in checked.credentials.items():
-        yield _line(f"Credentials of the {source}: {identity.arn or 'none'}")
+        yield _line(f"Credentials of the {source}: {identity.arn or f'none ({identity.error})'}")
     discovery = checked.discovery
     if discovery is not None and discovery.problem is None:
         yield _line(f"Organization: {discovery.accounts} accounts, as {discovery.identity.arn}")
@@ -299,7 +303,7 @@ def _problem(name: str, problem: Problem, others: Sequence[str], width: int) -> 
         for number, cure in enumerate(problem.cures, 1):
             yield _wrap(f"{number}. {cure}", width, "  ", hanging="   ")
     if problem.error:
-        yield _wrap(f"AWS: {problem.error}", width, "  ")
+        yield _wrap(f"Error: {problem.error}", width, "  ")
     if others:
         names = ", ".join(others[:LISTED])
         more = f" and {len(others) - LISTED} more" if len(others) > LISTED else ""

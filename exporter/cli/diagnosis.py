@@ -1,5 +1,6 @@
 """What is wrong with an account, or with discovery, and what to change in which policy."""
 
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -57,11 +58,13 @@ class Diagnosis:
     Explains failures.
 
     Args:
-        arguments: The arguments with which ``policy`` reads the same configuration.
+        config_file: The configuration. Empty: there is none.
+        assumed: Accounts whose roles could be assumed.
     """
 
-    def __init__(self, arguments: str = "") -> None:
-        self._arguments = arguments
+    def __init__(self, config_file: str = "", assumed: Iterable[Account] = ()) -> None:
+        self._arguments = f" --config.file={shlex.quote(config_file)}" if config_file else ""
+        self._proven = {(account.profile, account.role_session) for account in assumed}
 
     def problems(self, check: AccountCheck) -> list[Problem]:
         """List what is wrong with an account."""
@@ -104,7 +107,7 @@ class Diagnosis:
             )
             cures = (role, credentials, delegate)
             return Problem("not an administrator", text, str(error), cures)
-        where = f"the role {caller.role_arn}" if caller.role_arn else base.arn or "the identity"
+        where = f"role {caller.role_arn}" if caller.role_arn else f"identity {base.arn}"
         return self._of_denial(error, denial, where, _permission(denial.action))
 
     # -- signing in ----------------------------------------------------------------------------
@@ -141,7 +144,7 @@ class Diagnosis:
                 f"Allow {denial.action} on {role} in the {denial.kind} policy of {us}"
                 f" ({self._policy(Policy.EXPORTER)})."
             )
-            text = f"{us} is not allowed to assume the role {role}."
+            text = f"The identity {us} is not allowed to assume the role {role}."
             found = "may not assume roles"
             return Problem(found, text, str(error), (cure,), denial.action, Policy.EXPORTER)
         return self._of_trust(account, error, denial, role, us)
@@ -158,7 +161,7 @@ class Diagnosis:
             " disableSessionTags of the pod identity association."
         )
         cures = (
-            f"Allow {action} in the trust policy of {role} ({self._policy(Policy.TRUST)}).",
+            f"Allow {action} in the trust policy of {role} ({self._policy(Policy.TRUST, us)}).",
             f"Allow {action} on the role in the policy of {us} ({self._policy(Policy.EXPORTER)}).",
             condition,
             *([off] if action == "sts:TagSession" else []),
@@ -173,41 +176,41 @@ class Diagnosis:
     def _of_trust(
         self, account: Account, error: ReadError, denial: Denial, role: str, us: str
     ) -> Problem:
-        external_id = account.role_session.external_id
-        trust = self._policy(Policy.TRUST)
+        session = account.role_session
         missing = (
             f"Missing role: create {role}, with its path if it has one, or correct"
             f" {_setting(account, 'role_arn')}. A StackSet does not create it in the management"
             " account, and in a new account only after some minutes."
         )
         condition = (
-            "Wrong external ID: the trust policy must have the external_id that is configured, in"
-            " the condition sts:ExternalId."
-            if external_id
-            else "Missing external ID: if the trust policy has the condition sts:ExternalId, set"
+            "Wrong external ID: the trust policy must have the configured"
+            f" {_setting(account, 'external_id')} in its condition on sts:ExternalId."
+            if session.external_id
+            else "Missing external ID: if the trust policy has a condition on sts:ExternalId, set"
             f" {_setting(account, 'external_id')}."
         )
         principal = (
-            f"Missing trust: the trust policy must allow sts:AssumeRole to {_principal(us)}"
-            f" ({trust})."
-        )
-        own = (
-            f"If this is so for every account: allow {us} to assume the roles"
-            f" ({self._policy(Policy.EXPORTER)})."
+            f"Missing trust: the trust policy must allow sts:AssumeRole to {_principal(us)}, with"
+            f" its path if it has one ({self._policy(Policy.TRUST, us)})."
         )
         if denial.kind == "role trust":
             text = f"The trust policy of the role {role} does not let {us} in."
             cures: tuple[str, ...] = (principal, condition)
             return Problem("not trusted", text, str(error), cures, "sts:AssumeRole", Policy.TRUST)
-        if account.source == "organization":
-            cures = (missing, principal, condition, own)
-        elif external_id:
-            cures = (condition, principal, missing, own)
+        if (account.profile, session) in self._proven:
+            # Another role accepted the same external ID from the same identity.
+            cures = (missing, principal, condition)
         else:
-            cures = (principal, missing, condition, own)
+            own = (
+                f"Missing permission: allow {us} to assume the role"
+                f" ({self._policy(Policy.EXPORTER)}). AWS often says so, but not always."
+            )
+            configured = session.external_id is not None and account.source == "static"
+            first = (condition, principal) if configured else (principal, condition)
+            cures = (*first, missing, own)
         text = (
             f"The role {role} cannot be assumed as {us}. AWS gives the same answer whether the role"
-            " does not exist, does not trust the exporter, or requires another external ID; in the"
+            " does not exist, does not trust this identity, or requires another external ID. In the"
             " order of likelihood:"
         )
         found = "cannot assume role"
@@ -219,7 +222,7 @@ class Diagnosis:
         if probe.outcome is Outcome.FAILED:
             return _general(f"{probe.operation} failed", f"{probe.operation} failed.", error)
         role = check.account.role_arn
-        where = f"the role {role}" if role else check.identity
+        where = f"role {role}" if role else f"identity {check.identity}"
         permission = next(
             each
             for each in PERMISSIONS
@@ -231,9 +234,9 @@ class Diagnosis:
         self, error: ReadError, denial: Denial, where: str, permission: Permission | None
     ) -> Problem:
         if denial.explicit:
-            return self._of_explicit_deny(error, denial, denial.caller or where)
+            return self._of_explicit_deny(error, denial, denial.caller or f"the {where}")
         action = permission.action if permission else denial.action or "the action"
-        text = f"{where} is not allowed to call {action}."
+        text = f"The {where} is not allowed to call {action}."
         found = f"no {action.partition(':')[2] or action}"
         if denial.kind in ORGANIZATION:
             cure = (
@@ -243,14 +246,14 @@ class Diagnosis:
             return Problem(found, text, str(error), (cure,), action)
         if denial.kind in ("permissions boundary", "session"):
             kind = denial.kind.removesuffix(" policy")
-            cure = f"Allow {action} in the {kind} of {where}, too."
+            cure = f"Allow {action} in the {kind} of the {where}, too."
             return Problem(found, text, str(error), (cure,), action)
         if permission is None:
             return _general(found, text, error)
         name = "discovery" if permission.policy is Policy.DISCOVERY else "reader"
         cure = (
-            f"Add {action} to the permissions of {where}: statement {permission.statement} of the"
-            f" {name} policy ({self._policy(permission.policy)})."
+            f"Add {action} to the permissions of the {where}: statement {permission.statement} of"
+            f" the {name} policy ({self._policy(permission.policy)})."
         )
         return Problem(found, text, str(error), (cure,), action, permission.policy)
 
@@ -269,10 +272,10 @@ class Diagnosis:
         found = f"{denial.action.partition(':')[2] or 'access'} denied by {kind}"
         return Problem(found, text, str(error), (cure,), denial.action)
 
-    def _policy(self, policy: Policy) -> str:
-        """Write the command that prints *policy*."""
-        more = " --principal=ARN" if policy is Policy.TRUST else ""
-        return f"{NAME} policy{FLAGS_OF[policy]}{more}{self._arguments}"
+    def _policy(self, policy: Policy, us: str = "") -> str:
+        """Write the command that prints *policy*, for the exporter's own identity *us*."""
+        principal = f" --principal={_principal(us)}" if policy is Policy.TRUST else ""
+        return f"{NAME} policy{FLAGS_OF[policy]}{principal}{self._arguments}"
 
 
 _OF_CREDENTIALS: Final = frozenset({Reason.CREDENTIALS, Reason.WRONG_ACCOUNT})
@@ -293,12 +296,11 @@ def _setting(account: Account, name: str) -> str:
 
 
 def _principal(arn: str) -> str:
-    """Return what a trust policy can name: of a session, its role."""
+    """Return what a trust policy can name: of a session, its role, whose path is unknown."""
     head, found, rest = arn.partition(":assumed-role/")
     if not found:
-        return arn
-    role = rest.partition("/")[0]
-    return f"{head.replace(':sts:', ':iam:')}:role/{role} (with the role's path, if it has one)"
+        return arn if arn.startswith("arn:") else "ARN"
+    return f"{head.replace(':sts:', ':iam:')}:role/{rest.partition('/')[0]}"
 
 
 def _credentials_of(account: Account) -> str:
@@ -306,16 +308,16 @@ def _credentials_of(account: Account) -> str:
 
 
 def _wrong_account(account: Account, error: ReadError) -> Problem:
-    if "already read" in str(error):
-        cure = "Remove one of the two accounts from the configuration: each is read once."
-        return Problem("duplicate", "The account is configured twice.", str(error), (cure,))
-    source = f"role {account.role_arn}" if account.role_arn else _credentials_of(account)
+    said = str(error)
+    text = f"{said[:1].upper()}{said[1:]}."
+    if "already read" in said:
+        cure = "Remove one of the two from the configuration: each account is read once."
+        return Problem("duplicate", text, "", (cure,))
     cures = (
-        f"Set account_id to the account that the credentials of {source} belong to.",
-        "Use another profile, or set role_arn to a role in the account.",
+        f"Set account_id to the account that {_credentials_of(account)} belongs to.",
+        "Set another profile, or role_arn to a role in the account.",
     )
-    text = f"The credentials are those of another account, not of {account.id}."
-    return Problem("wrong account", text, str(error), cures)
+    return Problem("wrong account", text, "", cures)
 
 
 def _credentials(account: Account, error: ReadError) -> Problem:
