@@ -5,7 +5,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from exporter.cli.check import Checked, check
+from exporter.cli.check import check
+from exporter.cli.check_page import Checked
 from exporter.cli.flags import parse_flags
 from exporter.config import parse
 from tests.builders import MONITORING, FakeClock, add_users, environment

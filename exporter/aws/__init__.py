@@ -12,13 +12,12 @@ from exporter.aws.check import (
     AccountChecker,
     Identities,
     Identity,
-    Outcome,
-    Probe,
 )
 from exporter.aws.clients import Clients, Endpoints
 from exporter.aws.denial import Denial, parse_denial
 from exporter.aws.operations import Operation
 from exporter.aws.organizations import Discovery, Selection
+from exporter.aws.probing import Keys, Outcome, Probe
 
 __all__ = [
     "AccountCheck",
@@ -31,6 +30,7 @@ __all__ = [
     "Endpoints",
     "Identities",
     "Identity",
+    "Keys",
     "Operation",
     "Outcome",
     "Probe",

@@ -2,94 +2,28 @@
 
 import random
 import sys
-import textwrap
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Callable
 
-from exporter.aws import AccountCheck, AccountChecker, Identities, Identity, Outcome
+from exporter.aws import AccountCheck, AccountChecker, Identities, Outcome
 from exporter.cli import app
 from exporter.cli.accounts import combine
 from exporter.cli.check_flags import CheckFlags
-from exporter.cli.diagnosis import Diagnosis, Problem
+from exporter.cli.check_page import Checked, CheckedAccount, DiscoveryCheck, render, source_of
+from exporter.cli.diagnosis import Diagnosis
 from exporter.cli.events import terminal_width
 from exporter.cli.flags import NAME
 from exporter.cli.interrupts import SIGNALLED, Interrupted, raise_on_signals
 from exporter.cli.logs import configure_logging
 from exporter.cli.once import Once
-from exporter.cli.streams import CONTROL, write_error, write_output
+from exporter.cli.problems import Cure, Problem
+from exporter.cli.streams import write_error, write_output
 from exporter.config import Config
 from exporter.model import Account, Clock, ReadError
-from exporter.policy import PERMISSIONS, Policy
-from exporter.report import Output, as_json, as_table, span
+from exporter.report import span
 from exporter.report.progress import Progress
 
 OK, FAILURE, USAGE = 0, 1, 2
 """Exit codes: nothing is wrong; something is; invalid flags."""
-
-WIDTH: Final = 100
-"""The width of sentences, in characters, where standard output is no terminal or a wider one."""
-
-LISTED: Final = 10
-"""Accounts that are named where many have the same problem."""
-
-HEADINGS: Final = ("ACCOUNT", "ID", "RESULT", "USERS", "KEYS", "REPORT", "CALLS", "TIME")
-
-
-@dataclass(frozen=True, slots=True)
-class DiscoveryCheck:
-    """
-    Whether the accounts of the organization can be listed.
-
-    Attributes:
-        identity: As whom.
-        accounts: How many there are. None: unknown.
-        problem: Why that is unknown.
-    """
-
-    identity: Identity
-    accounts: int | None = None
-    problem: Problem | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class CheckedAccount:
-    """
-    An account, and what is wrong with it.
-
-    Attributes:
-        notes: What is not wrong, but should be known.
-    """
-
-    check: AccountCheck
-    problems: tuple[Problem, ...]
-    notes: tuple[str, ...] = ()
-
-    @property
-    def name(self) -> str:
-        account = self.check.account
-        named = account.id and account.label != account.id
-        return f"{account.label} ({account.id})" if named else account.label
-
-
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """
-    Everything that was checked.
-
-    Attributes:
-        discovery: None: no organization is configured.
-        credentials: Whose credentials the exporter begins with, by what they are called.
-    """
-
-    discovery: DiscoveryCheck | None
-    credentials: dict[str, Identity]
-    accounts: Sequence[CheckedAccount]
-
-    @property
-    def ok(self) -> bool:
-        found = self.discovery is None or self.discovery.problem is None
-        return found and not any(account.problems for account in self.accounts)
 
 
 class NoSuchAccount(Exception):
@@ -104,7 +38,7 @@ def run(
     configure_logging("error", "logfmt", redact)  # failures are part of what is printed
     try:
         checked = check(query, config, app.SystemClock(), config_file=config_file)
-        write_output(render(query, checked, redact, width=terminal_width()))
+        write_output(render(checked, query.output, redact, width=terminal_width()))
     except NoSuchAccount as error:
         write_error(redact(f"{NAME}: {error}\n"))
         return USAGE
@@ -152,19 +86,15 @@ def check(query: CheckFlags, config: Config, clock: Clock, *, config_file: str =
         checks = [each for each in checks if _names(each.account) & wanted]
     assumed = [found.account for found in checks if found.identity and found.account.role_arn]
     diagnosis = Diagnosis(config_file, assumed)
-    credentials = {_source(each.account): each.base for each in checks}
+    credentials = {source_of(each.account): each.base for each in checks}
     if config.organization is not None:
         caller = config.organization.caller()
-        credentials.setdefault(_source(caller), identities.get(caller))
+        credentials.setdefault(source_of(caller), identities.get(caller))
     return Checked(discovery, credentials, [_explained(each, config, diagnosis) for each in checks])
 
 
 def _names(account: Account) -> set[str]:
     return {account.id, account.label}
-
-
-def _source(account: Account) -> str:
-    return f"profile {account.profile}" if account.profile else "default chain"
 
 
 def _require(wanted: set[str], known: set[str]) -> None:
@@ -190,7 +120,7 @@ def _discover(
 
 
 def _explained(check: AccountCheck, config: Config, diagnosis: Diagnosis) -> CheckedAccount:
-    problems = diagnosis.problems(check)
+    problems = diagnosis.of_account(check)
     notes = [
         f"{probe.operation} was not checked: {probe.note}."
         for probe in check.probes
@@ -204,209 +134,7 @@ def _explained(check: AccountCheck, config: Config, diagnosis: Diagnosis) -> Che
             "Raise collection.deadline, or requests_per_second of the account, or set"
             " collection.credential_report to values."
         )
-        problems.append(Problem("too slow", text, "", (cure,)))
+        problems.append(Problem("too slow", text, "", (Cure(cure),)))
     elif seconds > interval.total_seconds():
         notes.append(f"A refresh takes {span(seconds)}, which is longer than collection.interval.")
     return CheckedAccount(check, tuple(problems), tuple(notes))
-
-
-# -- what is printed ---------------------------------------------------------------------------
-
-
-def render(
-    query: CheckFlags, checked: Checked, redact: Callable[[str], str], *, width: int | None = None
-) -> str:
-    """
-    Write what was found.
-
-    Args:
-        width: The width of the terminal. None: the output is not a terminal.
-    """
-    if query.output is Output.JSON:
-        return as_json(_redacted(_document(checked), redact))
-    page = "".join(_page(checked, width))
-    return "\n".join(line.rstrip().translate(CONTROL) for line in redact(page).split("\n"))
-
-
-def _page(checked: Checked, width: int | None) -> Iterator[str]:
-    wrapped = min(width or WIDTH, WIDTH)
-    for source, identity in checked.credentials.items():
-        yield _line(f"Credentials of the {source}: {identity.arn or f'none ({identity.error})'}")
-    discovery = checked.discovery
-    if discovery is not None and discovery.problem is None:
-        yield _line(f"Organization: {discovery.accounts} accounts, as {discovery.identity.arn}")
-    elif discovery is not None:
-        yield _line(f"Organization: unknown accounts, as {discovery.identity.arn or 'nobody'}")
-    yield "\n"
-    if checked.accounts:
-        rows = [_row(account) for account in checked.accounts]
-        yield as_table(HEADINGS, rows, width=width, unwrapped=("ID",))
-        yield "\n"
-    if discovery is not None and discovery.problem is not None:
-        yield from _problem("organization", discovery.problem, [], wrapped)
-    for account, problem, others in _grouped(checked.accounts):
-        yield from _problem(account.name, problem, others, wrapped)
-    notes = [(account.name, note) for account in checked.accounts for note in account.notes]
-    for name, note in notes:
-        yield _wrap(f"{name}: {note}", wrapped, "")
-    yield "\n" if notes else ""
-    wrong = sum(bool(account.problems) for account in checked.accounts)
-    total = len(checked.accounts)
-    accounts = "1 account" if total == 1 else f"{total} accounts"
-    yield f"{accounts} checked: {wrong or 'no'} with problems.\n"
-
-
-def _line(text: str) -> str:
-    return f"{text}\n"
-
-
-def _row(account: CheckedAccount) -> list[str]:
-    check = account.check
-    summaries = [problem.summary for problem in account.problems]
-    result = ", ".join(summaries[:2]) + (", ..." if len(summaries) > 2 else "") or "ok"
-    keys, cost = check.keys, check.cost
-    count = "" if keys is None else f"{'' if keys.exact else 'about '}{keys.total}"
-    return [
-        _escape(check.account.label),
-        check.account.id,
-        result,
-        "" if check.users is None else str(check.users),
-        count,
-        str(cost.mode) if cost else "",
-        str(cost.calls) if cost else "",
-        span(cost.seconds) if cost else "",
-    ]
-
-
-def _grouped(
-    accounts: Sequence[CheckedAccount],
-) -> Iterator[tuple[CheckedAccount, Problem, list[str]]]:
-    """Yield each problem once, with the names of the other accounts that have it as well."""
-    groups: dict[tuple[str, ...], tuple[CheckedAccount, Problem, list[str]]] = {}
-    for account in accounts:
-        for problem in account.problems:
-            texts = (problem.summary, problem.text, *problem.cures)
-            id_ = account.check.account.id
-            key = tuple(text.replace(id_, "") if id_ else text for text in texts)
-            if key in groups:
-                groups[key][2].append(account.name)
-            else:
-                groups[key] = account, problem, []
-    yield from groups.values()
-
-
-def _problem(name: str, problem: Problem, others: Sequence[str], width: int) -> Iterator[str]:
-    yield _wrap(f"{name}: {problem.text}", width, "")
-    if len(problem.cures) == 1:
-        yield _wrap(problem.cures[0], width, "  ")
-    else:
-        for number, cure in enumerate(problem.cures, 1):
-            yield _wrap(f"{number}. {cure}", width, "  ", hanging="   ")
-    if problem.error:
-        yield _wrap(f"Error: {problem.error}", width, "  ")
-    if others:
-        names = ", ".join(others[:LISTED])
-        more = f" and {len(others) - LISTED} more" if len(others) > LISTED else ""
-        yield _wrap(f"The same with: {names}{more}", width, "  ")
-    yield "\n"
-
-
-def _wrap(text: str, width: int, indent: str, *, hanging: str = "") -> str:
-    lines = textwrap.wrap(
-        _escape(text),
-        max(width, 40),
-        initial_indent=indent,
-        subsequent_indent=indent + hanging,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
-    return "".join(f"{line}\n" for line in lines)
-
-
-def _escape(text: str) -> str:
-    """Escape the characters that a terminal could act on."""
-    return text.translate(CONTROL)
-
-
-# -- JSON --------------------------------------------------------------------------------------
-
-_ACTIONS: Final = {
-    each.operation: each.action for each in PERMISSIONS if each.policy is Policy.READER
-}
-
-
-def _document(checked: Checked) -> dict[str, Any]:
-    discovery = checked.discovery
-    return {
-        "ok": checked.ok,
-        "credentials": [
-            {"source": source, "arn": each.arn or None, "error": _text(each.error)}
-            for source, each in checked.credentials.items()
-        ],
-        "organization": None
-        if discovery is None
-        else {
-            "ok": discovery.problem is None,
-            "identity": discovery.identity.arn or None,
-            "accounts": discovery.accounts,
-            "problem": _problem_record(discovery.problem) if discovery.problem else None,
-        },
-        "accounts": [_account_record(account) for account in checked.accounts],
-    }
-
-
-def _account_record(account: CheckedAccount) -> dict[str, Any]:
-    check = account.check
-    role, keys, cost = check.account.role_arn, check.keys, check.cost
-    return {
-        "account_id": check.account.id or None,
-        "account": check.account.label,
-        "ok": not account.problems,
-        "source": check.account.source,
-        "credentials": _source(check.account),
-        "role_arn": str(role) if role else None,
-        "identity": check.identity or None,
-        "users": check.users,
-        "keys": keys.total if keys else None,
-        "active_keys": keys.active if keys else None,
-        "keys_exact": keys.exact if keys else None,
-        "credential_report": str(cost.mode) if cost else None,
-        "calls": cost.calls if cost else None,
-        "tag_calls": cost.tag_calls if cost else None,
-        "seconds": cost.seconds if cost else None,
-        "permissions": [
-            {
-                "action": _ACTIONS[probe.operation],
-                "result": str(probe.outcome),
-                "note": probe.note or None,
-            }
-            for probe in check.probes
-        ],
-        "problems": [_problem_record(problem) for problem in account.problems],
-        "notes": list(account.notes),
-    }
-
-
-def _problem_record(problem: Problem) -> dict[str, Any]:
-    return {
-        "summary": problem.summary,
-        "text": problem.text,
-        "error": problem.error or None,
-        "cures": list(problem.cures),
-        "action": problem.action or None,
-        "policy": str(problem.policy) if problem.policy else None,
-    }
-
-
-def _text(error: ReadError | None) -> str | None:
-    return None if error is None else str(error)
-
-
-def _redacted(value: Any, redact: Callable[[str], str]) -> Any:
-    if isinstance(value, str):
-        return redact(value)
-    if isinstance(value, list):
-        return [_redacted(each, redact) for each in value]
-    if isinstance(value, dict):
-        return {name: _redacted(each, redact) for name, each in value.items()}
-    return value
