@@ -122,6 +122,8 @@ class Diagnosis:
             )
             text = "The tags of the session are too large."
             return Problem("tags too large", text, str(error), (Cure(cure),))
+        if error.reason is Reason.UNEXPECTED:
+            return of_failure("check crashed", "The check of this account crashed: a bug.", error)
         return of_failure("no access", "The exporter cannot sign in.", error)
 
     def _of_assume_role(self, account: Account, base: Identity, error: ReadError) -> Problem:
