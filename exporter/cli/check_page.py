@@ -100,12 +100,12 @@ def render(
 def _page(checked: Checked, width: int | None) -> Iterator[str]:
     wrapped = min(width or WIDTH, WIDTH)
     for source, identity in checked.credentials.items():
-        yield _line(f"Credentials of the {source}: {identity.arn or f'none ({identity.error})'}")
+        yield f"Credentials of the {source}: {identity.arn or f'none ({identity.error})'}\n"
     discovery = checked.discovery
     if discovery is not None and discovery.problem is None:
-        yield _line(f"Organization: {discovery.accounts} accounts, as {discovery.identity.arn}")
+        yield f"Organization: {discovery.accounts} accounts, as {discovery.identity.arn}\n"
     elif discovery is not None:
-        yield _line(f"Organization: unknown accounts, as {discovery.identity.arn or 'nobody'}")
+        yield f"Organization: unknown accounts, as {discovery.identity.arn or 'nobody'}\n"
     yield "\n"
     if checked.accounts:
         rows = [_row(account) for account in checked.accounts]
@@ -119,14 +119,20 @@ def _page(checked: Checked, width: int | None) -> Iterator[str]:
     for name, note in notes:
         yield _wrap(f"{name}: {note}", wrapped, "")
     yield "\n" if notes else ""
+    yield f"{_summary(checked)}\n"
+
+
+def _summary(checked: Checked) -> str:
     wrong = sum(bool(account.problems) for account in checked.accounts)
     total = len(checked.accounts)
-    accounts = "1 account" if total == 1 else f"{total} accounts"
-    yield f"{accounts} checked: {wrong or 'no'} with problems.\n"
-
-
-def _line(text: str) -> str:
-    return f"{text}\n"
+    found = f"{wrong} with problems" if wrong else "nothing is wrong with them"
+    if total <= 1:
+        found = "it has problems" if wrong else "nothing is wrong with it"
+    counted = "1 account" if total == 1 else f"{total} accounts"
+    text = f"{counted} checked: {found}." if total else "No account was checked."
+    if checked.discovery is not None and checked.discovery.problem is not None:
+        return f"{text} The accounts of the organization are unknown."
+    return text
 
 
 def _row(account: CheckedAccount) -> list[str]:

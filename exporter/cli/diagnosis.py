@@ -50,6 +50,9 @@ class Diagnosis:
 
     def of_account(self, check: AccountCheck) -> list[Problem]:
         """List what is wrong with an account."""
+        if check.failure is not None and check.failure.reason is Reason.UNEXPECTED:
+            text = "The check of this account crashed, which is a bug of the exporter."
+            return [of_failure("check crashed", text, check.failure)]
         if check.failure is not None:
             return [self._of_sign_in(check.account, check.base, check.failure)]
         return [
@@ -122,8 +125,6 @@ class Diagnosis:
             )
             text = "The tags of the session are too large."
             return Problem("tags too large", text, str(error), (Cure(cure),))
-        if error.reason is Reason.UNEXPECTED:
-            return of_failure("check crashed", "The check of this account crashed: a bug.", error)
         return of_failure("no access", "The exporter cannot sign in.", error)
 
     def _of_assume_role(self, account: Account, base: Identity, error: ReadError) -> Problem:
