@@ -18,7 +18,8 @@ latest one is older than four hours.
   KEYS    from the credential report; without one, "about" how many, inferred from 20 of the users
   REPORT  what the credential report is used for: what collection.credential_report says, or what
           auto chooses
-  CALLS   of a regular refresh; every few hours there are up to three more for the report
+  CALLS   of a regular refresh; in addition about three every four hours for the report, and those
+          for users' tags, where they are read
   TIME    of a regular refresh at the configured rate limit
 
 examples:
