@@ -441,6 +441,28 @@ def test_an_account_that_returns(
         assert connection.execute("SELECT count(*) FROM events").fetchone() == (0,)
 
 
+def test_an_account_that_is_closed_while_the_store_is_away(
+    aws: FakeAws, organization: Organization, run: Run, tmp_path: Path
+) -> None:
+    """It gets its end date when the store is available again, although it is written then."""
+    member = join(aws, PROD)
+    exporter = run()
+    exporter.discover()
+    exporter.pass_time(minutes=2)
+    with closing(sqlite3.connect(tmp_path / "state.db")) as other:
+        other.execute("BEGIN IMMEDIATE")
+        exporter.pass_time(minutes=46)
+        member.state = "CLOSED"
+        exporter.discover()
+    before = ended_in(tmp_path / "state.db")
+
+    exporter.application.recorder.retry()
+
+    assert before == {MONITORING: False, PROD: False}
+    assert ended_in(tmp_path / "state.db") == {MONITORING: False, PROD: True}
+    assert sizes(exporter)["records"] == 1
+
+
 # -- configured accounts -----------------------------------------------------------------------
 
 
