@@ -538,6 +538,21 @@ def test_credentials_without_an_id(
     assert restored == again.up() == {MONITORING: 1, PROD: 1}
 
 
+def test_credentials_that_cannot_be_identified(
+    aws: FakeAws, organization: Organization, run: Run, tmp_path: Path
+) -> None:
+    """As long as any stored account may be the one that is configured without id, none ends."""
+    member = join(aws, PROD)
+    exporter = run(accounts=[{"profile": "missing"}])
+    exporter.discover()
+    exporter.pass_time(minutes=2)
+    member.state = "CLOSED"
+    assert exporter.discover()
+
+    assert exporter.up() == {MONITORING: 1, "": 0}
+    assert ended_in(tmp_path / "state.db") == {MONITORING: False, PROD: False}
+
+
 # -- a company ---------------------------------------------------------------------------------
 
 
