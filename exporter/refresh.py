@@ -28,7 +28,7 @@ Publish = Callable[[Account, AccountSnapshot], None]
 """Takes over the latest snapshot of an account."""
 
 START_SPREAD: Final = 0.1
-"""Seconds for each account over which the first refreshes are spread."""
+"""The default of *start_spread*."""
 
 FIRST_RETRY: Final = 30.0
 """The default of *first_retry*: who has just created a role does not want to wait for long."""
@@ -87,6 +87,7 @@ class Scheduler:
         stop: Ends all waiting.
         first_retry: Seconds until an account that has not succeeded yet is refreshed again; doubled
             with each failure, up to the interval.
+        start_spread: Seconds for each account over which first refreshes are spread.
     """
 
     def __init__(
@@ -101,6 +102,7 @@ class Scheduler:
         stop: threading.Event,
         clock: Clock,
         first_retry: float = FIRST_RETRY,
+        start_spread: float = START_SPREAD,
         remember: Publish = lambda account, snapshot: None,
         release: Callable[[Account], None] = lambda account: None,
         forget: Callable[[Account], None] = lambda account: None,
@@ -117,6 +119,7 @@ class Scheduler:
         self._stop = stop
         self._clock = clock
         self._first_retry = first_retry
+        self._start_spread = start_spread
         self._due = threading.Condition()
         self._changing = threading.Lock()
         self._entries: dict[str, _Entry] = {}
@@ -165,7 +168,7 @@ class Scheduler:
     def _add(
         self, accounts: Mapping[str, Account], restored: Mapping[Account, AccountSnapshot]
     ) -> None:
-        spread = min(self._interval, START_SPREAD * (len(accounts) - 1))
+        spread = min(self._interval, self._start_spread * (len(accounts) - 1))
         began, now = self._clock.monotonic(), self._clock.now()
         for key, account in accounts.items():
             entry, due = _Entry(account, AccountSnapshot(account)), began + spread * phase(account)

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import pytest
 
-from exporter.cli.app import Application, build, key_id_formatter
+from exporter.cli.application import Application, build, key_id_formatter
 from exporter.config.load import parse
 from exporter.metrics import Format, SelfMetrics
 from exporter.model import Account

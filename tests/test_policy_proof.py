@@ -27,6 +27,7 @@ from exporter.model import (
     Reason,
     ReportMode,
     RoleArn,
+    RoleSession,
     TagSource,
 )
 from exporter.policy import (
@@ -163,7 +164,13 @@ class Outcome:
 
 def account(external_id: str | None = EXTERNAL_ID, role: str = ROLE) -> Account:
     arn = RoleArn(Partition.AWS, MEMBER, role)
-    return Account(MEMBER, "prod", Partition.AWS, role_arn=arn, external_id=external_id)
+    return Account(
+        MEMBER,
+        "prod",
+        Partition.AWS,
+        role_arn=arn,
+        role_session=RoleSession(external_id=external_id),
+    )
 
 
 def sessions(aws: Aws, codes: dict[str, set[str]]) -> AccountSessions:
@@ -345,8 +352,7 @@ def discover(aws: Aws, features: Features) -> list[Account]:
     discovery = Discovery(
         sessions=sessions(aws, {}),
         role_name=ROLE,
-        external_id=EXTERNAL_ID,
-        session_name="session",
+        role_session=RoleSession(name="session", external_id=EXTERNAL_ID),
         caller=Account("", "organization", Partition.AWS),
         include=Selection(units=frozenset([aws.unit] if features.ou_filters else [])),
         exclude=Selection(),

@@ -628,12 +628,6 @@ def test_an_account_moves_to_another_process(
 # -- the store hangs ---------------------------------------------------------------------------
 
 
-def hanging(setting: Setting, recorder: Recorder) -> threading.Event:
-    """Let the store hang until the event is set."""
-    event = setting.store.waits_for = threading.Event()
-    return event
-
-
 def test_a_store_that_hangs_at_the_start(
     setting: Setting, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -652,7 +646,7 @@ def test_a_store_that_hangs_at_the_start(
 
 def test_a_store_that_hangs(setting: Setting) -> None:
     """A refresh waits for a store that hangs, once; what it wrote in the end is there once."""
-    recorder = setting.recorder(patience=0.05)
+    recorder = setting.recorder(patience=1.0)
     record(recorder, setting.read(a_key(last_use=OLD_USE)))
     setting.store.waits_for = threading.Event()
     snapshot = awaken(setting, recorder)

@@ -12,6 +12,8 @@ from typing import Any, Final, cast
 
 from exporter import __version__
 from exporter.cli.logs import LEVELS
+from exporter.cli.report_flags import EPILOG as REPORT_EPILOG
+from exporter.cli.report_flags import ReportFlags, add_report_flags
 from exporter.cli.streams import write_error, write_output
 from exporter.config import Config, parse_duration
 from exporter.model import Partition
@@ -62,6 +64,7 @@ examples:
   {NAME} --config.file=config.yaml --config.check
   {NAME} serve --config.file=config.yaml
   {NAME} events --config.file=config.yaml --since=30d
+  {NAME} report --config.file=config.yaml --idle-for=90d
   {NAME} policy --config.file=config.yaml
 """
 
@@ -146,6 +149,7 @@ class Flags:
             configured.
         default_state_path: The SQLite file that is used if none is configured. Empty: none.
         events: The flags of the subcommand events. None: the subcommand is another.
+        report: The flags of the subcommand report. None: the subcommand is another.
         policy: The flags of the subcommand policy. None: the subcommand is another.
     """
 
@@ -160,6 +164,7 @@ class Flags:
     state_path: str = ""
     default_state_path: str = ""
     events: EventsFlags | None = None
+    report: ReportFlags | None = None
     policy: PolicyFlags | None = None
 
 
@@ -197,9 +202,11 @@ def parse_flags(argv: Sequence[str], environment: Mapping[str, str]) -> Flags:
     default_state_path = f"{directory}/{STATE_FILE}" if directory else ""
     _check_state_path(parser, source("--state.path"), args.state_path)
     _check_state_path(parser, "environment variable STATE_DIRECTORY", default_state_path)
-    events, policy = None, None
+    events, report, policy = None, None, None
     if args.command == "events":
         events = EventsFlags(args.account, args.user, args.key, args.since, Output(args.output))
+    elif args.command == "report":
+        report = ReportFlags.of(args)
     elif args.command == "policy":
         policy = _policy_flags(parser, args)
     else:
@@ -216,6 +223,7 @@ def parse_flags(argv: Sequence[str], environment: Mapping[str, str]) -> Flags:
         args.state_path,
         default_state_path,
         events,
+        report,
         policy,
     )
 
@@ -301,7 +309,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog=NAME,
         usage="\n       ".join(
-            f"{NAME} {form} [flags]" for form in ("[serve]", "events", "policy")
+            f"{NAME} {form} [flags]" for form in ("[serve]", "events", "report", "policy")
         ),
         description=DESCRIPTION,
         epilog=EPILOG,
@@ -322,6 +330,10 @@ def make_parser() -> argparse.ArgumentParser:
         action.default = argparse.SUPPRESS  # keeps what is given before the subcommand
     events = _add_command(commands, "events", "print the log of what changed", EVENTS_EPILOG)
     _add_events_flags(events)
+    report = _add_command(
+        commands, "report", "print access keys and what is wrong with them", REPORT_EPILOG
+    )
+    add_report_flags(report)
     policy = _add_command(
         commands, "policy", "print the IAM policies that the exporter needs", POLICY_EPILOG
     )

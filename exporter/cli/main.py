@@ -15,7 +15,8 @@ from tempfile import TemporaryDirectory
 
 from exporter import __version__, server
 from exporter.aws.regions import is_region, partition_of
-from exporter.cli import app, events, policy
+from exporter.cli import app, events, policy, report
+from exporter.cli.application import key_id_formatter
 from exporter.cli.flags import (
     NAME,
     STATE_FILE,
@@ -54,10 +55,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         # How key ids are to be shown is part of what is invalid.
         write_error(KeyIdFormatter(KeyIdFormat.MASKED).redact(f"{error}\n"))
         return USAGE
-    key_ids = app.key_id_formatter(config)
+    key_ids = key_id_formatter(config)
     redact = redactor(key_ids, config.secrets())
     if flags.events is not None:
         return _print_events(flags.events, config, key_ids, redact)
+    if flags.report is not None:
+        return report.run(flags.report, config, key_ids, redact)
     if flags.policy is not None:
         return _print_policy(flags.policy, config)
     return _serve(flags, config, key_ids, redact)

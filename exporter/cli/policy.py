@@ -38,6 +38,7 @@ def render(
 def features_of(config: Config) -> Features:
     """Return the features of *config* that require permissions."""
     organization = config.organization
+    sessions = (*config.accounts, *([organization] if organization is not None else []))
     selections = () if organization is None else (organization.include, organization.exclude)
     return Features(
         report_mode=config.collection.credential_report,
@@ -45,6 +46,7 @@ def features_of(config: Config) -> Features:
         ou_filters=any(selection.ous for selection in selections),
         account_tags=organization is not None
         and (bool(config.labels.account_tags) or any(selection.tags for selection in selections)),
+        source_identity=any(session.source_identity for session in sessions),
     )
 
 
@@ -95,7 +97,8 @@ def _external_id(config: Config) -> str | None:
     Raises:
         PolicyError: They have several.
     """
-    ids = {account.external_id for account in config.model_accounts() if account.role_arn}
+    accounts = [account for account in config.model_accounts() if account.role_arn]
+    ids = {account.role_session.external_id for account in accounts}
     if config.organization is not None:
         ids.add(config.organization.external_id)
     if len(ids) > 1:
@@ -105,14 +108,17 @@ def _external_id(config: Config) -> str | None:
 
 def _roles(config: Config, partition: Callable[[], Partition]) -> list[str]:
     """
-    List the ARNs of the roles that the exporter assumes.
+    List the ARNs of the roles that the exporter assumes itself: of a chain, the first one.
 
     Raises:
         PolicyError: It assumes none.
     """
-    arns = {str(account.role_arn) for account in _assumed(config)}
-    if config.organization is not None:
-        arns.add(role_arn(config.organization.role_name, partition()))
+    arns = {str((*account.role_session.via, account.role_arn)[0]) for account in _assumed(config)}
+    organization = config.organization
+    if organization is not None and organization.role_chain:
+        arns.add(str(organization.role_chain[0]))
+    elif organization is not None:
+        arns.add(role_arn(organization.role_name, partition()))
     elif not config.accounts:
         arns.add(role_arn(DEFAULT_ROLE_NAME, partition()))
     if not arns:

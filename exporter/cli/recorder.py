@@ -115,6 +115,7 @@ class Recorder:
         self,
         accounts: Iterable[Account],
         discovered: Callable[[Account], Account] | None = None,
+        reads: Callable[[Account], bool] = lambda account: True,
     ) -> dict[Account, AccountSnapshot]:
         """
         Read what is stored of *accounts*, and of those that were discovered before the restart.
@@ -122,6 +123,7 @@ class Recorder:
         Args:
             discovered: Completes a discovered account with what is not stored. None: there is no
                 discovery.
+            reads: Whether this process, and not another shard, reads an account.
 
         Returns:
             Their snapshots; none if that fails. With a discovery, the accounts have the names and
@@ -136,7 +138,7 @@ class Recorder:
         accounts = tuple(accounts)
         restored = {}
         try:
-            for account, each in self._load(self._store, accounts, discovered).items():
+            for account, each in self._load(self._store, accounts, discovered, reads).items():
                 known = each.snapshot.account
                 self._records[known.id] = _Record(each.memory, each.revision)
                 if not account.id:
@@ -234,14 +236,15 @@ class Recorder:
         store: Store,
         accounts: Sequence[Account],
         discovered: Callable[[Account], Account] | None,
+        reads: Callable[[Account], bool],
     ) -> dict[Account, Stored]:
         """
-        Load what is stored of *accounts*, and of those that were *discovered*.
+        Load what is stored of *accounts* and *discovered* ones, if this process *reads* them.
 
         Raises:
             StoreError: The store cannot be used.
         """
-        ids = {account.id for account in accounts}
+        ids = {account.id for account in accounts if reads(account)}
         which = None if "" in ids or discovered is not None else ids
         stored = self._call(lambda: store.load(which), START_SECONDS)
         by_id = {each.snapshot.account.id: each for each in stored}
@@ -257,11 +260,14 @@ class Recorder:
             for account in accounts
             if (each := by_id.get(account.id) if account.id else by_name.get(account.label))
         }
-        taken = {*ids, *(each.snapshot.account.id for each in found.values())}
+        taken = {
+            *(account.id for account in accounts),
+            *(each.snapshot.account.id for each in found.values()),
+        }
         if discovered is not None:
             for each in stored:
                 account = each.snapshot.account
-                if account.source == "organization" and account.id not in taken:
+                if account.source == "organization" and account.id not in taken and reads(account):
                     found[discovered(account)] = each
         return found
 
