@@ -106,6 +106,7 @@ class Recorder:
         self._calls = BoundedCalls()
         self._records: dict[str, _Record] = {}
         self._kept: frozenset[str] | None = None
+        self._others_ended = True
         self._up = True
         self._lock = threading.Lock()
         # Held by the refresh that writes: if the store hangs, one waits for it and not all.
@@ -195,7 +196,7 @@ class Recorder:
 
     def keep_only(self, account_ids: Iterable[str]) -> None:
         """Note in the store, now or when it is available, that no other account is read."""
-        self._kept = frozenset(account_ids)
+        self._kept, self._others_ended = frozenset(account_ids), False
         if self._store is None or not self._up:
             return
         try:
@@ -221,8 +222,7 @@ class Recorder:
                 return
         try:
             self._write_all(self._store, unwritten)
-            if self._kept is not None:
-                # Also of what was written of accounts that left meanwhile.
+            if self._kept is not None and not self._others_ended:
                 self._end_others(self._store, self._kept, self._patience)
         except StoreError as error:
             self._set_up(error)
@@ -293,6 +293,7 @@ class Recorder:
             StoreError: The store cannot be used, or hangs.
         """
         self._call(lambda: store.end_accounts(keep, self._clock.now()), seconds)
+        self._others_ended = True
 
     def _record_of(self, snapshot: AccountSnapshot) -> _Record:
         with self._lock:
@@ -353,6 +354,7 @@ class Recorder:
                     with self._lock:
                         if record.gone:
                             self._drop(account_id)
+                            self._others_ended = False  # writing it has removed its end date
                     continue
                 except StoreError as error:
                     failure = error
