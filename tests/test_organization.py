@@ -21,6 +21,7 @@ from exporter.cli.application import Application, build, key_id_formatter
 from exporter.config.load import parse
 from exporter.metrics import Format, SelfMetrics
 from exporter.model import Account
+from exporter.sharding import Shard
 from tests.builders import (
     MONITORING,
     NOON,
@@ -69,6 +70,7 @@ class Running:
         *,
         organization: Mapping[str, Any] | None = None,
         collection: Mapping[str, Any] | None = None,
+        shard: Shard = Shard(),  # noqa: B008 (immutable)
         **sections: Any,
     ) -> None:
         urls = dict.fromkeys(("iam", "sts", "organizations"), url)
@@ -96,7 +98,7 @@ class Running:
         self._stop = Stop()
         self._self_metrics = SelfMetrics(version="test", process=False)
         self.application: Application = build(
-            config, key_id_formatter(config), self._stop, clock, self._self_metrics
+            config, key_id_formatter(config), self._stop, clock, self._self_metrics, shard=shard
         )
 
     def start(self) -> None:
@@ -551,6 +553,21 @@ def test_credentials_that_cannot_be_identified(
 
     assert exporter.up() == {MONITORING: 1, "": 0}
     assert ended_in(tmp_path / "state.db") == {MONITORING: False, PROD: False}
+
+
+def test_shards_of_an_organization(aws: FakeAws, organization: Organization, run: Run) -> None:
+    """Each account is read by one shard, one that is configured without its id among them."""
+    ids = [f"{300_000_000_000 + number}" for number in range(20)]
+    for id_ in ids:
+        join(aws, id_)
+    shards = [run(stored=False, shard=Shard(ordinal, 3), accounts=[{}]) for ordinal in range(3)]
+    for shard in shards:
+        shard.discover()
+        shard.pass_time(minutes=2)
+
+    assert sorted(id_ for shard in shards for id_ in shard.up()) == [*ids, MONITORING]
+    assert all(up == 1 for shard in shards for up in shard.up().values())
+    assert all(shard.up() for shard in shards)
 
 
 # -- a company ---------------------------------------------------------------------------------
