@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -105,6 +105,8 @@ class Recorder:
         self._patience = patience
         self._calls = BoundedCalls()
         self._records: dict[str, _Record] = {}
+        self._kept: frozenset[str] | None = None
+        self._others_ended = True
         self._up = True
         self._lock = threading.Lock()
         # Held by the refresh that writes: if the store hangs, one waits for it and not all.
@@ -152,7 +154,7 @@ class Recorder:
                     now = account
                 restored[now] = replace(each.snapshot, account=now)
             if discovered is None:
-                self._end_others(self._store, accounts, restored)
+                self._end_unconfigured(self._store, accounts, restored)
         except StoreError as error:
             self._set_up(error)
         else:
@@ -193,12 +195,12 @@ class Recorder:
                 self._drop(account_id)
 
     def keep_only(self, account_ids: Iterable[str]) -> None:
-        """Note in the store that all other accounts are no longer read."""
-        if self._store is None:
+        """Note in the store, now or when it is available, that no other account is read."""
+        self._kept, self._others_ended = frozenset(account_ids), False
+        if self._store is None or not self._up:
             return
-        store, ids = self._store, frozenset(account_ids)
         try:
-            self._call(lambda: store.end_accounts(ids, self._clock.now()), self._patience)
+            self._end_others(self._store, self._kept, self._patience)
         except StoreError as error:
             self._set_up(error)
 
@@ -220,6 +222,8 @@ class Recorder:
                 return
         try:
             self._write_all(self._store, unwritten)
+            if self._kept is not None and not self._others_ended:
+                self._end_others(self._store, self._kept, self._patience)
         except StoreError as error:
             self._set_up(error)
         else:
@@ -267,7 +271,7 @@ class Recorder:
                     found[discovered(account)] = each
         return found
 
-    def _end_others(
+    def _end_unconfigured(
         self, store: Store, accounts: Sequence[Account], restored: Mapping[Account, AccountSnapshot]
     ) -> None:
         """
@@ -279,7 +283,17 @@ class Recorder:
         if any(not account.id and account not in restored for account in accounts):
             return  # it may be any of them
         ids = {account.id or restored[account].account.id for account in accounts}
-        self._call(lambda: store.end_accounts(ids, self._clock.now()), START_SECONDS)
+        self._end_others(store, ids, START_SECONDS)
+
+    def _end_others(self, store: Store, keep: Collection[str], seconds: float) -> None:
+        """
+        Mark the accounts that are not among *keep* as ended.
+
+        Raises:
+            StoreError: The store cannot be used, or hangs.
+        """
+        self._call(lambda: store.end_accounts(keep, self._clock.now()), seconds)
+        self._others_ended = True
 
     def _record_of(self, snapshot: AccountSnapshot) -> _Record:
         with self._lock:
@@ -340,6 +354,7 @@ class Recorder:
                     with self._lock:
                         if record.gone:
                             self._drop(account_id)
+                            self._others_ended = False  # writing it has removed its end date
                     continue
                 except StoreError as error:
                     failure = error
