@@ -94,10 +94,7 @@ class SqliteDatabase:
         try:
             self._create()
         except OSError as error:
-            raise StoreError(
-                f"{self._path} cannot be used ({error.strerror}):"
-                " check its owner and mode, and those of its directory"
-            ) from error
+            raise _refused(self._path, error) from error
         engine = _engine(self._path.as_uri(), StaticPool, begin="BEGIN IMMEDIATE")
         try:
             # Not before the version is known: WAL changes the file.
@@ -117,8 +114,7 @@ class SqliteDatabase:
             OSError: The operating system refuses it.
             StoreError: It is a directory, or another process has the lock.
         """
-        if self._path.is_dir():
-            raise StoreError(f"{self._path} is a directory: the path must be that of a file")
+        _check_no_directory(self._path)
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if self._lock_file is None:
             self._lock_file = self._take_lock()
@@ -174,8 +170,12 @@ class SqliteDatabase:
 def reading(path: Path) -> Iterator[Connection]:
     """Read a file that another process may be writing to."""
     path = path.absolute()
-    if not path.exists():
-        raise StoreError(f"{path} does not exist")
+    try:
+        _check_no_directory(path)
+        if not path.exists():
+            raise StoreError(f"{path} does not exist")
+    except OSError as error:
+        raise _refused(path, error) from error
     engine = _engine(f"{path.as_uri()}?mode=ro", NullPool, begin="BEGIN")
     try:
         with engine.connect() as connection:
@@ -183,6 +183,25 @@ def reading(path: Path) -> Iterator[Connection]:
             yield connection
     except ERRORS as error:
         raise StoreError(_sentence(path, error)) from error
+
+
+def _check_no_directory(path: Path) -> None:
+    """
+    Check that *path* is not that of a directory.
+
+    Raises:
+        OSError: The operating system refuses to say.
+        StoreError: It is a directory.
+    """
+    if path.is_dir():
+        raise StoreError(f"{path} is a directory: the path must be that of a file")
+
+
+def _refused(path: Path, error: OSError) -> StoreError:
+    return StoreError(
+        f"{path} cannot be used ({error.strerror}):"
+        " check its owner and mode, and those of its directory"
+    )
 
 
 def _sentence(path: Path, error: Exception) -> str:

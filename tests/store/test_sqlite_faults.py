@@ -293,6 +293,16 @@ class TestPermissions:
 
         assert "cannot be used (Permission denied)" in message
 
+    def test_reading(self, open_store: OpenStore, shared: Path) -> None:
+        """Reading the events below a directory that is another user's is reported."""
+        path = shared / "state" / "state.db"
+        with closing(open_store(path)) as root:
+            save(root, a_memory())
+        with _as_nobody():
+            message = _message(lambda: read_events(path))
+
+        assert "cannot be used (Permission denied): check its owner and mode" in message
+
 
 @pytest.mark.process
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a file system")
@@ -356,6 +366,12 @@ class TestReading:
         """Reading the events of a file that does not exist is an error and does not create it."""
         assert "does not exist" in _message(lambda: read_events(path))
         assert not path.parent.exists()
+
+    def test_a_directory(self, path: Path) -> None:
+        """Reading the events of a directory is an error that says what is wrong."""
+        path.mkdir(parents=True)
+
+        assert "is a directory" in _message(lambda: read_events(path))
 
     def test_a_corrupt_file(self, path: Path) -> None:
         """Reading the events of a corrupt file is an error and does not set it aside."""
