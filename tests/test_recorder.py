@@ -689,6 +689,25 @@ def test_a_bug_of_the_store(setting: Setting, caplog: pytest.LogCaptureFixture) 
     assert "cannot store account" in caplog.messages
 
 
+def test_a_bug_of_reading_the_store(setting: Setting, caplog: pytest.LogCaptureFixture) -> None:
+    """An unexpected exception costs neither the start nor the next attempt, and is not "up"."""
+
+    class Broken(UnreliableStore):
+        def _fail(self) -> None:
+            if self.error is not None:
+                raise RuntimeError(self.error)
+
+    setting.store = Broken(setting.path, setting.clock)
+    setting.store.error = "can't start new thread"
+    recorder = setting.recorder()
+    recorder.retry()
+    setting.store.error = None
+    recorder.retry()
+
+    assert setting.ups == [False, False, True]
+    assert "unexpected error of the store" in caplog.messages
+
+
 def test_a_snapshot_that_cannot_be_compared(
     setting: Setting, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -2,7 +2,8 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -118,7 +119,7 @@ class Recorder:
             return {}
         accounts = tuple(accounts)
         restored = {}
-        try:
+        with self._reporting():
             for account, each in self._load(self._store, accounts).items():
                 known = each.snapshot.account
                 self._records[known.id] = _Record(each.memory, each.revision)
@@ -128,10 +129,6 @@ class Recorder:
                     now = account
                 restored[account] = replace(each.snapshot, account=now)
             self._end_others(self._store, accounts, restored)
-        except StoreError as error:
-            self._set_up(error)
-        else:
-            self._set_up(None)
         return restored
 
     def memory(self, snapshot: AccountSnapshot) -> AccountMemory:
@@ -168,12 +165,8 @@ class Recorder:
             unwritten = [one for one in self._records.values() if one.snapshot is not None]
             if self._store is None or (self._up and not unwritten):
                 return
-        try:
+        with self._reporting():
             self._write_all(self._store, unwritten)
-        except StoreError as error:
-            self._set_up(error)
-        else:
-            self._set_up(None)
 
     # -- accounts ------------------------------------------------------------------------------
 
@@ -326,6 +319,20 @@ class Recorder:
             return self._calls.call(function, seconds=seconds)
         except Hanging as error:
             raise StoreError(f"the store hangs: {error}") from None
+
+    @contextmanager
+    def _reporting(self) -> Iterator[None]:
+        """Report whether the store could be used in this context. Nothing is raised."""
+        try:
+            yield
+        except StoreError as error:
+            self._set_up(error)
+        except Exception as error:
+            # A bug: it must neither keep the exporter from starting nor end what retries.
+            log.exception("unexpected error of the store")
+            self._set_up(StoreError(f"{type(error).__name__}: see the log"))
+        else:
+            self._set_up(None)
 
     def _set_up(self, error: StoreError | None) -> None:
         """Report whether the store can be used; *error* says why not."""
