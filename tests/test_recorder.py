@@ -377,6 +377,23 @@ def test_a_failure_is_restored(setting: Setting) -> None:
     assert (restored.up, restored.failure, restored.error) == (False, Reason.ACCESS_DENIED, "no")
 
 
+def test_users_who_are_excluded_by_now_are_not_restored(setting: Setting) -> None:
+    """Users whom the configuration excludes since the restart, and their keys, are not shown."""
+    account = an_account()
+    bob = replace(a_user("bob"), keys_at=NOON, keys_as_of=NOON)
+    alice = a_user("alice", keys_at=NOON, keys_as_of=NOON)
+    keys = (a_key(), a_key(OTHER, "bob"))
+    record(setting.recorder(), setting.read(*keys, users=(alice, bob)))
+    setting.restart()
+
+    options = replace(OPTIONS, includes=lambda name: name != "alice")
+    recorder = Recorder(setting.store, options, clock=setting.clock)
+    restored = recorder.restore([account])[account]
+
+    assert [user.name for user in restored.users] == ["bob"]
+    assert [key.id for key in restored.keys] == [OTHER]
+
+
 def test_an_account_without_an_id_is_restored(setting: Setting) -> None:
     """An account that is configured without its id is recognised, in its partition."""
     configured = Account("", "mine", profile="audit")

@@ -127,7 +127,7 @@ class Recorder:
                     now = replace(account, id=known.id, partition=known.partition)
                 else:
                     now = account
-                restored[account] = replace(each.snapshot, account=now)
+                restored[account] = self._included(replace(each.snapshot, account=now))
             self._end_others(self._store, accounts, restored)
         return restored
 
@@ -192,6 +192,15 @@ class Recorder:
             for account in accounts
             if (each := by_id.get(account.id) if account.id else by_name.get(account.label))
         }
+
+    def _included(self, snapshot: AccountSnapshot) -> AccountSnapshot:
+        """Leave out the users whom the configuration excludes by now, and their keys."""
+        users = tuple(user for user in snapshot.users if self._options.includes(user.name))
+        if len(users) == len(snapshot.users):
+            return snapshot
+        names = {user.name for user in users}
+        keys = tuple(key for key in snapshot.keys if key.user in names)
+        return replace(snapshot, users=users, keys=keys)
 
     def _end_others(
         self, store: Store, accounts: Sequence[Account], restored: Mapping[Account, AccountSnapshot]
