@@ -52,11 +52,15 @@ class SqliteDatabase:
         self._clock = clock
         self._mutex = threading.Lock()
         self._engine: Engine | None = None
+        self._identity: tuple[int, int] | None = None
         self._lock_file: int | None = None
 
     @contextmanager
     def transaction(self, *, consistent: bool = False) -> Iterator[Connection]:  # noqa: ARG002  it is
         with self._mutex, self._translated():
+            if self._engine is not None and _identity(self._path) != self._identity:
+                # Deleted or replaced: what is written to the open file would be lost.
+                self._release()
             if self._engine is None:
                 self._engine = self._open()
             with self._engine.begin() as connection:
@@ -65,10 +69,13 @@ class SqliteDatabase:
     def close(self) -> None:
         """Close the file and let another process write to it. The next transaction opens it."""
         with self._mutex:
-            self._disconnect()
-            if self._lock_file is not None:
-                os.close(self._lock_file)
-                self._lock_file = None
+            self._release()
+
+    def _release(self) -> None:
+        self._disconnect()
+        if self._lock_file is not None:
+            os.close(self._lock_file)
+            self._lock_file = None
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -125,6 +132,7 @@ class SqliteDatabase:
             # The parts get the mode of the file.
             file = os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
         os.close(file)
+        self._identity = _identity(self._path)
 
     def _take_lock(self) -> int:
         lock = os.open(f"{self._path}.lock", os.O_CREAT | os.O_RDWR, 0o600)
@@ -195,6 +203,15 @@ def _check_no_directory(path: Path) -> None:
     """
     if path.is_dir():
         raise StoreError(f"{path} is a directory: the path must be that of a file")
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return what no two files that exist have in common. None: there is no such file."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _refused(path: Path, error: OSError) -> StoreError:

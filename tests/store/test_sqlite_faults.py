@@ -185,6 +185,40 @@ def _execute(path: Path, statement: str) -> None:
         connection.commit()
 
 
+class TestMoved:
+    """Files that are deleted or replaced while they are open."""
+
+    @pytest.mark.parametrize("pattern", ["state.db", "state.db*"])
+    def test_deleted(self, store: Store, open_store: OpenStore, path: Path, pattern: str) -> None:
+        """The next save writes everything to a new file, which no other process can use."""
+        first = save(store, a_memory(a_key_memory("AKIA1")))
+        for file in path.parent.glob(pattern):
+            file.unlink()
+        memory = a_memory(a_key_memory("AKIA1"), a_key_memory("AKIA2"))
+
+        save(store, memory, [an_event()], revision=first.revision)
+        other = _message(open_store(path).load)
+        store.close()
+
+        assert "in use by another process" in other
+        assert [stored.memory.keys for stored in open_store(path).load()] == [memory.keys]
+        assert [row.event for row in read_events(path)] == [an_event()]
+
+    def test_replaced(self, store: Store, open_store: OpenStore, path: Path) -> None:
+        """A file that takes the place of the open one is the store from then on."""
+        backup = path.parent / "backup.db"
+        with closing(open_store(backup)) as other:
+            save(other, a_memory(a_key_memory("AKIA1")))
+        save(store, a_memory(a_key_memory("AKIA2")))
+        for part in ("-wal", "-shm"):
+            Path(f"{path}{part}").unlink()
+        backup.rename(path)
+
+        (stored,) = store.load()
+
+        assert list(stored.memory.keys) == ["AKIA1"]
+
+
 class TestUnusable:
     def test_a_directory(self, store: Store, path: Path) -> None:
         """A directory at the path is reported, and stays."""
