@@ -2,7 +2,8 @@
 
 import logging
 import threading
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -138,13 +139,13 @@ class Recorder:
             return {}
         accounts = tuple(accounts)
         restored = {}
-        try:
+        with self._reporting():
             for account, each in self._load(self._store, accounts, discovered, reads).items():
                 known = each.snapshot.account
                 self._records[known.id] = _Record(each.memory, each.revision)
                 if not account.id:
                     now = replace(account, id=known.id, partition=known.partition)
-                    restored[account] = replace(each.snapshot, account=now)
+                    restored[account] = self._included(replace(each.snapshot, account=now))
                     continue
                 if discovered is not None:
                     # What the organization has said of an account that is configured.
@@ -152,13 +153,9 @@ class Recorder:
                     now = replace(account, name=name, tags=known.tags)
                 else:
                     now = account
-                restored[now] = replace(each.snapshot, account=now)
+                restored[now] = self._included(replace(each.snapshot, account=now))
             if discovered is None:
                 self._end_unconfigured(self._store, accounts, restored)
-        except StoreError as error:
-            self._set_up(error)
-        else:
-            self._set_up(None)
         return restored
 
     def memory(self, snapshot: AccountSnapshot) -> AccountMemory:
@@ -220,14 +217,10 @@ class Recorder:
             unwritten = [one for one in self._records.values() if one.snapshot is not None]
             if self._store is None or (self._up and not unwritten):
                 return
-        try:
+        with self._reporting():
             self._write_all(self._store, unwritten)
             if self._kept is not None and not self._others_ended:
                 self._end_others(self._store, self._kept, self._patience)
-        except StoreError as error:
-            self._set_up(error)
-        else:
-            self._set_up(None)
 
     # -- accounts ------------------------------------------------------------------------------
 
@@ -270,6 +263,15 @@ class Recorder:
                 if account.source == "organization" and account.id not in taken and reads(account):
                     found[discovered(account)] = each
         return found
+
+    def _included(self, snapshot: AccountSnapshot) -> AccountSnapshot:
+        """Leave out the users whom the configuration excludes by now, and their keys."""
+        users = tuple(user for user in snapshot.users if self._options.includes(user.name))
+        if len(users) == len(snapshot.users):
+            return snapshot
+        names = {user.name for user in users}
+        keys = tuple(key for key in snapshot.keys if key.user in names)
+        return replace(snapshot, users=users, keys=keys)
 
     def _end_unconfigured(
         self, store: Store, accounts: Sequence[Account], restored: Mapping[Account, AccountSnapshot]
@@ -414,6 +416,20 @@ class Recorder:
             return self._calls.call(function, seconds=seconds)
         except Hanging as error:
             raise StoreError(f"the store hangs: {error}") from None
+
+    @contextmanager
+    def _reporting(self) -> Iterator[None]:
+        """Report whether the store could be used in this context. Nothing is raised."""
+        try:
+            yield
+        except StoreError as error:
+            self._set_up(error)
+        except Exception as error:
+            # A bug: it must neither keep the exporter from starting nor end what retries.
+            log.exception("unexpected error of the store")
+            self._set_up(StoreError(f"{type(error).__name__}: see the log"))
+        else:
+            self._set_up(None)
 
     def _set_up(self, error: StoreError | None) -> None:
         """Report whether the store can be used; *error* says why not."""
