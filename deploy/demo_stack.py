@@ -1,13 +1,18 @@
 """
-Run the exporter's demo, Prometheus and Alertmanager on this machine, as they are shipped.
+Run the exporter, Prometheus and Alertmanager on this machine, as they are shipped.
 
-Prints the notifications that Alertmanager sends. About three minutes after the start, a key is used
-that has been dormant for most of a year; its alert arrives a minute later. Ctrl-C stops everything.
+The exporter reads the simulated AWS of its demo. The notifications that Alertmanager sends are
+printed. About three minutes after the start, a key is used that has been dormant for most of a
+year; its alert arrives a minute later. The exporter is started again when it ends, as systemd and
+Kubernetes do. Ctrl-C stops everything.
 
 Only addresses, and the intervals of scrapes and rule evaluations, differ from the shipped files.
 """
 
+import argparse
 import json
+import logging
+import os
 import re
 import shutil
 import signal
@@ -19,12 +24,14 @@ import textwrap
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+
+from exporter import demo
 
 ROOT = Path(__file__).resolve().parent.parent
 SHIPPED = ROOT / "deploy" / "prometheus"
@@ -37,8 +44,12 @@ WELCOME = """
   Prometheus    http://{prometheus}/alerts
   Alertmanager  http://{alertmanager}/
 
+  its log       {folder}/exporter.log
+  what changed  aws-iam-key-exporter events --state.path={folder}/state.db
+
 Notifications follow, starting with the existing findings. In about three minutes, the dormant key
-of user backup-2019 in account pipelines is used. Press Ctrl-C to stop.
+of user backup-2019 in account pipelines is used. Kill the exporter if you like: it is started
+again, reports nothing twice, and no alert resolves. Press Ctrl-C to stop.
 """
 
 PROMETHEUS = """
@@ -56,10 +67,19 @@ class Missing(Exception):
 
 
 def main() -> int:
+    parser = argparse.ArgumentParser(description="Run the exporter with Prometheus, as a demo.")
+    parser.add_argument(
+        "--wake-up",
+        type=float,
+        default=demo.WAKE_UP,
+        metavar="SECONDS",
+        help="when the dormant key is used (default: %(default)g)",
+    )
+    wake_up = parser.parse_args().wake_up
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with ExitStack() as stack:
-            run(stack)
+            run(stack, wake_up)
     except Missing as error:
         print(error, file=sys.stderr)
         return 1
@@ -68,9 +88,12 @@ def main() -> int:
     return 0
 
 
-def run(stack: ExitStack) -> None:
+def run(stack: ExitStack, wake_up: float) -> None:
     """
-    Start everything, and run until one of the programs exits.
+    Start everything, and run until Prometheus or Alertmanager exits.
+
+    Args:
+        wake_up: Seconds until the dormant key is used.
 
     Raises:
         Missing: A program is not installed, or exited.
@@ -78,14 +101,14 @@ def run(stack: ExitStack) -> None:
     programs = {name: find(name) for name in PACKAGES}
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="demo-stack-")))
     webhook = stack.enter_context(receiver())
-    addresses = {name: free_address() for name in PACKAGES}
+    addresses = {name: free_address() for name in ("exporter", *PACKAGES)}
 
     routes = (SHIPPED / "alertmanager.yml").read_text(encoding="utf-8")
     (folder / "alertmanager.yml").write_text(routes.replace("127.0.0.1:9095", webhook), "utf-8")
-    exporter = [sys.executable, "-m", "exporter", "--demo", "--web.listen-address=127.0.0.1:0"]
-    running = {"the exporter": stack.enter_context(process(exporter, folder / "exporter.log"))}
-    addresses["exporter"] = listening(running["the exporter"], folder / "exporter.log")
-    configuration = PROMETHEUS.format(rules=SHIPPED / "rules", **addresses)
+    start_exporter = partial(run_exporter, folder, addresses["exporter"], simulate_aws(wake_up))
+    running = {"exporter": stack.enter_context(start_exporter())}
+    copy_rules(folder / "rules")
+    configuration = PROMETHEUS.format(rules=folder / "rules", **addresses)
     (folder / "prometheus.yml").write_text(configuration, encoding="utf-8")
     for name, options in {
         "alertmanager": ["--cluster.listen-address=", f"--storage.path={folder / 'alerts'}"],
@@ -100,11 +123,64 @@ def run(stack: ExitStack) -> None:
         ]
         running[name] = stack.enter_context(process(command, folder / f"{name}.log"))
         wait(partial(ready, addresses[name]), running[name], folder / f"{name}.log")
-    print(WELCOME.format(**addresses), flush=True)
-    while all(child.poll() is None for child in running.values()):
+    print(WELCOME.format(folder=folder, **addresses), flush=True)
+    while True:
         time.sleep(0.5)
-    exited = next(name for name, child in running.items() if child.poll() is not None)
-    raise Missing(f"{exited} exited unexpectedly")
+        for name in [name for name, child in running.items() if child.poll() is not None]:
+            if name != "exporter":
+                raise Missing(f"{name} exited unexpectedly")
+            print("The exporter has ended, and is started again.\n", flush=True)
+            running[name] = stack.enter_context(start_exporter())
+
+
+def copy_rules(folder: Path) -> None:
+    """Copy the rules to *folder*, with evaluations that nobody has to wait for."""
+    folder.mkdir()
+    for file in (SHIPPED / "rules").glob("*.yaml"):
+        text = re.sub(r"(?m)^( +interval:) .*", r"\1 5s", file.read_text(encoding="utf-8"))
+        (folder / file.name).write_text(text, encoding="utf-8")
+
+
+def simulate_aws(wake_up: float) -> str:
+    """
+    Start the simulated AWS in this process, so that it outlives the exporter.
+
+    Returns:
+        The configuration of the exporter.
+
+    Raises:
+        Missing: What it needs is not installed.
+    """
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # else it prints every request
+    try:
+        return demo.serve(wake_up=wake_up)
+    except ImportError as error:
+        raise Missing(f"pip install 'aws-iam-key-exporter[demo]' is required ({error})") from error
+
+
+@contextmanager
+def run_exporter(
+    folder: Path, address: str, configuration: str
+) -> Iterator[subprocess.Popen[bytes]]:
+    """
+    Run the exporter with its state and log in *folder*.
+
+    Raises:
+        Missing: It does not start.
+    """
+    file, log = folder / "exporter.yml", folder / "exporter.log"
+    file.write_text(configuration, encoding="utf-8")
+    command = [
+        sys.executable,
+        "-m",
+        "exporter",
+        f"--config.file={file}",
+        f"--state.path={folder / 'state.db'}",
+        f"--web.listen-address={address}",
+    ]
+    with process(command, log, demo.ENVIRONMENT) as child:
+        wait(partial(ready, address), child, log)
+        yield child
 
 
 def find(name: str) -> str:
@@ -124,11 +200,19 @@ def free_address() -> str:
 
 
 @contextmanager
-def process(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Run *command* with its output in *log*, and terminate it on exit."""
+def process(
+    command: list[str], log: Path, variables: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run *command* with its output added to *log*, and terminate it on exit."""
+    inherited = {
+        name: text
+        for name, text in os.environ.items()
+        if not name.startswith(("AWS_", "STATE_DIRECTORY"))
+    }
+    environment = {**inherited, **(variables or {})}
     with (
-        log.open("wb") as output,
-        subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output) as child,
+        log.open("ab") as output,
+        subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output, env=environment) as child,
     ):
         try:
             yield child
@@ -149,15 +233,6 @@ def wait(condition: Callable[[], bool], child: subprocess.Popen[bytes], log: Pat
             output = log.read_text(encoding="utf-8", errors="replace")
             raise Missing(f"{Path(str(child.args[0])).name} does not start:\n{output}")  # type: ignore[index]
         time.sleep(0.1)
-
-
-def listening(child: subprocess.Popen[bytes], log: Path) -> str:
-    """Return the address that the exporter logs that it listens on."""
-    pattern = re.compile(r'msg=listening .*?address="?([\w.:]+)')
-    wait(lambda: bool(pattern.search(log.read_text(encoding="utf-8"))), child, log)
-    found = pattern.search(log.read_text(encoding="utf-8"))
-    assert found is not None
-    return found.group(1)
 
 
 def ready(address: str) -> bool:

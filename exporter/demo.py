@@ -143,11 +143,32 @@ def _users(account: str) -> Iterator[tuple[str, str, dict[str, str], tuple[Key, 
 
 def start(address: str, state: str) -> str:
     """
+    Start the simulated AWS, and print a welcome message.
+
+    Args:
+        address: The address that the exporter listens on.
+        state: The path of the exporter's state.
+
+    Returns:
+        The configuration for the exporter, in YAML.
+
+    Raises:
+        ImportError: The extra ``demo`` is not installed.
+    """
+    configuration = serve()
+    host, _, port = address.rpartition(":")
+    shown = "127.0.0.1" if host in ("0.0.0.0", "[::]") else host  # noqa: S104 (binds nothing)
+    with suppress(OSError):  # nobody need read it
+        print(welcome(f"{shown}:{port}", state), flush=True)
+    return configuration
+
+
+def serve(*, wake_up: float = WAKE_UP) -> str:
+    """
     Start the simulated AWS on the loopback interface, in daemon threads.
 
     Args:
-        address: The address that the exporter listens on, for the welcome message.
-        state: The path of the exporter's state, for that message too.
+        wake_up: Seconds until the dormant key is used.
 
     Returns:
         The configuration for the exporter, in YAML.
@@ -159,15 +180,12 @@ def start(address: str, state: str) -> str:
     from moto.sts.responses import TokenResponse
     from werkzeug.serving import make_server
 
-    uses = [use for account in (PEOPLE, PIPELINES, SMALL) for use in create_users(account)]
+    accounts = (PEOPLE, PIPELINES, SMALL)
+    uses = [use for account in accounts for use in create_users(account, wake_up=wake_up)]
     application = _SimulatedAws({"iam": IamResponse.dispatch, "sts": TokenResponse.dispatch})
     http = make_server("127.0.0.1", 0, application, threaded=True)
     threading.Thread(target=http.serve_forever, name="demo_aws", daemon=True).start()
     threading.Thread(target=_simulate, args=(uses,), name="demo_uses", daemon=True).start()
-    host, _, port = address.rpartition(":")
-    shown = "127.0.0.1" if host in ("0.0.0.0", "[::]") else host  # noqa: S104 (binds nothing)
-    with suppress(OSError):  # nobody need read it
-        print(welcome(f"{shown}:{port}", state), flush=True)
     return CONFIGURATION.format(url=f"http://127.0.0.1:{http.server_port}")
 
 
@@ -181,7 +199,7 @@ Use = tuple[float, float, Callable[[], None]]
 """When a key is next used, in monotonic seconds; the seconds between uses; what uses it."""
 
 
-def create_users(account: str) -> Iterator[Use]:
+def create_users(account: str, *, wake_up: float = WAKE_UP) -> Iterator[Use]:
     """Create the users of *account* and their keys; yield the future uses of the keys."""
     from moto.iam.models import AccessKeyLastUsed, iam_backends
 
@@ -205,7 +223,7 @@ def create_users(account: str) -> Iterator[Use]:
             if key.idle is not None:
                 use(ago=key.idle)
             if name == "backup-2019":
-                yield time.monotonic() + WAKE_UP, 60.0, use
+                yield time.monotonic() + wake_up, 60.0, use
             elif key.every is not None:
                 yield time.monotonic() + key.every, key.every, use
 

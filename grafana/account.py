@@ -52,16 +52,18 @@ def data_status() -> Json:
                 states.either(
                     f"{status} + 2 and ({status} == 1 and {success} == 0)",
                     f"{status} > 0",
-                    *states.account_states(HERE),
+                    *states.account_states(HERE).values(),
                     status,
                 ),
             )
         ],
         mappings=states.mappings(
-            v0=("no data", "red"),
-            v1=("stale", "orange"),
-            v2=("current", "green"),
-            v3=("incomplete", "orange"),
+            {
+                "0": ("no data", "red"),
+                "1": ("stale", "orange"),
+                "2": ("current", "green"),
+                "3": ("incomplete", "orange"),
+            }
         ),
         links=runbooks("AwsIamExporterAccountDown", "AwsIamExporterAccountStale"),
         data_links=[to_exporter()],
@@ -76,12 +78,9 @@ def failure_reason() -> Json:
         f"topk(1, max by (reason) (increase({failures}[{window}])) > 0)" for window in ("1h", "1d")
     ]
     up = f"max({q.select(q.UP, HERE)})"
-    no_exporter, no_account, not_read = states.account_states(HERE)
     shown = states.either(
-        q.labeled(no_exporter, "reason", states.NO_EXPORTER.text),
-        q.labeled(no_account, "reason", states.NO_ACCOUNT.text),
         q.labeled(f"0 * ({up} == 1)", "reason", "none"),
-        q.labeled(not_read, "reason", states.NOT_READ.text),
+        *states.named(states.account_states(HERE), "reason"),
         f"0 * ({states.either(*reasons)}) + 1",
         q.labeled(f"0 * {up} + 1", "reason", states.NOT_COUNTED.text),
     )
@@ -104,7 +103,7 @@ def data_age() -> Json:
     success = q.select(q.LAST_SUCCESS, HERE)
     age = states.either(
         f"min({q.since_success(HERE)})",
-        *states.account_states(HERE),
+        *states.account_states(HERE).values(),
         states.state(states.NEVER, f"max({success}) == 0"),
     )
     return stat(
@@ -127,7 +126,7 @@ def root_keys() -> Json:
         "Active access keys of the root user. There should be none.",
         [instant("root", states.or_account_state(f"max({q.select(q.ROOT_KEYS, HERE)})", HERE))],
         steps=ALARM_IF_ANY,
-        mappings=states.mappings(v0=("none", "text")),
+        mappings=states.mappings({"0": ("none", "text")}),
         links=runbooks("AwsIamRootAccessKeyPresent"),
         size=28,
     )
@@ -140,7 +139,7 @@ def root_last_used() -> Json:
         last_used = q.select(q.ROOT_LAST_USED, HERE, f'credential="{credential}"')
         return states.either(
             f"1000 * max({last_used})",
-            *states.account_states(HERE),
+            *states.account_states(HERE).values(),
             states.state(states.NEVER, report),
             states.state(states.UNKNOWN, "vector(0)"),
         )
@@ -160,7 +159,7 @@ def root_last_used() -> Json:
         text="value_and_name",
         side_by_side=True,
         size=18,
-        links=runbooks("AwsIamRootUsed", "AwsIamRootAccessKeyCreated"),
+        links=runbooks("AwsIamRootUsed"),
     )
 
 
@@ -168,7 +167,7 @@ def root_last_used() -> Json:
 
 
 def to_list(name: str) -> Json:
-    """Link to this dashboard with the keys called *name* in `LISTS` in its table."""
+    """Link to this dashboard with the keys called *name* in `lists` in its table."""
     kept = f"{SOURCE_AND_TIME}&{LIMITS}&${{account_id:queryparam}}&${{team:queryparam}}"
     return link("List them", f"/d/{ACCOUNT}?{kept}&var-listed={name.replace(' ', '%20')}")
 
@@ -179,7 +178,7 @@ def counted(family: str, days: str = "") -> str:
     return states.either(
         q.total(family, HERE, q.TEAM, limit),
         f"0 * {q.total(family, HERE, limit)}",
-        *states.account_states(HERE),
+        *states.account_states(HERE).values(),
     )
 
 
@@ -399,7 +398,7 @@ def events() -> Json:
         " service or in a region that is new for them; new keys; uses of root.",
         HERE,
         root=True,
-        account=HERE,
+        missing=states.list_states(HERE),
         columns=[c.HIDDEN_ACCOUNT_ID, c.ACCESS_KEY, c.USER, c.TEAM, c.OWNER],
     )
 
@@ -414,7 +413,7 @@ def keys() -> Json:
         " of the user's other key is later.",
         KEYS,
         only=listed(KEYS),
-        account=HERE,
+        missing=states.list_states(HERE),
         paginate=True,
     )
 
@@ -537,7 +536,7 @@ def account() -> Json:
         (4, [data_status(), failure_reason(), data_age(), root_keys(), root_last_used()]),
         (3, [active_keys(), unused_keys(), never_used_keys(), not_rotated_keys()]),
         (3, [deletable_keys(), unknown_keys(), exempt_keys(), users()]),
-        (6, [events()]),
+        (5, [events()]),
         (14, [keys()]),
         row(100, "Over time"),
         (8, [trend(), alerts]),

@@ -7,13 +7,13 @@ ACCOUNT_NAME = column(
     "account",
     "Account",
     links=[to_account()],
-    min_width=105,
+    min_width=115,
     colored=True,
     mappings=UNKNOWN_ROWS,
 )
 ACCOUNT_ID = column("account_id", "Account ID", width=125)
 HIDDEN_ACCOUNT_ID = hidden("account_id")
-USER = column("user", "User", min_width=150, colored=True, mappings=UNKNOWN_ROWS)
+USER = column("user", "User", min_width=165, colored=True, mappings=UNKNOWN_ROWS)
 """Also says what the list leaves out."""
 # 20 wide letters are never cut.
 ACCESS_KEY = column(

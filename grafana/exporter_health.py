@@ -149,7 +149,7 @@ def store() -> Json:
             )
         ],
         width=6,
-        mappings=states.mappings(v0=("down", "red"), v1=("up", "green")),
+        mappings=states.mappings({"0": ("down", "red"), "1": ("up", "green")}),
         size=24,
         links=runbooks("AwsIamExporterStoreDown"),
     )
@@ -224,14 +224,14 @@ def version() -> Json:
 
 
 def samples_per_key() -> Json:
-    samples = f"max({q.select('scrape_samples_scraped', HERE)} {RECENT})"
+    samples = f"sum({q.select('scrape_samples_scraped', HERE)} {RECENT})"
     keys = f"sum(max by ({q.ACCOUNT_LABELS}, status) ({q.select(q.KEYS, HERE)}))"
     no_keys = states.state(states.NO_KEYS, f"max({q.select(q.BUILD_INFO, HERE)})")
     return stat(
         9,
         "Samples per key",
-        "Samples of a scrape for each access key: what a key costs in Prometheus. Includes the"
-        " samples about accounts and about the exporter itself.",
+        "Samples of a scrape for each access key: what a key costs in Prometheus. With the samples"
+        " of all replicas, about accounts, and about the exporter itself.",
         [
             instant(
                 "cost",
@@ -342,11 +342,11 @@ def oldest_accounts() -> Json:
                 colored=True,
                 steps=DATA_AGE,
                 mappings=[no_success, not_read],
-                width=165,
+                width=130,
                 filterable=False,
             ),
             column("reason", "Reason", width=130, no_value=""),
-            c.ACCOUNT_ID,
+            c.HIDDEN_ACCOUNT_ID,
         ],
         sort="Data age",
         width=12,
@@ -382,7 +382,7 @@ def slowest_accounts() -> Json:
             ),
             column("Value #throttled", "Throttled", decimals=0, width=95, filterable=False),
             column("Value #limit", "Limit (1/s)", width=95, filterable=False),
-            c.ACCOUNT_ID,
+            c.HIDDEN_ACCOUNT_ID,
         ],
         sort="Duration",
         width=12,

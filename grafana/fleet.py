@@ -76,7 +76,9 @@ def failing_accounts() -> Json:
     failing = f"and on ({q.ACCOUNT_LABELS}) ({q.per_account(q.UP, HERE)} == 0)"
     reason = q.main_failure(HERE, "1h")
     uncounted = f"{q.per_account(q.UP, HERE)} unless on ({q.ACCOUNT_LABELS}) {reason}"
-    no_reason = q.labeled(uncounted, "reason", "not counted yet")
+    read = f"on ({q.ACCOUNT_LABELS}) {q.select(q.REFRESH_DURATION, HERE)}"
+    not_read = q.labeled(f"({uncounted} unless {read})", "reason", states.NOT_READ.text)
+    not_counted = q.labeled(f"({uncounted} and {read})", "reason", states.NOT_COUNTED.text)
     no_success = f"{q.per_account(q.LAST_SUCCESS, HERE)} == 0"
     status = value_mappings({"0": ("no data", "red"), "1": ("stale", "orange")})
     return table(
@@ -89,7 +91,7 @@ def failing_accounts() -> Json:
             "age": (
                 f"({q.since_success(HERE)} or ({no_success}) + {states.NO_SUCCESS.value}) {failing}"
             ),
-            "reason": f"({reason} or {no_reason}) {failing}",
+            "reason": f"({reason} or {not_counted} or {not_read}) {failing}",
         },
         [
             c.HIDDEN_ACCOUNT_ID,
@@ -138,8 +140,8 @@ def events() -> Json:
             "tags": q.tags_of(q.noticed(HERE), HERE),
         },
         [
-            column("Value #at", "When", unit="dateTimeFromNow", width=140),
-            column("what", "What", colored=True, mappings=what, width=160),
+            column("what", "What", colored=True, mappings=what, width=170),
+            column("Value #at", "When", unit="dateTimeFromNow", width=120),
             column("Value #after", "After (days)", decimals=0, width=100, filterable=False),
             c.USER,
             c.ACCESS_KEY,
@@ -348,7 +350,7 @@ def trend() -> Json:
         never_used=here(q.COUNT_NEVER_USED, q.at_least("$never_used_days")),
         not_rotated=here(q.COUNT_AGE, q.at_least("$rotate_days")),
         unknown=here(q.COUNT_UNKNOWN),
-        width=14,
+        width=13,
         max_points=TREND_POINTS,
     )
 
@@ -504,7 +506,7 @@ def teams() -> Json:
             column(
                 "tag_team",
                 "Team",
-                min_width=110,
+                min_width=150,
                 no_value="no team",
                 links=[to_team()],
                 colored=True,
@@ -529,12 +531,13 @@ def owners() -> Json:
     return table(
         32,
         "Findings by owner",
-        "Whom to write to: the user tags team and owner, if the exporter exports them. Without"
-        " exempt keys.",
+        "Whom to write to: the user tags team and owner, if the exporter exports them. Superseded"
+        " and inactive keys can be deleted. Without exempt keys.",
         {
             "unused": q.by_owner(q.unused(HERE), HERE),
-            "never_used": q.by_owner(q.never_used(HERE), HERE),
-            "deletable": q.by_owner(f"{q.superseded(HERE)} or {q.inactive(HERE)}", HERE),
+            "never_used": q.by_owner(q.never_used_keys(HERE), HERE),
+            "superseded": q.by_owner(q.superseded(HERE), HERE),
+            "inactive": q.by_owner(q.inactive(HERE), HERE),
         },
         [
             column(
@@ -547,7 +550,8 @@ def owners() -> Json:
             ),
             finding_column("unused", "Unused", width=80, no_value=""),
             finding_column("never_used", "Never used", width=95, no_value=""),
-            finding_column("deletable", "Deletable", width=90, no_value=""),
+            finding_column("superseded", "Superseded", width=100, no_value=""),
+            finding_column("inactive", "Inactive", width=80, no_value=""),
             column("tag_team", "Team", width=100),
         ],
         sort="Unused",
@@ -648,10 +652,10 @@ def keys_by_region() -> Json:
 
 
 def fleet() -> Json:
-    alerts = firing_alerts(14, "Alerts about all accounts and teams.", width=10)
+    alerts = firing_alerts(14, "Alerts about all accounts and teams.", width=11)
     panels = grid(
         (5, [accounts_without_current_data(), failing_accounts()]),
-        (7, [events()]),
+        (8, [events()]),
         (
             4,
             [

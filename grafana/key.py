@@ -1,9 +1,10 @@
 """The key dashboard: one key, its history, and its user."""
 
+from grafana import columns as c
 from grafana import queries as q
 from grafana import states
 from grafana import variables as v
-from grafana.fields import DAYS, Json, hidden, override, value_mappings
+from grafana.fields import DAYS, Json, hidden, override, override_properties, value_mappings
 from grafana.key_table import key_table
 from grafana.layout import dashboard, grid, row
 from grafana.links import KEY, runbooks, to_account
@@ -15,6 +16,27 @@ HERE = q.ONE_KEY
 SIGNED_IN = "aws_iam_user_password_last_used_timestamp_seconds"
 EXISTS = f"max({q.select(q.CREATED, HERE)})"
 NEVER_USED = f"max({q.never_used_flag(HERE)}) == 1"
+NO_KEY = f"({states.key_states()[states.NO_KEY]})"
+NOW = override_properties(
+    "now",
+    {
+        "color": {"mode": "fixed", "fixedColor": "blue"},
+        "custom.drawStyle": "points",
+        "custom.pointSize": 8,
+        "custom.showPoints": "always",
+    },
+)
+LINE = override_properties(
+    "not idle",
+    {
+        "color": {"mode": "fixed", "fixedColor": "text"},
+        "custom.drawStyle": "line",
+        "custom.fillOpacity": 0,
+        "custom.lineStyle": {"fill": "dash"},
+        "custom.lineWidth": 1,
+        "custom.showPoints": "never",
+    },
+)
 UNKNOWN = f"{EXISTS} unless max({q.select(q.NEVER_USED, HERE)})"
 
 COMMANDS = """
@@ -62,20 +84,19 @@ def status() -> Json:
                 states.or_key_state(f"max({q.select('aws_iam_access_key_active', HERE)})"),
             )
         ],
-        mappings=states.mappings(v0=("inactive", "blue"), v1=("active", "text")),
+        mappings=states.mappings({"0": ("inactive", "blue"), "1": ("active", "text")}),
         data_links=[to_account(account_id="${account_id}")],
         size=24,
     )
 
 
 def usage() -> Json:
-    texts = {"v1": ("never used", "purple"), "v0": ("used", "text"), "v2": ("unknown", "orange")}
     return stat(
         2,
         "Usage",
         "What AWS reports. Unknown is not the same as never used.",
         [instant("usage", states.or_key_state(f"max({q.usage(HERE)})"))],
-        mappings=states.mappings(**texts),
+        mappings=[*c.USAGE, *states.MAPPINGS],
         links=runbooks("AwsIamAccessKeyNeverUsed", "AwsIamAccessKeyFirstUse"),
         size=24,
     )
@@ -115,12 +136,9 @@ def age_days() -> Json:
 def last_used_by() -> Json:
     last_use = f"topk(1, max by (service, region) ({q.select(q.LAST_USED_AGE, HERE)}))"
     named = f'label_join({last_use}, "by", " · ", "service", "region")'
-    no_exporter, no_account, not_read = states.account_states(q.ONE_ACCOUNT)
     expr = states.either(
         f"0 * {named}",
-        q.labeled(no_exporter, "by", states.NO_EXPORTER.text),
-        q.labeled(no_account, "by", states.NO_ACCOUNT.text),
-        q.labeled(not_read, "by", states.NOT_READ.text),
+        *states.named(states.key_states(), "by"),
         q.labeled(states.state(states.NEVER_USED, NEVER_USED), "by", states.NEVER_USED.text),
         q.labeled(states.state(states.UNKNOWN, "vector(0)"), "by", states.UNKNOWN.text),
     )
@@ -203,7 +221,7 @@ def events() -> Json:
         "Whether the key was used again after a long time, used for the first time, used for a"
         " service or in a region that is new for it, or created.",
         HERE,
-        account=q.ONE_ACCOUNT,
+        missing={**states.key_states(), **states.list_states(q.ONE_ACCOUNT)},
         columns=[],
         width=12,
     )
@@ -217,7 +235,7 @@ def keys_of_user() -> Json:
         " and the new one is in use. Superseded: by how much the last use of the other key is"
         " later.",
         q.ONE_USER,
-        account=q.ONE_ACCOUNT,
+        missing=states.list_states(q.ONE_ACCOUNT),
         user=hidden("user"),
         states_in="access_key_id",
         sort="Age (days)",
@@ -239,6 +257,7 @@ def idle_time() -> Json:
             instant("now", f"max({idle})", "now"),
             target("limit", "vector($unused_days)", "unused after"),
             target("unknown", f"0 * ({UNKNOWN})", "last use unknown"),
+            target("no_key", f"0 * {NO_KEY}", states.NO_KEY.text),
             no_exporter(),
         ],
         unit="none",
@@ -246,8 +265,9 @@ def idle_time() -> Json:
         overrides=[
             override("unused after", color="orange", dashed=True),
             override("idle", color="blue"),
-            override("now", color="blue"),
-            override("last use unknown", color="orange"),
+            NOW,
+            override("last use unknown", color="orange", text="-"),
+            override(states.NO_KEY.text, color="orange", text="-"),
             NO_EXPORTER_LINE,
         ],
         decimals=0,
@@ -257,13 +277,13 @@ def idle_time() -> Json:
 def new_uses() -> Json:
     last_used = f"max({q.select(q.LAST_USED, HERE)})"
     earlier = f"max({q.select(q.LAST_USED, HERE)} offset $__interval)"
-    *_, not_read = states.account_states(q.ONE_ACCOUNT)
-    created = f"max({q.select(q.CREATED, HERE)}) unless {last_used}"
     now = states.either(
         q.labeled(f"1000 * {last_used}", "use", "latest use"),
-        q.labeled(f"-1000 * time() * {q.NO_EXPORTER}", "use", states.NO_EXPORTER.text),
+        *(
+            q.labeled(f"1000 * time() + 0 * ({expr})", "use", reason.text)
+            for reason, expr in states.key_states().items()
+        ),
         q.labeled(f"1000 * time() * ({NEVER_USED})", "use", states.NEVER_USED.text),
-        q.labeled(f"1000 * time() + 0 * ({not_read})", "use", states.NOT_READ.text),
         q.labeled("1000 * vector(time())", "use", states.UNKNOWN.text),
     )
     return time_series(
@@ -271,11 +291,12 @@ def new_uses() -> Json:
         "Uses",
         "A point for each use that was seen, at the time of the use. AWS updates the last use at"
         " most every 15 minutes, so the points show when the key was used, not how much. The point"
-        " at the right is the latest use, or says why there is none, beside the creation.",
+        " at the right is the latest use, or says why there is none. The further it is below the"
+        " line, the longer the key has been idle.",
         [
             target("uses", f"1000 * ({last_used} unless ({last_used} == {earlier}))", "use"),
             instant("now", now, "{{use}}"),
-            instant("created", f"1000 * ({created})", "created"),
+            target("time", "1000 * vector(time())", "not idle"),
         ],
         points=True,
         from_zero=False,
@@ -283,11 +304,11 @@ def new_uses() -> Json:
         overrides=[
             override("use", color="blue"),
             override("latest use", color="blue"),
-            override("created", color="text"),
-            override(states.NOT_READ.text, color="text"),
-            override(states.NO_EXPORTER.text, color="red"),
-            override(states.NEVER_USED.text, color="purple"),
-            override(states.UNKNOWN.text, color="orange"),
+            LINE,
+            *(
+                override(reason.text, color=reason.color)
+                for reason in (*states.key_states(), states.NEVER_USED, states.UNKNOWN)
+            ),
         ],
         links=runbooks("AwsIamAccessKeyAwakened"),
     )
@@ -305,15 +326,17 @@ def services_and_regions() -> Json:
             ),
             target("never", f"2 * ({NEVER_USED})", "never used"),
             target("unknown", f"0 * ({UNKNOWN}) + 3", "unknown"),
+            target("no_key", f"0 * {NO_KEY} + 4", states.NO_KEY.text),
             no_exporter(),
         ],
         width=24,
         mappings=value_mappings(
             {
-                "0": (states.NO_EXPORTER.text, "red"),
+                "0": (states.NO_EXPORTER.text, "gray"),
                 "1": ("last used", "blue"),
                 "2": ("never used", "purple"),
                 "3": ("unknown", "orange"),
+                "4": (states.NO_KEY.text, "text"),
             }
         ),
     )

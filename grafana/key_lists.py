@@ -25,6 +25,8 @@ ROOT = 48
 LENGTH = 1000
 """Rows of a list. A browser is slow with more."""
 
+TAGS = ("tags", "more_tags")
+
 LENGTH_NOTE = f" The first {LENGTH}: choose an account or a team to see all of it."
 DELETABLE_NOTE = (
     f"Superseded: active keys whose user's other key was used more than {q.SUPERSEDED_DAYS} days"
@@ -38,7 +40,7 @@ def key_list(
     title: str,
     description: str,
     *,
-    keys: str,
+    keys: Sequence[str],
     queries: Mapping[str, str],
     columns: Sequence[Column],
     alerts: Sequence[str] = (),
@@ -51,7 +53,7 @@ def key_list(
     Keys with their account, user, team and owner.
 
     Args:
-        keys: An expression with a series for each key.
+        keys: Expressions with a series for each key, whose tags are looked up apart.
         queries: The values of the keys. Their refIds are the fields of *columns*.
         uses: Which keys are listed depends on their last use.
     """
@@ -59,12 +61,12 @@ def key_list(
         panel_id,
         title,
         description + LENGTH_NOTE,
-        {**queries, "tags": q.tags_of(keys, HERE)},
+        {**queries, **{ref: q.tags_of(each, HERE) for ref, each in zip(TAGS, keys, strict=False)}},
         [c.HIDDEN_ACCOUNT_ID, c.ACCOUNT_NAME, c.USER, c.ACCESS_KEY, *columns, c.TEAM, c.OWNER],
         sort=sort,
         descending=descending,
         width=width,
-        drop=("job", "Value #tags"),
+        drop=("job", *(f"Value #{ref}" for ref in TAGS)),
         links=runbooks(*alerts),
         paginate=True,
         unknown=q.unknown_rows(HERE, uses=uses),
@@ -76,9 +78,8 @@ def first(keys: str, *, largest: bool = False) -> str:
 
 
 def idle_keys() -> Json:
-    used = q.labeled(q.unused(HERE), "usage", "used")
-    never = q.labeled(q.never_used(HERE), "usage", "never used")
-    keys = first(f"{used} or {never}")
+    used, never = first(q.unused(HERE)), first(q.never_used(HERE))
+    keys = f"({q.labeled(used, 'usage', 'used')} or {q.labeled(never, 'usage', 'never used')})"
     usage = value_mappings({"never used": ("never used", "purple")})
     return key_list(
         IDLE,
@@ -86,7 +87,7 @@ def idle_keys() -> Json:
         "Active keys that were not used in the last $unused_days days, and those that were never"
         " used in $never_used_days. Idle: since the last use, or since the creation. Without exempt"
         " keys.",
-        keys=keys,
+        keys=[used, never],
         queries={"idle": q.days_since(keys)},
         columns=(
             c.days("Value #idle", "Idle (days)"),
@@ -107,7 +108,7 @@ def not_rotated_keys() -> Json:
         NOT_ROTATED,
         "Keys that were not rotated",
         "Active keys that were created at least $rotate_days days ago. Without exempt keys.",
-        keys=keys,
+        keys=[keys],
         queries={"age": q.days_since(keys)},
         columns=(c.days("Value #age", "Age (days)"),),
         alerts=("AwsIamAccessKeyNotRotated",),
@@ -116,9 +117,12 @@ def not_rotated_keys() -> Json:
 
 
 def deletable_keys() -> Json:
-    superseded = q.labeled(q.superseded(HERE), "why", "superseded")
-    inactive = q.labeled(f"time() - {q.inactive(HERE)}", "why", "inactive")
-    keys = first(f"{superseded} or {inactive}", largest=True)
+    superseded = first(q.superseded(HERE), largest=True)
+    inactive = first(q.inactive(HERE))
+    lengths = (
+        q.labeled(superseded, "why", "superseded"),
+        q.labeled(f"time() - {inactive}", "why", "inactive"),
+    )
     why = value_mappings({"inactive": ("inactive", "blue"), "superseded": ("superseded", "orange")})
     return key_list(
         DELETABLE,
@@ -126,8 +130,8 @@ def deletable_keys() -> Json:
         DELETABLE_NOTE
         + " For: how long the key has been inactive, or how much later the other key was used."
         " Deactivate, wait and watch, then delete, as the runbook describes.",
-        keys=keys,
-        queries={"length": f"{keys} / {q.DAY}"},
+        keys=[superseded, inactive],
+        queries={"length": f"({' or '.join(lengths)}) / {q.DAY}"},
         columns=(
             column("why", "Reason", colored=True, mappings=why, width=105),
             column("Value #length", "For (days)", decimals=0, width=95, filterable=False),
@@ -148,7 +152,7 @@ def new_keys() -> Json:
         NEW,
         "New keys",
         f"Keys that were created in the last {q.NEW_DAYS} days, with exempt ones.",
-        keys=keys,
+        keys=[keys],
         queries={"created": f"1000 * {keys}"},
         columns=(column("Value #created", "Created", unit="dateTimeAsIso", width=160),),
         alerts=("AwsIamAccessKeyCreated",),
@@ -157,17 +161,22 @@ def new_keys() -> Json:
 
 
 def unknown_keys() -> Json:
-    known = f"unless on ({q.KEY_LABELS}) {q.select(q.NEVER_USED, HERE)}"
-    keys = first(q.only_active(f"({q.select(q.CREATED, HERE)} {known})", HERE, team=True))
-    keys = f"max by ({q.KEY_LABELS}) ({keys})"
-    return key_list(
+    labels = f"{q.KEY_LABELS}, tag_team, tag_owner"
+    active = q.select(q.INFO, HERE, q.ACTIVE, q.TEAM)
+    known = q.select(q.NEVER_USED, HERE)
+    keys = f"group by ({labels}) ({active} unless on ({q.KEY_LABELS}) {known})"
+    return table(
         UNKNOWN,
         "Keys of unknown last use",
-        "Active keys whose last use could not be read. They may be unused. With exempt keys.",
-        keys=keys,
-        queries={"age": q.days_since(keys)},
-        columns=(c.days("Value #age", "Age (days)"),),
-        sort="Age (days)",
+        "Active keys whose last use could not be read. They may be unused. With exempt keys."
+        + LENGTH_NOTE,
+        {"keys": first(keys)},
+        [c.HIDDEN_ACCOUNT_ID, c.ACCOUNT_NAME, c.USER, c.ACCESS_KEY, c.TEAM, c.OWNER],
+        sort="Account",
+        descending=False,
+        drop=("job", "Value #keys"),
+        paginate=True,
+        unknown=q.unknown_rows(HERE),
     )
 
 
@@ -179,7 +188,7 @@ def exempt_keys() -> Json:
         "Exempt keys",
         "Keys that are no findings until a date, active or not; those whose exemption ends next"
         " first.",
-        keys=keys,
+        keys=[keys],
         queries={"until": f"1000 * {keys}"},
         columns=(column("Value #until", "Exempt until", unit="dateTimeAsIso", width=160),),
         sort="Exempt until",
@@ -194,7 +203,7 @@ def inactive_keys() -> Json:
         INACTIVE,
         "Inactive keys",
         "Inactive and expired keys, and for how long the exporter has seen them so.",
-        keys=keys,
+        keys=[keys],
         queries={"inactive": q.days_since(keys)},
         columns=(
             column("Value #inactive", "Inactive (days)", decimals=0, width=125, filterable=False),

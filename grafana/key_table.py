@@ -34,7 +34,7 @@ def key_table(
     where: str,
     *,
     only: str = "",
-    account: str,
+    missing: states.Reasons,
     user: Column = USER,
     sort: str = "Idle (days)",
     paginate: bool = False,
@@ -46,7 +46,7 @@ def key_table(
     Args:
         where: Selects the keys.
         only: An expression: show only the keys that it has results for.
-        account: Selects the account. A row says why its keys are missing.
+        missing: Why keys are missing: a row says so.
         states_in: The label with that text.
     """
     labels = f"{q.KEY_LABELS}, status, path, description, tag_team, tag_owner"
@@ -60,7 +60,7 @@ def key_table(
         title,
         description,
         {
-            "info": f"({shown}) or ({states.state_rows(states_in, account)})",
+            "info": f"({shown}) or ({states.either(*states.named(missing, states_in))})",
             "age": q.age_days(where),
             "idle": q.days_since(q.idle_since(where)),
             "usage": q.usage(where),

@@ -2,10 +2,44 @@
 
 from collections.abc import Sequence
 
+from grafana import queries as q
 from grafana.fields import Json
 from grafana.links import dashboard_links
+from grafana.panels import DATASOURCE
 
 TAG = "aws-iam-keys"
+
+
+def annotation(name: str, color: str, expr: str, text: str) -> Json:
+    """Marks in all charts, while *expr* has results. *text* can name their labels."""
+    return {
+        "name": name,
+        "enable": True,
+        "hide": False,
+        "iconColor": color,
+        "datasource": DATASOURCE,
+        "target": {"refId": "annotation", "expr": expr, "interval": ""},
+        "titleFormat": name,
+        "textFormat": text,
+        "tagKeys": "",
+    }
+
+
+ANNOTATIONS = (
+    annotation(
+        "Exporter restarts",
+        "blue",
+        f"changes(process_start_time_seconds{{{q.JOB}}}[$__interval]) > 0"
+        f" and on (job) group by (job) ({q.select(q.BUILD_INFO, q.JOB)})",
+        "{{instance}}",
+    ),
+    annotation(
+        "Critical alerts",
+        "red",
+        f'ALERTS{{alertname=~"AwsIam.+",alertstate="firing",severity="critical",{q.JOB}}}',
+        "{{alertname}} {{account}} {{user}} {{access_key_id}}",
+    ),
+)
 
 
 def row(panel_id: int, title: str) -> Json:
@@ -67,7 +101,7 @@ def dashboard(
         "timezone": "browser",
         "refresh": refresh,
         "time": {"from": start, "to": "now"},
-        "annotations": {"list": []},
+        "annotations": {"list": list(ANNOTATIONS)},
         "links": dashboard_links(uid),
         "templating": {"list": list(variables)},
         "panels": list(panels),

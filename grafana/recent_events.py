@@ -24,7 +24,7 @@ def recent_events(
     description: str,
     where: str,
     *,
-    account: str,
+    missing: states.Reasons,
     columns: Sequence[Column],
     root: bool = False,
     width: int = 24,
@@ -33,7 +33,7 @@ def recent_events(
     What happened to the keys that *where* selects.
 
     Args:
-        account: Selects their account. A row says why events are missing.
+        missing: Why events are missing: a row says so.
         columns: What to show of the keys.
         root: With the uses of the root user.
     """
@@ -62,7 +62,7 @@ def recent_events(
         no_value="nothing",
         drop=("job", "account", "Value #tags", *sorted(keys - fields)),
         unknown=states.either(
-            states.state_rows("what", account), q.labeled(unknown, "what", UNKNOWN_USES)
+            *states.named(missing, "what"), q.labeled(unknown, "what", UNKNOWN_USES)
         ),
         links=runbooks("AwsIamAccessKeyAwakened", "AwsIamAccessKeyFirstUse", "AwsIamRootUsed"),
     )

@@ -73,15 +73,15 @@ def firing_alerts(
             "severity": " or ".join(ranked),
         },
         [
-            column("alertname", "Alert", links=[runbook], min_width=170),
+            column("alertname", "Alert", links=[runbook], min_width=245),
             column(
                 "Value #severity",
                 "Severity",
                 colored=True,
                 mappings=value_mappings({**texts, "0": ("other", "text")}),
-                width=110,
+                width=100,
             ),
-            column("Value #count", "Firing", width=75, filterable=False),
+            column("Value #count", "Firing", width=70, filterable=False),
         ],
         sort="Severity",
         width=width,

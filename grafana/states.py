@@ -5,6 +5,7 @@ A panel has one text for "no result". It is kept for facts that are unknown alth
 read. Every other reason is a negative value, which `MAPPINGS` turns into a text of its own.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from grafana import queries as q
@@ -53,9 +54,13 @@ ROWS = value_mappings({state.text: (state.text, state.color) for state in STATES
 MAPPINGS: list[Json] = value_mappings(TEXTS)
 
 
-def mappings(**texts: tuple[str, str]) -> list[Json]:
-    """Map the states, and the values ``v0``, ``v1`` etc. to (text, color)."""
-    return value_mappings({**{name[1:]: text for name, text in texts.items()}, **TEXTS})
+def mappings(texts: Mapping[str, tuple[str, str]]) -> list[Json]:
+    """Map the states, and the values in *texts*, to (text, color)."""
+    return value_mappings({**texts, **TEXTS})
+
+
+Reasons = Mapping[State, str]
+"""Expressions that have the value of a state if it is the reason; the first that has one counts."""
 
 
 def either(*exprs: str) -> str:
@@ -68,38 +73,43 @@ def state(reason: State, condition: str) -> str:
     return f"0 * ({condition}) {reason.value}"
 
 
-def account_states(where: str) -> tuple[str, ...]:
-    """Why nothing is known about the account that *where* selects, if it has not been read."""
+def account_states(where: str) -> Reasons:
+    """Why nothing is known about the account that *where* selects: it has not been read."""
     absent = f"max(absent({q.select(q.UP, where)}))"
     up, refreshed = (f"max({q.select(family, where)})" for family in (q.UP, q.REFRESH_DURATION))
-    return (
-        q.NO_EXPORTER,
-        state(NO_ACCOUNT, absent),
-        state(NOT_READ, f"{up} unless {refreshed}"),
-    )
+    return {
+        NO_EXPORTER: q.NO_EXPORTER,
+        NO_ACCOUNT: state(NO_ACCOUNT, absent),
+        NOT_READ: state(NOT_READ, f"{up} unless {refreshed}"),
+    }
+
+
+def list_states(where: str) -> Reasons:
+    """Why keys of the account that *where* selects are missing in a list."""
+    up, keys = (f"max({q.select(family, where)})" for family in (q.UP, q.KEYS))
+    return {**account_states(where), INCOMPLETE: state(INCOMPLETE, f"{up} unless {keys}")}
+
+
+def key_states() -> Reasons:
+    """Why nothing is known about the chosen key."""
+    absent = f"max(absent({q.select(q.CREATED, q.ONE_KEY)}))"
+    keys = f"max({q.select(q.KEYS, q.ONE_ACCOUNT)})"
+    return {
+        **account_states(q.ONE_ACCOUNT),
+        NO_KEY: state(NO_KEY, f"{absent} and {keys}"),
+    }
+
+
+def named(reasons: Reasons, label: str) -> list[str]:
+    """The *reasons* with their texts in *label*."""
+    return [q.labeled(expr, label, reason.text) for reason, expr in reasons.items()]
 
 
 def or_account_state(expr: str, where: str) -> str:
     """*expr*, or why the account that *where* selects has not been read."""
-    return either(expr, *account_states(where))
+    return either(expr, *account_states(where).values())
 
 
 def or_key_state(expr: str, *exprs: str) -> str:
     """*expr*, or why nothing is known about the chosen key, or what *exprs* say."""
-    no_key = (
-        f"max(absent({q.select(q.CREATED, q.ONE_KEY)})) and max({q.select(q.KEYS, q.ONE_ACCOUNT)})"
-    )
-    states = account_states(q.ONE_ACCOUNT)
-    return either(expr, *states, state(NO_KEY, no_key), *exprs)
-
-
-def state_rows(label: str, where: str) -> str:
-    """Rows of a table: *label* says why keys of the account that *where* selects are missing."""
-    no_exporter, no_account, not_read = account_states(where)
-    up, keys = (f"max({q.select(family, where)})" for family in (q.UP, q.KEYS))
-    return either(
-        q.labeled(no_exporter, label, NO_EXPORTER.text),
-        q.labeled(no_account, label, NO_ACCOUNT.text),
-        q.labeled(not_read, label, NOT_READ.text),
-        q.labeled(state(INCOMPLETE, f"{up} unless {keys}"), label, INCOMPLETE.text),
-    )
+    return either(expr, *key_states().values(), *exprs)

@@ -123,11 +123,3 @@ LIMITS = [
     days("rotate_days", "Not rotated after (days)", 90, (7, 30, 45, 60, 90, 180, 365)),
     days("never_used_days", "Never used after (days)", 30, (7, 30, 45, 90)),
 ]
-
-RATE_LIMIT: Json = {
-    "name": "rate_limit",
-    "label": "Rate limit (requests/s)",
-    "type": "textbox",
-    "query": "5",
-    "current": {"text": "5", "value": "5"},
-}

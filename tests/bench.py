@@ -1,7 +1,8 @@
 """
 The cost of a refresh, in calls, time, CPU and memory, compared with a plain boto3 loop.
 
-And then what `tests.bench_scrapes` measures: memory and liveness while many clients scrape.
+And then what `tests.bench_scrapes` measures, memory and liveness while many clients scrape, and
+`tests.bench_start`, the start with a large store.
 
     python -m tests.bench
 
@@ -32,7 +33,7 @@ from exporter.aws import AccountSessions, Clients, Endpoints
 from exporter.cli.app import SystemClock
 from exporter.model import Account, AccountSnapshot, ReportMode, RoleArn
 from exporter.refresh import Scheduler
-from tests import bench_scrapes
+from tests import bench_scrapes, bench_start
 from tests.builders import refresh_of
 from tests.fake_aws import FakeAws
 from tests.fake_aws.fleet import MONITORING, ROLE, USES, fill
@@ -251,6 +252,7 @@ def main() -> None:
         f"\nlimit of {CPU_LIMIT} ms of CPU per call: {verdict}, at most {_per_call(worst):.2f} ms"
     )
     bench_scrapes.main()
+    bench_start.main()
 
 
 def _row(cost: Cost, naive: Cost) -> str:

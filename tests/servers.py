@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -117,12 +117,20 @@ class Exporter:
     """
     A running exporter, started as a user starts it.
 
+    Args:
+        wrapper: A command that becomes the exporter, given its command line.
+
     Attributes:
         lines: Its log so far.
     """
 
-    def __init__(self, *flags: str, environment: Mapping[str, str] | None = None) -> None:
-        command = [sys.executable, "-m", "exporter", *flags]
+    def __init__(
+        self,
+        *flags: str,
+        environment: Mapping[str, str] | None = None,
+        wrapper: Sequence[str] = (),
+    ) -> None:
+        command = [*wrapper, sys.executable, "-m", "exporter", *flags]
         if not any(flag.startswith("--web.listen-address") for flag in flags):
             command.append("--web.listen-address=127.0.0.1:0")
         self.process = subprocess.Popen(
@@ -168,9 +176,11 @@ class Exporter:
 
 
 @contextmanager
-def exporter(*flags: str, environment: Mapping[str, str] | None = None) -> Iterator[Exporter]:
+def exporter(
+    *flags: str, environment: Mapping[str, str] | None = None, wrapper: Sequence[str] = ()
+) -> Iterator[Exporter]:
     """Run the exporter with *flags*, on a free port of 127.0.0.1 unless they set an address."""
-    running = Exporter(*flags, environment=environment)
+    running = Exporter(*flags, environment=environment, wrapper=wrapper)
     try:
         yield running
     finally:

@@ -14,8 +14,8 @@ import pytest
 import yaml
 
 from exporter.metrics import FAMILIES
-from tests.rules.alerts_table import BEGIN, END, README, alerts_table, threshold
-from tests.rules.files import ALERTS, FILES, PROMETHEUS, ROOT, RUNBOOKS, THRESHOLDS, rules
+from tests.rules.alerts_table import BEGIN, END, README, alerts_table, limits
+from tests.rules.files import ALERTS, FILES, PROMETHEUS, ROOT, RULES, RUNBOOKS, rules
 from tests.rules.promtool import scenario
 from tests.rules.scenarios import (
     DAY,
@@ -24,14 +24,14 @@ from tests.rules.scenarios import (
     STEP,
     Scenario,
     Series,
-    Uses,
     Value,
+    event,
     exporter,
     key,
     of_instance,
     with_gap,
 )
-from tests.servers import find
+from tests.servers import Release, find
 
 BLOB = "https://github.com/aws-iam-key-exporter/aws-iam-key-exporter/blob/main"
 
@@ -42,10 +42,12 @@ NEVER_USED = "AwsIamAccessKeyNeverUsed"
 NOT_ROTATED = "AwsIamAccessKeyNotRotated"
 NOT_DELETED = "AwsIamAccessKeyInactiveNotDeleted"
 SAFE_TO_DELETE = "AwsIamAccessKeySafeToDelete"
+TWO_ACTIVE = "AwsIamUserHasTwoActiveKeys"
 AWAKENED = "AwsIamAccessKeyAwakened"
 FIRST_USE = "AwsIamAccessKeyFirstUse"
 NEW_REGION = "AwsIamAccessKeyNewRegion"
 NEW_SERVICE = "AwsIamAccessKeyNewService"
+CREATED = "AwsIamAccessKeyCreated"
 ROOT_KEY = "AwsIamRootAccessKeyPresent"
 ROOT_USED = "AwsIamRootUsed"
 DOWN = "AwsIamExporterDown"
@@ -56,6 +58,9 @@ API_ERRORS = "AwsIamExporterApiErrors"
 THROTTLED = "AwsIamExporterThrottled"
 SLOW = "AwsIamExporterRefreshSlow"
 REPORT_UNUSABLE = "AwsIamExporterReportUnusable"
+STORE_DOWN = "AwsIamExporterStoreDown"
+
+HYGIENE = {UNUSED, NEVER_USED, NOT_ROTATED, NOT_DELETED, SAFE_TO_DELETE, TWO_ACTIVE}
 
 # All scenarios are evaluated in one batch, by the first test that needs one: pytest-xdist must not
 # distribute them over its workers, and that test may take long.
@@ -71,11 +76,19 @@ def runbook(name: str) -> str:
     return (RUNBOOKS / f"{name}.md").read_text(encoding="utf-8")
 
 
-def test_promtool_accepts_the_rules() -> None:
-    """Prometheus can load every file."""
-    run = subprocess.run([find("promtool"), "check", "rules", *FILES], check=False)
+def test_promtool_accepts_the_rules(release: Release) -> None:
+    """promtool has no objection to any file."""
+    command = [find("promtool", release), "check", "rules", "--lint=all", "--lint-fatal"]
+
+    run = subprocess.run([*command, *FILES], check=False)
 
     assert run.returncode == 0
+
+
+def test_nothing_is_recorded() -> None:
+    """There are alerts in the files, and no recording rules."""
+    assert set(RULES.iterdir()) == set(FILES)
+    assert list(rules("record")) == []
 
 
 def test_every_alert_has_a_runbook_and_every_runbook_an_alert() -> None:
@@ -94,12 +107,33 @@ def test_runbook_has_its_sections(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ALERTS)
-def test_runbook_names_the_threshold_of_its_alert(name: str) -> None:
-    """A runbook names its alert's threshold, which may have been changed, but not its value."""
-    named = set(re.findall(r"\w+_threshold_\w+", runbook(name)))
-    used = threshold(ALERTS[name])
+def test_texts_do_not_name_the_limit(name: str) -> None:
+    """Neither the texts of an alert nor its runbook name its limit, which may have been changed."""
+    meaning = runbook(name).partition("## Impact")[0]
+    text = " ".join(ALERTS[name]["annotations"].values()) + meaning
 
-    assert named == ({used[0]} if used else set())
+    named = set(re.findall(r"\b(\d+) (?:days|times)", text))
+
+    assert not named & {number for number, _unit in limits(ALERTS[name])}
+
+
+@pytest.mark.parametrize("name", [name for name in ALERTS if name != DOWN])
+def test_missed_scrapes_do_not_resolve_an_alert(name: str) -> None:
+    """Findings keep firing for an hour, all other alerts for 15 minutes."""
+    assert ALERTS[name]["keep_firing_for"] == ("1h" if name in HYGIENE else "15m")
+
+
+@pytest.mark.parametrize("name", ALERTS)
+def test_each_limit_is_in_one_place(name: str) -> None:
+    """Each number that something must exceed is a limit of the README's table, and there once."""
+    rule = ALERTS[name]
+    code = re.sub(r"#.*", "", rule["expr"])
+
+    numbers = re.findall(r"> (?:on \([\w, ]+\) )?([\d.]+)", code)
+
+    assert [number for number in numbers if number != "0"] == [
+        number for number, _unit in limits(rule)
+    ]
 
 
 @pytest.mark.parametrize("name", ALERTS)
@@ -119,7 +153,7 @@ def test_alert_is_complete(name: str) -> None:
 def test_the_documented_command_changes_every_dashboard_url(tmp_path: Path) -> None:
     """The command of the README replaces Grafana's address wherever it is in the rules."""
     shutil.copytree(ROOT / "deploy" / "prometheus" / "rules", tmp_path / "rules")
-    command = re.search(r"^ +(sed -i .*)$", README.read_text(encoding="utf-8"), re.MULTILINE)
+    command = re.search(r"^ +(sed -i .*http.*)$", README.read_text(encoding="utf-8"), re.MULTILINE)
     assert command is not None
 
     subprocess.run(["bash", "-c", command.group(1)], check=True, cwd=tmp_path)
@@ -130,23 +164,13 @@ def test_the_documented_command_changes_every_dashboard_url(tmp_path: Path) -> N
 
 
 def test_rules_and_runbooks_name_only_metrics_that_exist() -> None:
-    """Every metric that a rule or a runbook names is exported, or recorded by a rule."""
+    """Every metric that a rule or a runbook names is exported."""
     exported = {family.name for family in FAMILIES}
-    recorded = {rule["record"] for rule in rules("record")}
-    texts = [rule["expr"] for rule in (*rules("record"), *rules("alert"))]
-    texts += map(runbook, ALERTS)
+    texts = [*(rule["expr"] for rule in rules("alert")), *map(runbook, ALERTS)]
 
     named = {name for text in texts for name in re.findall(r"\baws_iam[_:][a-z_:]+", text)}
 
-    assert named - exported - recorded == set()
-
-
-def test_every_recorded_metric_is_used() -> None:
-    """No rule records a metric that no other rule uses."""
-    recorded = [rule["record"] for rule in rules("record")]
-    texts = " ".join(rule["expr"] for rule in (*rules("record"), *rules("alert")))
-
-    assert [name for name in recorded if not re.search(rf"{name}(?![a-z_:])", texts)] == []
+    assert named - exported == set()
 
 
 def test_only_exporter_down_names_the_job() -> None:
@@ -163,72 +187,50 @@ def test_readme_lists_the_alerts() -> None:
     assert table == alerts_table()
 
 
-def test_alerts_default_to_the_shipped_thresholds() -> None:
-    """If a threshold is missing, its alert uses the shipped value; each threshold is used."""
-    (group,) = yaml.safe_load(THRESHOLDS.read_text(encoding="utf-8"))["groups"]
-    thresholds = {rule["record"]: rule["expr"] for rule in group["rules"]}
-    pattern = (
-        r"on \(\) group_left \(\) "
-        r"\(last_over_time\((aws_iam:\w+)\[1h\]\) or on \(\) (vector\(.+?\))\)"
-    )
-    texts = [rule["expr"] for rule in rules("alert")]
-
-    defaults = {found for text in texts for found in re.findall(pattern, text)}
-
-    assert defaults == set(thresholds.items())
-    assert sum(len(re.findall(r"aws_iam:\w+_threshold_", text)) for text in texts) == sum(
-        len(re.findall(pattern, text)) for text in texts
-    )
+def documented_command(name: str) -> str:
+    """Return the command of the README that changes the limit of an alert."""
+    found = re.search(rf"^ +(sed -i .*{name}.*)$", README.read_text(encoding="utf-8"), re.MULTILINE)
+    assert found is not None
+    return found[1]
 
 
-def with_unused_threshold(days: int) -> str:
-    """Return the text of thresholds.yaml with another threshold for unused keys."""
-    text = THRESHOLDS.read_text(encoding="utf-8")
-    line = 'unused_threshold_days", expr: vector({})'
-    assert line.format(90) in text
-    return text.replace(line.format(90), line.format(days))
-
-
-@pytest.mark.parametrize(("days", "alerts"), [(50, []), (20, [UNUSED])])
+@pytest.mark.parametrize(("days", "alerts"), [(40, []), (50, [UNUSED])])
 @scenario
-def test_changed_threshold_is_used(days: int, alerts: list[str]) -> Scenario:
-    """An alert uses the threshold in the file."""
+def test_the_documented_command_changes_a_limit(days: int, alerts: list[str]) -> Scenario:
+    """With the command of the README, a key is unused after 45 days."""
     return Scenario(
-        exporter() | key(last_used=-40 * DAY),
+        exporter() | key(last_used=-days * DAY),
         {0: alerts, DAY: alerts},
-        thresholds=with_unused_threshold(days),
+        command=documented_command(UNUSED),
     )
 
 
-@scenario
-def test_missing_thresholds_are_as_shipped() -> Scenario:
-    """Without thresholds.yaml the alerts fire as they do with it."""
-    return Scenario(
-        exporter(last_success=[(STEP, 0), (DAY, STEP)])
-        | key(last_used=-89 * DAY)
-        | key("AKIA2", user="grace", last_used=-91 * DAY),
-        {HOUR: [UNUSED], 2 * HOUR: [UNUSED, STALE]},
-        thresholds=None,
-    )
+def test_the_documented_command_changes_nothing_else(tmp_path: Path) -> None:
+    """The command changes one line."""
+    shutil.copytree(RULES, tmp_path / "rules")
+
+    subprocess.run(["bash", "-c", documented_command(UNUSED)], check=True, cwd=tmp_path)
+
+    changed = [
+        (before, after)
+        for file in FILES
+        for before, after in zip(
+            file.read_text(encoding="utf-8").splitlines(),
+            (tmp_path / "rules" / file.name).read_text(encoding="utf-8").splitlines(),
+            strict=True,
+        )
+        if before != after
+    ]
+    ((before, after),) = changed
+    assert before.replace("> 90", "> 45") == after
 
 
-@scenario
-def test_threshold_keeps_its_value_for_an_hour() -> Scenario:
-    """Nothing fires while a threshold is not yet recorded after a restart of Prometheus."""
-    recorded: Series = {"aws_iam:unused_threshold_days": [(DAY, 500.0), (HOUR, None)]}
-    return Scenario(
-        exporter() | recorded | key(last_used=-100 * DAY),
-        {DAY: [], DAY + 2 * STEP: [], DAY + HOUR: [UNUSED]},
-        thresholds=None,
-    )
-
-
-def test_annotations() -> None:
+def test_annotations(release: Release) -> None:
     """An alert says which key, since when, what to do, and where to look."""
     file = ROOT / "tests" / "rules" / "annotations.yaml"
 
     run = subprocess.run(
-        [find("promtool"), "test", "rules", file],
+        [find("promtool", release), "test", "rules", file],
         check=False,
         capture_output=True,
         text=True,
@@ -242,9 +244,9 @@ def test_annotations() -> None:
 ALERTMANAGER = PROMETHEUS / "alertmanager.yml"
 
 
-def test_amtool_accepts_the_example() -> None:
+def test_amtool_accepts_the_example(release: Release) -> None:
     """Alertmanager can load the example."""
-    run = subprocess.run([find("amtool"), "check-config", ALERTMANAGER], check=False)
+    run = subprocess.run([find("amtool", release), "check-config", ALERTMANAGER], check=False)
 
     assert run.returncode == 0
 
@@ -261,10 +263,11 @@ def test_amtool_accepts_the_example() -> None:
         ("alertname=AwsIamExporterDown severity=critical", "on-call"),
     ],
 )
-def test_route(labels: str, receiver: str) -> None:
+def test_route(labels: str, receiver: str, release: Release) -> None:
     """Critical and info alerts are routed by severity, all others by team."""
     file = f"--config.file={ALERTMANAGER}"
-    command = [find("amtool"), "config", "routes", "test", file, f"--verify.receivers={receiver}"]
+    command = [find("amtool", release), "config", "routes", "test", file]
+    command += [f"--verify.receivers={receiver}"]
 
     run = subprocess.run([*command, *labels.split()], check=False, capture_output=True, text=True)
 
@@ -308,36 +311,37 @@ def test_unused_fires_past_its_threshold_and_not_before() -> Scenario:
 
 @scenario
 def test_unused_resolves_when_the_key_is_used() -> Scenario:
-    """A key that is used again is no longer unused; that it was dormant is another alert."""
+    """A key that is used again is no longer unused, an hour later."""
     return Scenario(
         exporter() | key(last_used=[(DAY, -100 * DAY), (9 * DAY, DAY)]),
-        {DAY - STEP: [UNUSED], DAY + STEP: [AWAKENED]},
+        {DAY - STEP: [UNUSED], DAY + HOUR: []},
     )
 
 
 @scenario
-def test_unused_resolves_at_once_when_the_key_is_deactivated() -> Scenario:
+def test_unused_resolves_when_the_key_is_deactivated() -> Scenario:
     """An inactive key is not unused, even if the previous pod last exported it as active."""
     after: list[tuple[int, float | None]] = [(DAY, None)]
     return Scenario(
         exporter()
-        | key(last_used=[(DAY, -100 * DAY)], active=[(DAY, 1)])
+        | with_gap(key(last_used=-100 * DAY), DAY, 59 * DAY)
         | key(
             instance="b",
             created=[*after, (DAY, 0)],
             last_used=[*after, (DAY, -100 * DAY)],
             active=[*after, (DAY, 0)],
+            inactive_since=[*after, (DAY, DAY)],
         ),
-        {DAY - STEP: [UNUSED], DAY + STEP: []},
+        {DAY - STEP: [UNUSED], DAY + HOUR: []},
     )
 
 
 @scenario
-def test_findings_resolve_at_once_when_the_key_is_deleted() -> Scenario:
-    """A key that is missing from an account that is up no longer has findings."""
+def test_findings_resolve_when_the_key_is_deleted() -> Scenario:
+    """A key that is no longer exported has no findings, an hour later."""
     return Scenario(
         exporter() | with_gap(key(last_used=-100 * DAY), DAY, 59 * DAY),
-        {DAY - STEP: [UNUSED], DAY + STEP: []},
+        {DAY - STEP: [UNUSED], DAY + HOUR: []},
     )
 
 
@@ -361,16 +365,14 @@ def test_never_used_resolves_when_one_replica_knows_of_a_use() -> Scenario:
     )
 
 
-@pytest.mark.parametrize("never_used", [None, 0])
 @scenario
-def test_unknown_is_neither_unused_nor_never_used(never_used: int | None) -> Scenario:
-    """A key whose last use is unknown has no finding about its use, however old it is."""
+def test_unknown_has_no_findings() -> Scenario:
+    """A key whose last use is unknown has no finding, however old it is: it is not confirmed."""
     return Scenario(
         exporter()
-        | key(created=-400 * DAY, never_used=never_used)
-        | key("AKIA2", user="grace", created=-400 * DAY, never_used=never_used, active=0),
-        {HOUR: [f"{NOT_ROTATED} AKIA1"], 40 * DAY: [f"{NOT_ROTATED} AKIA1"]},
-        by=("access_key_id",),
+        | key(created=-400 * DAY)
+        | key("AKIA2", user="grace", created=-400 * DAY, active=0, inactive_since=-100 * DAY),
+        {HOUR: [], 40 * DAY: []},
         step=HOUR,
     )
 
@@ -399,66 +401,77 @@ def test_old_key_may_be_unused_as_well() -> Scenario:
 
 @pytest.mark.parametrize("never", [False, True])
 @scenario
-def test_inactive_key_should_be_deleted_past_the_threshold(never: bool) -> Scenario:
-    """An inactive key's threshold counts from its last use or, if never used, its creation."""
+def test_inactive_key_should_be_deleted_once_idle_for_long(never: bool) -> Scenario:
+    """An inactive key's idle time counts from its last use or, if never used, its creation."""
     since = -89 * DAY
     inactive = (
-        key(created=since, never_used=1, active=0) if never else key(last_used=since, active=0)
+        key(created=since, never_used=1, active=0, inactive_since=-50 * DAY)
+        if never
+        else key(last_used=since, created=since, active=0, inactive_since=-50 * DAY)
     )
     return Scenario(exporter() | inactive, {DAY: [], DAY + STEP: [NOT_DELETED]})
 
 
 @scenario
-def test_inactive_key_counts_from_its_deactivation() -> Scenario:
-    """Once deactivated, a dormant key has no finding for 90 days, whatever gaps there are."""
-    dormant = key(last_used=-100 * DAY, active=[(2 * DAY, 1), (100 * DAY, 0)])
+def test_deactivated_key_has_two_weeks() -> Scenario:
+    """A dormant key that is deactivated has no finding for 14 days, whatever gaps there are."""
+    dormant = key(
+        last_used=-100 * DAY,
+        active=[(2 * DAY, 1), (100 * DAY, 0)],
+        inactive_since=[(2 * DAY, None), (100 * DAY, 2 * DAY)],
+    )
     return Scenario(
-        with_gap(exporter() | dormant, 10 * DAY, 3 * DAY, 100 * DAY),
-        {3 * DAY: [], 20 * DAY: [], 91 * DAY: [], 92 * DAY: [NOT_DELETED]},
+        with_gap(exporter() | dormant, 10 * DAY, 3 * DAY, 30 * DAY),
+        {3 * DAY: [], 14 * DAY: [], 16 * DAY: [], 16 * DAY + 6 * HOUR: [NOT_DELETED]},
         step=6 * HOUR,
     )
 
 
 @scenario
-def test_deactivation_during_an_outage_counts_from_when_the_key_was_last_seen_active() -> Scenario:
-    """A dormant key that was deactivated during an outage has no finding after it."""
-    dormant = key(last_used=-100 * DAY, active=[(3 * DAY, 1), (57 * DAY, 0)])
+def test_deactivation_during_an_outage_counts_from_when_it_was_seen() -> Scenario:
+    """A dormant key that was deactivated during an outage has 14 days from the end of it."""
+    dormant = key(
+        last_used=-100 * DAY,
+        active=[(3 * DAY, 1), (57 * DAY, 0)],
+        inactive_since=[(3 * DAY, None), (57 * DAY, 5 * DAY)],
+    )
     return Scenario(
         with_gap(exporter() | dormant, 2 * DAY, 3 * DAY),
-        {2 * DAY - HOUR: [UNUSED], 5 * DAY: [], 20 * DAY: []},
+        {2 * DAY - HOUR: [UNUSED], 5 * DAY: [], 19 * DAY: [], 19 * DAY + HOUR: [NOT_DELETED]},
         step=HOUR,
     )
+
+
+@scenario
+def test_inactive_key_that_nobody_can_confirm_gets_no_finding() -> Scenario:
+    """The 14 days do not pass while the account cannot be read."""
+    inactive = key(last_used=-100 * DAY, active=0, inactive_since=0, confirmed=[(60 * DAY, DAY)])
+    return Scenario(exporter() | inactive, {DAY: [], 30 * DAY: []}, step=HOUR)
 
 
 @scenario
 def test_not_deleted_resolves_when_the_key_is_activated() -> Scenario:
     """A key that is active again need not be deleted as inactive; it is unused."""
+    activated = key(
+        last_used=-100 * DAY,
+        active=[(DAY, 0), (DAY, 1)],
+        inactive_since=[(DAY, -50 * DAY), (DAY, None)],
+    )
     return Scenario(
-        exporter() | key(last_used=-100 * DAY, active=[(DAY, 0), (DAY, 1)]),
-        {DAY - STEP: [NOT_DELETED], DAY + STEP: [UNUSED]},
+        exporter() | activated,
+        {DAY - STEP: [NOT_DELETED], DAY: [NOT_DELETED, UNUSED], DAY + HOUR: [UNUSED]},
     )
 
 
 @scenario
 def test_safe_to_delete_is_the_unused_key_of_two() -> Scenario:
-    """A key is safe to delete if it was idle for 30 days when the user's other key was used."""
+    """A key is safe to delete if it was idle for over 30 days when the other key was used."""
     return Scenario(
         exporter()
-        | key("AKIA1", last_used=-29 * DAY)
-        | key("AKIA2", last_used=[(DAY + HOUR, 0), (DAY, DAY + HOUR)]),
-        {DAY: [], DAY + HOUR: [f"{SAFE_TO_DELETE} AKIA1"]},
+        | key("AKIA1", last_used=-29 * DAY, superseded=[(DAY, 30 * DAY), (DAY, 30 * DAY + HOUR)])
+        | key("AKIA2", last_used=[(DAY, DAY), (DAY, DAY + HOUR)]),
+        {DAY - HOUR: [TWO_ACTIVE], DAY: [f"{SAFE_TO_DELETE} AKIA1", TWO_ACTIVE]},
         by=("access_key_id",),
-        step=HOUR,
-    )
-
-
-@scenario
-def test_safe_to_delete_does_not_flap() -> Scenario:
-    """The finding persists while the other key is used every ten days."""
-    every_ten_days = [(10 * DAY, float(at)) for at in range(0, 40 * DAY, 10 * DAY)]
-    return Scenario(
-        exporter() | key("AKIA1", last_used=-40 * DAY) | key("AKIA2", last_used=every_ten_days),
-        {at: [SAFE_TO_DELETE] for at in range(HOUR, 30 * DAY, 6 * HOUR)},
         step=HOUR,
     )
 
@@ -467,26 +480,18 @@ def test_safe_to_delete_does_not_flap() -> Scenario:
 def test_safe_to_delete_may_be_a_key_that_was_never_used() -> Scenario:
     """The second key of a rotation that was not completed has never been used."""
     return Scenario(
-        exporter() | key("AKIA1", created=-40 * DAY, never_used=1) | key("AKIA2", last_used=0),
-        {DAY: [f"{SAFE_TO_DELETE} AKIA1", f"{NEVER_USED} AKIA1"]},
+        exporter()
+        | key("AKIA1", created=-40 * DAY, never_used=1, superseded=40 * DAY)
+        | key("AKIA2", last_used=0),
+        {DAY: [f"{SAFE_TO_DELETE} AKIA1", f"{NEVER_USED} AKIA1", TWO_ACTIVE]},
         by=("access_key_id",),
     )
 
 
-@pytest.mark.parametrize(
-    "other",
-    [
-        key("AKIA2", user="grace", last_used=0),
-        key("AKIA2", last_used=0, active=0),
-        key("AKIA2", last_used=-11 * DAY),
-        key("AKIA2"),
-    ],
-    ids=["of another user", "inactive", "not used later", "of unknown use"],
-)
 @scenario
-def test_key_is_not_safe_to_delete_without_another_in_use(other: Series) -> Scenario:
-    """The user needs another key that is active and was used 30 days later."""
-    return Scenario(exporter() | key("AKIA1", last_used=-40 * DAY) | other, {DAY: []})
+def test_key_is_not_safe_to_delete_unless_superseded() -> Scenario:
+    """Without another active key that was used later there is no sample, and no finding."""
+    return Scenario(exporter() | key("AKIA1", last_used=-40 * DAY), {DAY: []})
 
 
 @scenario
@@ -494,218 +499,199 @@ def test_safe_to_delete_resolves_when_the_key_is_used() -> Scenario:
     """Two keys in use are both needed."""
     return Scenario(
         exporter()
-        | key("AKIA1", last_used=[(DAY, -40 * DAY), (DAY, DAY)])
+        | key(
+            "AKIA1",
+            last_used=[(DAY, -40 * DAY), (DAY, DAY)],
+            superseded=[(DAY, 40 * DAY), (DAY, None)],
+        )
         | key("AKIA2", last_used=0),
-        {DAY - STEP: [SAFE_TO_DELETE], DAY + STEP: []},
+        {DAY - STEP: [SAFE_TO_DELETE, TWO_ACTIVE], DAY + HOUR: [TWO_ACTIVE]},
+    )
+
+
+@scenario
+def test_two_active_keys_of_a_user_are_one_alert() -> Scenario:
+    """A user with two active keys has an alert, however many replicas export them."""
+    two = key("AKIA1", last_used=0) | key("AKIA2", last_used=0)
+    return Scenario(
+        exporter() | exporter("b") | two | of_instance(two, "b"),
+        {0: [f"{TWO_ACTIVE} ada"], DAY: [f"{TWO_ACTIVE} ada"]},
+        by=("user",),
+    )
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        key("AKIA2", user="grace", last_used=0),
+        key("AKIA2", last_used=0, active=0, inactive_since=0),
+        key("AKIA1", instance="b", last_used=0),
+        key("AKIA2", last_used=0, exempt_until=99 * DAY),
+    ],
+    ids=["of another user", "inactive", "the same of a replica", "exempt"],
+)
+@scenario
+def test_one_active_key_is_enough(other: Series) -> Scenario:
+    """There must be two keys of the same user, both active and neither exempt."""
+    return Scenario(exporter() | key("AKIA1", last_used=0) | other, {DAY: []})
+
+
+@scenario
+def test_two_active_keys_have_the_tags_of_the_user() -> Scenario:
+    """Team and owner are labels of the alert; how the keys are described does not matter."""
+    tags = {"tag_team": "data", "tag_owner": "ada"}
+    return Scenario(
+        exporter()
+        | key("AKIA1", last_used=0, tags={**tags, "description": "old"})
+        | key("AKIA2", last_used=0, tags={**tags, "description": "new"}),
+        {DAY: [f"{TWO_ACTIVE} data ada"]},
+        by=("tag_team", "tag_owner"),
     )
 
 
 # -- security ----------------------------------------------------------------------------------
 
 
-@scenario
-def test_awakened_fires_for_a_day() -> Scenario:
-    """The use of a key that was dormant for more than 90 days fires at once, and for a day."""
-    return Scenario(
-        exporter() | key(last_used=[(10 * DAY, -85 * DAY), (50 * DAY, 10 * DAY)]),
-        {
-            10 * DAY - HOUR: [UNUSED],
-            10 * DAY: [AWAKENED],
-            11 * DAY - HOUR: [AWAKENED],
-            11 * DAY + 2 * HOUR: [],
-            12 * DAY: [],
-        },
-        step=HOUR,
-    )
+IN_USE = key(last_used=0)
 
+Noticed = tuple[str, float, dict[str, str]]
+"""The name of a family of events, a value, and the labels that other families do not have."""
 
-@scenario
-def test_key_that_was_idle_for_less_is_not_awakened() -> Scenario:
-    """A key that was idle for an hour less than 90 days was not dormant."""
-    return Scenario(
-        exporter() | key(last_used=[(10 * DAY, -80 * DAY), (50 * DAY, 10 * DAY - HOUR)]),
-        {10 * DAY: [], 10 * DAY + HOUR: [], 11 * DAY: []},
-        step=HOUR,
-    )
-
-
-@scenario
-def test_awakened_fires_once_however_often_the_key_is_used() -> Scenario:
-    """A dormant key that stays in use fires for the first day only."""
-    hourly = [(HOUR, 10.0 * DAY + at) for at in range(0, 30 * DAY, HOUR)]
-    return Scenario(
-        exporter() | key(last_used=[(10 * DAY, -100 * DAY), *hourly]),
-        {10 * DAY + 20 * HOUR: [AWAKENED], 12 * DAY: [], 20 * DAY: [], 30 * DAY: []},
-        step=HOUR,
-    )
-
-
-@scenario
-def test_awakened_fires_without_a_day_of_history() -> Scenario:
-    """A dormant key that is used an hour after Prometheus was started is noticed."""
-    return Scenario(
-        exporter() | key(last_used=[(HOUR, -300 * DAY), (DAY, HOUR)]),
-        {HOUR - STEP: [UNUSED], HOUR: [AWAKENED], 20 * HOUR: [AWAKENED]},
-    )
-
-
-@scenario
-def test_key_first_seen_is_not_awakened() -> Scenario:
-    """A key that is seen for the first time was not dormant, however recent its last use is."""
-    return Scenario(
-        exporter() | with_gap(key(last_used=3 * DAY), 0, 3 * DAY),
-        {3 * DAY: [], 4 * DAY: [], 5 * DAY: []},
-        step=HOUR,
-    )
-
-
-@scenario
-def test_awakened_is_noticed_after_an_outage() -> Scenario:
-    """The use of a dormant key during an outage of three days fires for a day after it."""
-    dormant = key(last_used=[(10 * DAY, -100 * DAY), (50 * DAY, 10 * DAY)])
-    return Scenario(
-        with_gap(exporter() | dormant, 9 * DAY, 3 * DAY),
-        {12 * DAY: [AWAKENED], 13 * DAY - HOUR: [AWAKENED], 13 * DAY + 2 * HOUR: []},
-        step=HOUR,
-    )
-
-
-@scenario
-def test_gap_does_not_resolve_awakened() -> Scenario:
-    """An alert that fires for a day keeps firing through a gap in that day."""
-    used = 2 * DAY
-    dormant = key(last_used=[(used, -100 * DAY), (DAY, used)])
-    return Scenario(
-        exporter(account_up=[(used + HOUR, 1), (45 * MINUTE, None), (DAY, 1)])
-        | with_gap(dormant, used + HOUR, 45 * MINUTE),
-        every_step([AWAKENED], used, used + 4 * HOUR),
-    )
-
-
-@scenario
-def test_first_use_fires_for_a_day() -> Scenario:
-    """The first use of a key created more than 30 days ago fires for a day."""
-    return Scenario(
-        exporter()
-        | key(
-            created=-25 * DAY,
-            last_used=[(10 * DAY, None), (50 * DAY, 10 * DAY)],
-            never_used=[(10 * DAY, 1), (50 * DAY, 0)],
-        ),
-        {
-            10 * DAY - HOUR: [NEVER_USED],
-            10 * DAY: [FIRST_USE],
-            11 * DAY - HOUR: [FIRST_USE],
-            11 * DAY + 2 * HOUR: [],
-        },
-        step=HOUR,
-    )
-
-
-@scenario
-def test_first_use_of_a_new_key_does_not_fire() -> Scenario:
-    """A key used within 30 days of its creation is used as intended."""
-    return Scenario(
-        exporter()
-        | key(
-            created=-20 * DAY,
-            last_used=[(9 * DAY, None), (50 * DAY, 9 * DAY)],
-            never_used=[(9 * DAY, 1), (50 * DAY, 0)],
-        ),
-        {9 * DAY: [], 10 * DAY: []},
-        step=HOUR,
-    )
-
-
-@scenario
-def test_first_use_requires_that_the_key_was_known_to_be_never_used() -> Scenario:
-    """A last use that was unknown before is not a first use, however old the key is."""
-    return Scenario(
-        exporter()
-        | key(
-            created=-40 * DAY,
-            last_used=[(DAY, None), (9 * DAY, DAY)],
-            never_used=[(DAY, None), (DAY, 0)],
-        ),
-        {DAY: [], 2 * DAY: []},
-    )
-
-
-def elsewhere(service: str, region: str, after: int = 10 * DAY) -> Uses:
-    """Return the uses of a key that is used for an hour elsewhere than for s3 in eu-west-1."""
-    return {
-        ("s3", "eu-west-1"): [(after, 1), (HOUR, None), (50 * DAY, 1)],
-        (service, region): [(after, None), (HOUR, 1), (50 * DAY, None)],
-    }
-
-
-NEW_PLACES = pytest.mark.parametrize(
-    ("service", "region", "alert"),
-    [("s3", "us-east-1", NEW_REGION), ("ec2", "eu-west-1", NEW_SERVICE)],
+NOTICED = pytest.mark.parametrize(
+    ("noticed", "alert"),
+    [
+        (("used_after_idle_seconds", 91 * DAY, {}), AWAKENED),
+        (("first_used_age_seconds", 31 * DAY, {}), FIRST_USE),
+        (("new_region_timestamp_seconds", 10 * DAY, {"region": "us-east-1"}), NEW_REGION),
+        (("new_service_timestamp_seconds", 10 * DAY, {"service": "ec2"}), NEW_SERVICE),
+        (("creation_noticed_timestamp_seconds", 10 * DAY, {}), CREATED),
+    ],
+    ids=[AWAKENED, FIRST_USE, NEW_REGION, NEW_SERVICE, CREATED],
 )
 
 
-@NEW_PLACES
+@NOTICED
 @scenario
-def test_new_region_or_service_fires_for_a_day(service: str, region: str, alert: str) -> Scenario:
-    """A use elsewhere fires for a day, even if the next use is where the key was used before."""
+def test_event_fires_for_as_long_as_it_is_exported(noticed: Noticed, alert: str) -> Scenario:
+    """What the exporter noticed fires at once, and for the day for which it is exported."""
+    name, value, labels = noticed
     return Scenario(
-        exporter() | key(last_used=0, uses=elsewhere(service, region)),
+        exporter() | IN_USE | event(name, value, 10 * DAY, **labels),
         {
             10 * DAY - HOUR: [],
             10 * DAY: [alert],
-            10 * DAY + 2 * HOUR: [alert],
             11 * DAY - HOUR: [alert],
-            11 * DAY + 3 * HOUR: [],
-            12 * DAY: [],
+            11 * DAY + HOUR: [],
         },
         step=HOUR,
     )
 
 
-@pytest.mark.parametrize(("service", "region"), [("iam", "N/A"), ("N/A", "N/A")])
+@pytest.mark.parametrize(
+    ("name", "days"), [("used_after_idle_seconds", 90), ("first_used_age_seconds", 30)]
+)
 @scenario
-def test_not_applicable_is_no_region_and_no_service(service: str, region: str) -> Scenario:
-    """AWS's N/A is neither a new region nor a new service."""
+def test_event_that_does_not_exceed_the_limit_does_not_fire(name: str, days: int) -> Scenario:
+    """A key that was idle for 90 days was not dormant; one first used after 30 days is not old."""
+    return Scenario(exporter() | IN_USE | event(name, days * DAY, 0), {0: [], DAY - STEP: []})
+
+
+@NOTICED
+@scenario
+def test_missed_scrape_does_not_resolve_an_event(noticed: Noticed, alert: str) -> Scenario:
+    """While scrapes are missed for less than 15 minutes, the alert fires."""
+    name, value, labels = noticed
+    happened = IN_USE | event(name, value, 0, **labels)
     return Scenario(
-        exporter() | key(last_used=0, uses=elsewhere(service, region)),
-        {10 * DAY: [] if service == "N/A" else [NEW_SERVICE]},
-        step=HOUR,
+        exporter() | with_gap(happened, 2 * HOUR, STEP), every_step([alert], HOUR, 4 * HOUR)
+    )
+
+
+@NOTICED
+@scenario
+def test_event_of_a_deleted_key_fires(noticed: Noticed, alert: str) -> Scenario:
+    """Deleting a key after it was used does not resolve the alert."""
+    name, value, labels = noticed
+    deleted = with_gap(IN_USE, 2 * HOUR, 10 * DAY)
+    return Scenario(
+        exporter() | deleted | event(name, value, 0, **labels),
+        {HOUR: [alert], 2 * HOUR: [alert], 20 * HOUR: [alert]},
+    )
+
+
+@NOTICED
+@scenario
+def test_exemption_does_not_cover_events(noticed: Noticed, alert: str) -> Scenario:
+    """A key that is exempt has no findings, but what it does fires."""
+    name, value, labels = noticed
+    exempt = key(last_used=0, created=-400 * DAY, exempt_until=99 * DAY)
+    return Scenario(exporter() | exempt | event(name, value, 0, **labels), {0: [alert]})
+
+
+@NOTICED
+@scenario
+def test_event_has_the_tags_to_route_by(noticed: Noticed, alert: str) -> Scenario:
+    """Team and owner are labels of the alert, also while replicas disagree about the path."""
+    name, value, labels = noticed
+    tags = {"tag_team": "data", "tag_owner": "ada"}
+    happened = event(name, value, 0, **labels)
+    return Scenario(
+        exporter()
+        | exporter("b")
+        | key(last_used=0, tags=tags)
+        | key(instance="b", last_used=0, tags={**tags, "path": "/b/"})
+        | happened
+        | of_instance(happened, "b"),
+        {0: [f"{alert} data ada"], HOUR: [f"{alert} data ada"]},
+        by=("tag_team", "tag_owner"),
+    )
+
+
+@NOTICED
+@scenario
+def test_event_of_replicas_with_different_tags_is_one_alert(
+    noticed: Noticed, alert: str
+) -> Scenario:
+    """While only one of two replicas has read a new tag, the key has one owner."""
+    name, value, labels = noticed
+    happened = event(name, value, 0, **labels)
+    return Scenario(
+        exporter()
+        | exporter("b")
+        | key(last_used=0, tags={"tag_team": "data"})
+        | key(instance="b", last_used=0, tags={"tag_team": "web"})
+        | happened
+        | of_instance(happened, "b"),
+        every_step([alert], 0, 2 * HOUR),
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "label", "values", "alert"),
+    [
+        ("new_region_timestamp_seconds", "region", ["us-east-1", "us-west-2"], NEW_REGION),
+        ("new_service_timestamp_seconds", "service", ["ec2", "iam"], NEW_SERVICE),
+    ],
+)
+@scenario
+def test_each_new_region_or_service_is_an_alert(
+    name: str, label: str, values: list[str], alert: str
+) -> Scenario:
+    """A key that is used in two new regions, or for two new services, has two alerts."""
+    both = event(name, DAY, 0, **{label: values[0]}) | event(name, DAY, 0, **{label: values[1]})
+    return Scenario(
+        exporter() | IN_USE | both, {HOUR: [f"{alert} {value}" for value in values]}, by=(label,)
     )
 
 
 @scenario
-def test_region_and_service_of_long_ago_are_not_new() -> Scenario:
-    """A use where the key was used before is not new, even if the samples are out of retention."""
-    twice: list[tuple[int, float | None]] = [
-        *[(2 * DAY, None), (HOUR, 1)],
-        *[(33 * DAY, None), (HOUR, 1), (DAY, None)],
-    ]
-    used = key(last_used=0, uses={("s3", "eu-west-1"): 1, ("ec2", "eu-west-2"): twice})
+def test_key_without_events_is_quiet() -> Scenario:
+    """A key that is used, or seen for the first time, has no alert unless something was noticed."""
     return Scenario(
-        with_gap(exporter() | used, 20 * DAY, 6 * DAY),
-        {26 * DAY: [], 35 * DAY + HOUR: [], 36 * DAY: []},
-        step=HOUR,
-    )
-
-
-def test_no_rule_needs_more_than_the_default_retention() -> None:
-    """No rule looks back more than 14 days; Prometheus keeps 15 days by default."""
-    for rule in (*rules("record"), *rules("alert")):
-        for window, offset in re.findall(r"\[(\w+)\](?: offset (\w+))?", rule["expr"]):
-            assert days(window) + days(offset or "0d") <= 14
-
-
-def days(duration: str) -> float:
-    return int(duration[:-1]) * {"m": 1 / 1440, "h": 1 / 24, "d": 1}[duration[-1]]
-
-
-@scenario
-def test_regions_and_services_of_a_new_key_are_learned_for_a_week() -> Scenario:
-    """Nothing is new for a key that has been monitored for less than a week."""
-    return Scenario(
-        exporter() | key(last_used=0, uses=elsewhere("ec2", "us-east-1", 6 * DAY)),
-        {6 * DAY: [], 7 * DAY - HOUR: []},
+        exporter()
+        | key(last_used=[(DAY, 0), (9 * DAY, DAY)])
+        | with_gap(key("AKIA2", user="grace", created=3 * DAY, last_used=3 * DAY), 0, 3 * DAY),
+        {DAY: [], 3 * DAY: [], 4 * DAY: []},
         step=HOUR,
     )
 
@@ -727,38 +713,38 @@ def root_last_used(credential: str, at: Value) -> Series:
     return {name: at}
 
 
+@pytest.mark.parametrize("late", [HOUR, 30 * HOUR])
 @scenario
-def test_root_used_fires_for_a_day() -> Scenario:
-    """A use of the root user fires for the day that follows it, for each credential."""
-    return Scenario(
-        exporter()
-        | root_last_used("password", [(DAY, -50 * DAY), (9 * DAY, DAY - HOUR)])
-        | root_last_used("access_key", -2 * DAY),
-        {DAY - HOUR: [], DAY: [ROOT_USED], 2 * DAY - HOUR: [ROOT_USED], 2 * DAY + 2 * HOUR: []},
-        step=HOUR,
-    )
-
-
-@pytest.mark.parametrize("outage", [0, 2 * DAY])
-@scenario
-def test_root_use_that_is_noticed_late_fires_for_a_day(outage: int) -> Scenario:
-    """A use that is noticed 30 hours later fires once, for a day, even after an outage."""
+def test_root_used_fires_for_a_day_after_it_was_noticed(late: int) -> Scenario:
+    """A use of the root user fires while it is exported as noticed, however late that was."""
     noticed = 4 * DAY
-    used = root_last_used("password", [(noticed, -50 * DAY), (9 * DAY, noticed - 30 * HOUR)])
+    used = root_last_used("password", [(noticed, -50 * DAY), (9 * DAY, noticed - late)])
+    ((last_used, _),) = used.items()
+    shown: Series = {
+        last_used.replace("last_used", "use_noticed"): [
+            (noticed, None),
+            (DAY, noticed),
+            (STEP, None),
+        ]
+    }
     return Scenario(
-        with_gap(exporter() | used, noticed - outage, outage),
-        {noticed - outage - HOUR: []}
-        | {at: [ROOT_USED] for at in range(noticed, noticed + DAY, HOUR)}
-        | {at: [] for at in range(noticed + DAY + 2 * HOUR, noticed + 5 * DAY, HOUR)},
+        exporter() | used | shown | root_last_used("access_key", -2 * HOUR),
+        {
+            noticed - HOUR: [],
+            noticed: [f"{ROOT_USED} password"],
+            noticed + DAY - HOUR: [f"{ROOT_USED} password"],
+            noticed + DAY + HOUR: [],
+        },
+        by=("credential",),
         step=HOUR,
     )
 
 
 @scenario
-def test_root_use_of_long_ago_does_not_fire() -> Scenario:
-    """An account that is new to the exporter has no alert about a use of long ago."""
+def test_root_use_that_was_not_noticed_does_not_fire() -> Scenario:
+    """An account that is new to the exporter has no alert about an earlier use."""
     return Scenario(
-        exporter() | root_last_used("password", [(DAY, None), (9 * DAY, -5 * DAY)]),
+        exporter() | root_last_used("password", [(DAY, None), (9 * DAY, DAY - HOUR)]),
         {DAY: [], DAY + HOUR: [], 3 * DAY: []},
         step=HOUR,
     )
@@ -797,9 +783,9 @@ def test_account_down_fires_after_30_minutes() -> Scenario:
 
 @scenario
 def test_account_down_resolves() -> Scenario:
-    """An account is up again with its first successful refresh."""
+    """An account is up again 15 minutes after its first successful refresh."""
     return Scenario(
-        exporter(account_up=[(DAY, 0), (DAY, 1)]), {DAY - STEP: [ACCOUNT_DOWN], DAY: []}
+        exporter(account_up=[(DAY, 0), (DAY, 1)]), {DAY - STEP: [ACCOUNT_DOWN], DAY + STEP: []}
     )
 
 
@@ -905,18 +891,39 @@ def test_account_that_uses_no_report_has_no_alert() -> Scenario:
     return Scenario(exporter(report_usable=[(STEP, None)]), {DAY: []})
 
 
+@scenario
+def test_store_down_fires_after_15_minutes() -> Scenario:
+    """A store has 15 minutes to become usable again."""
+    return Scenario(
+        exporter(store_up=[(DAY, 1), (DAY, 0), (DAY, 1)]),
+        {DAY: [], DAY + 2 * STEP: [STORE_DOWN], 2 * DAY - STEP: [STORE_DOWN], 2 * DAY + HOUR: []},
+    )
+
+
+@scenario
+def test_one_store_of_several_is_down() -> Scenario:
+    """A store of one replica or shard that cannot be used fires although others can."""
+    return Scenario(exporter() | exporter("b", store_up=0), {HOUR: [STORE_DOWN]})
+
+
+@scenario
+def test_exporter_without_a_store_has_no_alert() -> Scenario:
+    """If there is no store, there is no series and no alert."""
+    return Scenario(exporter(store_up=None), {DAY: []})
+
+
 # -- robustness --------------------------------------------------------------------------------
 
 FINDINGS = (
     key("AKIA1", user="unused", last_used=-100 * DAY)
     | key("AKIA2", user="never", created=-40 * DAY, never_used=1)
-    | key("AKIA3", user="inactive", last_used=-100 * DAY, active=0)
-    | key("AKIA4", user="both", last_used=-40 * DAY)
+    | key("AKIA3", user="inactive", last_used=-100 * DAY, active=0, inactive_since=-20 * DAY)
+    | key("AKIA4", user="both", last_used=-40 * DAY, superseded=41 * DAY)
     | key("AKIA5", user="both", last_used=DAY)
 )
 """Keys with findings, and the key in use that makes the other safe to delete."""
 
-FOUND = [UNUSED, NEVER_USED, NOT_DELETED, SAFE_TO_DELETE]
+FOUND = [UNUSED, NEVER_USED, NOT_DELETED, SAFE_TO_DELETE, TWO_ACTIVE]
 
 
 def every_step(alerts: list[str], start: int, end: int) -> dict[int, list[str]]:
@@ -966,38 +973,37 @@ def test_restart_neither_resolves_nor_fires() -> Scenario:
 
 
 @scenario
-def test_change_of_service_and_region_restarts_nothing() -> Scenario:
-    """A key that is used elsewhere keeps its finding, which is about the key."""
-    moves: Uses = {
-        ("s3", "eu-west-1"): [(DAY, 1), (DAY, None)],
-        ("ec2", "us-east-1"): [(DAY, None), (DAY, 1)],
-    }
-    return Scenario(
-        exporter() | key(last_used=-100 * DAY, uses=moves),
-        every_step([UNUSED], DAY - HOUR, DAY + HOUR),
-    )
-
-
-@scenario
 def test_findings_of_an_account_that_is_down_persist() -> Scenario:
     """An account whose role broke keeps its findings, and has one more alert."""
     down = exporter(account_up=[(2 * DAY, 1), (6 * DAY, 0)], last_success=[(20 * DAY, 2 * DAY)])
-    return Scenario(down | FINDINGS, {7 * DAY: [*FOUND, ACCOUNT_DOWN]}, step=HOUR)
+    frozen: Series = {
+        name: [(20 * DAY, 2 * DAY)] if "_confirmed_" in name else value
+        for name, value in FINDINGS.items()
+    }
+    return Scenario(down | frozen, {7 * DAY: [*FOUND, ACCOUNT_DOWN]}, step=HOUR)
 
 
 @scenario
 def test_account_that_is_down_gets_no_new_findings() -> Scenario:
     """A key whose account could not be refreshed since its 89th idle day is not called unused."""
     down = exporter(account_up=[(DAY, 1), (9 * DAY, 0)], last_success=[(10 * DAY, DAY)])
-    return Scenario(down | key(last_used=-88 * DAY), {6 * DAY: [ACCOUNT_DOWN]}, step=HOUR)
+    confirmed: Value = [(10 * DAY, DAY)]
+    return Scenario(
+        down
+        | key(last_used=-88 * DAY, confirmed=confirmed)
+        | key("AKIA2", user="grace", created=-29 * DAY, never_used=1, confirmed=confirmed)
+        | key("AKIA3", user="mary", created=-88 * DAY, last_used=0, confirmed=confirmed),
+        {6 * DAY: [ACCOUNT_DOWN]},
+        step=HOUR,
+    )
 
 
 @scenario
-def test_account_with_partial_refreshes_gets_findings_late() -> Scenario:
-    """One denied user does not delay the findings of others by more than a week."""
+def test_partial_refreshes_do_not_delay_findings_of_other_keys() -> Scenario:
+    """One denied user does not delay the findings of others, whose use is confirmed."""
     return Scenario(
         exporter(account_up=0, last_success=0) | key(last_used=-88 * DAY),
-        {9 * DAY: [ACCOUNT_DOWN], 9 * DAY + HOUR: [ACCOUNT_DOWN, UNUSED]},
+        {2 * DAY: [ACCOUNT_DOWN], 2 * DAY + HOUR: [ACCOUNT_DOWN, UNUSED]},
         step=HOUR,
     )
 
@@ -1008,39 +1014,6 @@ def test_exemption_lasts_until_its_date() -> Scenario:
     return Scenario(
         exporter() | key(created=-400 * DAY, last_used=-100 * DAY, exempt_until=2 * DAY),
         {DAY: [], 2 * DAY - STEP: [], 2 * DAY: [UNUSED, NOT_ROTATED]},
-    )
-
-
-@pytest.mark.parametrize(
-    ("exempt", "alert"),
-    [
-        (key(last_used=[(DAY, -100 * DAY), (DAY, DAY)], exempt_until=99 * DAY), AWAKENED),
-        (
-            key(
-                created=-40 * DAY,
-                last_used=[(DAY, None), (DAY, DAY)],
-                never_used=[(DAY, 1), (DAY, 0)],
-                exempt_until=99 * DAY,
-            ),
-            FIRST_USE,
-        ),
-    ],
-    ids=["awakened", "first use"],
-)
-@scenario
-def test_exemption_does_not_cover_use(exempt: Series, alert: str) -> Scenario:
-    """A key that is exempt has no findings, but its use after a long inactivity fires."""
-    return Scenario(exporter() | exempt, {DAY - STEP: [], DAY: [alert], 2 * DAY - HOUR: [alert]})
-
-
-@NEW_PLACES
-@scenario
-def test_exemption_does_not_cover_use_elsewhere(service: str, region: str, alert: str) -> Scenario:
-    """The use of a key that is exempt in a new region or for a new service fires."""
-    return Scenario(
-        exporter() | key(last_used=0, uses=elsewhere(service, region), exempt_until=99 * DAY),
-        {10 * DAY - HOUR: [], 10 * DAY: [alert]},
-        step=HOUR,
     )
 
 
@@ -1068,9 +1041,7 @@ def test_alert_has_the_tags_to_route_by() -> Scenario:
 def test_key_without_tags_has_its_alert() -> Scenario:
     """If tags are not exported, the alert fires without them."""
     return Scenario(
-        exporter() | key(last_used=-100 * DAY) | key("AKIA2", last_used=-100 * DAY, tags={}),
-        {DAY: [f"{UNUSED} AKIA1", f"{UNUSED} AKIA2"]},
-        by=("access_key_id",),
+        exporter() | key(last_used=-100 * DAY), {DAY: [f"{UNUSED} AKIA1"]}, by=("access_key_id",)
     )
 
 
@@ -1088,15 +1059,20 @@ def test_replicas_with_different_tags_give_one_alert() -> Scenario:
 
 @scenario
 def test_changed_tag_moves_the_alert_without_a_gap() -> Scenario:
-    """A key that is handed over to another team always has exactly one alert."""
+    """A key that is handed over has an alert of its new team, and for an hour both."""
     exported = key(last_used=-100 * DAY, tags={"tag_team": "data"})
-    info = next(name for name in exported if name.startswith("aws_iam_access_key_info"))
+    info = next(name for name in exported if 'status="Active"' in name)
     changed: Series = {
         info: [(DAY, 1)],
         info.replace("data", "web"): [(DAY, None), (DAY, 1)],
     }
+    data, web = f"{UNUSED} data", f"{UNUSED} web"
     return Scenario(
-        exporter() | exported | changed, every_step([UNUSED], DAY - HOUR, DAY + 2 * HOUR)
+        exporter() | exported | changed,
+        every_step([data], DAY - HOUR, DAY)
+        | every_step([data, web], DAY, DAY + HOUR)
+        | every_step([web], DAY + HOUR, DAY + 2 * HOUR),
+        by=("tag_team",),
     )
 
 
@@ -1104,6 +1080,8 @@ def test_changed_tag_moves_the_alert_without_a_gap() -> Scenario:
 def test_new_key_has_no_findings() -> Scenario:
     """A key that was just created has no findings, whether it was used or not."""
     return Scenario(
-        exporter() | key(created=0, never_used=1) | key("AKIA2", created=0, last_used=0),
+        exporter()
+        | key(created=0, never_used=1)
+        | key("AKIA2", user="grace", created=0, last_used=0),
         {STEP: [], DAY: []},
     )

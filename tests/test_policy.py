@@ -386,3 +386,14 @@ def test_principals(principal: str) -> None:
 
     assert query is not None
     assert query.principal == arn
+
+
+def test_the_exporter_assumes_only_the_first_role_of_a_chain() -> None:
+    """The next role of a chain is assumed by the one before, whose policy has to allow it."""
+    hub, reader = (f"arn:aws:iam::{number * 12}:role/x" for number in "12")
+    text = f"accounts: [{{role_arn: '{reader}', role_chain: ['{hub}']}}]"
+
+    policy = printed(parse(text, "config.yaml", {}), "--exporter")
+
+    assert hub in policy
+    assert reader not in policy

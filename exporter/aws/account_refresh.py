@@ -16,7 +16,7 @@ from datetime import timedelta
 from typing import Final
 
 from exporter.aws import responses, tags
-from exporter.aws.account_session import AccountSessions
+from exporter.aws.account_session import AccountSession, AccountSessions
 from exporter.aws.api import MAX_ITEMS, Aborted, AccountApi
 from exporter.aws.credential_report import CredentialReport
 from exporter.aws.key_refresh import KeyRefresh
@@ -116,13 +116,7 @@ class AccountRefresher:
             The new snapshot. Its *failure* says whether the refresh succeeded completely.
         """
         session = self.sessions.get(account)
-        api = AccountApi(
-            self.sessions.clients,
-            session,
-            seconds=self.deadline,
-            clock=self.clock,
-            rng=self.rng,
-        )
+        api = self._api(session)
         try:
             api.sign_in()
         except Aborted as aborted:
@@ -134,6 +128,29 @@ class AccountRefresher:
             before = replace(before, account=api.account)
             snapshot = _Refresh(self, before, api, plain_calls).run()
         return replace(snapshot, throttles=before.throttles + api.throttles)
+
+    def identify(self, account: Account) -> Account:
+        """
+        Return *account* with its id, as AWS reports it.
+
+        Raises:
+            ReadError: It cannot be entered.
+        """
+        api = self._api(self.sessions.get(account))
+        try:
+            api.sign_in()
+        except Aborted as aborted:
+            raise aborted.error from aborted
+        return api.account
+
+    def _api(self, session: AccountSession) -> AccountApi:
+        return AccountApi(
+            self.sessions.clients,
+            session,
+            seconds=self.deadline,
+            clock=self.clock,
+            rng=self.rng,
+        )
 
 
 class _Refresh:

@@ -1,6 +1,7 @@
 """The application: creates the modules from the configuration and connects them."""
 
 import asyncio
+import gc
 import logging
 import random
 import signal
@@ -140,7 +141,14 @@ class Application:
 
     def start(self) -> None:
         """Publish what is stored of every account, and begin to refresh them."""
-        self.restore()
+        # Millions of objects are created, none of which is garbage: to look for garbage among them
+        # takes long now, and would hold up every scrape later.
+        gc.disable()
+        try:
+            self.restore()
+        finally:
+            gc.freeze()
+            gc.enable()
         self.scheduler.start()
         for name, run in (
             ("store", self.recorder.retry_until),

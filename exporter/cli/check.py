@@ -59,7 +59,8 @@ def check(query: CheckFlags, config: Config, clock: Clock, *, config_file: str =
     rng = random.Random()  # noqa: S311 (spreads retries, protects nothing)
     identities = Identities(once.sessions, deadline=deadline, clock=clock, rng=rng)
     discovery, discovered = _discover(config, once, clock, identities, Diagnosis(config_file))
-    accounts = combine(config.model_accounts(), discovered)
+    configured = config.model_accounts()
+    accounts = combine(configured, discovered, once.identified(configured) if discovered else ())
     wanted = set(query.accounts)
     known = {text for account in accounts for text in (account.id, account.label)}
     possible = [a for a in accounts if not wanted or not a.id or {a.id, a.label} & wanted]

@@ -58,10 +58,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     redact = redactor(key_ids, config.secrets())
     if flags.events is not None:
         return _print_events(flags.events, config, key_ids, redact)
-    if flags.policy is not None:
-        return _print_policy(flags.policy, config)
     if flags.report is not None:
         return report.run(flags.report, config, key_ids, redact)
+    if flags.policy is not None:
+        return _print_policy(flags.policy, config)
     if flags.check is not None:
         return check.run(flags.check, config, redact, config_file=flags.config_file)
     return _serve(flags, config, key_ids, redact)

@@ -177,7 +177,7 @@ class _Comparison:
             key=key,
             user_id=owner.id,
             status_as_of=owner.keys_as_of,
-            watched_since=(key.as_of or self._now) if is_known else None,
+            watched_since=self._watched_since(key) if is_known else None,
             uses=with_use((), key.last_use) if isinstance(key.last_use, LastUse) else (),
             inactive_since=None if key.active else owner.keys_as_of,
         )
@@ -220,7 +220,7 @@ class _Comparison:
         if new is UNKNOWN:
             return known
         if old is UNKNOWN:
-            known = replace(known, watched_since=key.as_of or self._now)
+            known = replace(known, watched_since=self._watched_since(key))
         elif isinstance(new, LastUse):
             self._compare_uses(known, key, new)
         use = latest(old, new)
@@ -237,9 +237,12 @@ class _Comparison:
         return replace(
             known,
             key=replace(known.key, last_use=use, as_of=as_of, final=final),
-            watched_since=self._now if since is not None and since > self._now else since,
+            watched_since=None if since is None else min(since, self._now),
             uses=with_use(known.uses, new) if isinstance(new, LastUse) else known.uses,
         )
+
+    def _watched_since(self, key: AccessKey) -> datetime:
+        return self._now if key.as_of is None else min(key.as_of, self._now)
 
     def _compare_uses(self, known: KeyMemory, key: AccessKey, new: LastUse) -> None:
         old = known.key.last_use

@@ -130,7 +130,7 @@ def idle_of(key: AccessKey) -> timedelta | None:
 
 def findings_of(state: KeyState) -> tuple[Finding, ...]:
     """List the findings about a key, the most urgent first."""
-    found = [*_uses(state.events)]
+    found = [*_uses(state.events)] if state.events else []
     if not state.exempt:
         found += _of_active(state) if state.key.active else _of_inactive(state)
         if state.key.last_use is UNKNOWN:

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
-from sqlalchemy import Connection, insert, inspect, select
+from sqlalchemy import Connection, Select, insert, inspect, select
 from sqlalchemy.exc import DBAPIError
 
 from exporter.store.schema import VERSION, metadata, schema_version
@@ -25,9 +25,12 @@ class UnreadableRow(Exception):
 class Database(Protocol):
     """A database that is opened when it is first used, and again after an error."""
 
-    def transaction(self) -> AbstractContextManager[Connection]:
+    def transaction(self, *, consistent: bool = False) -> AbstractContextManager[Connection]:
         """
         Begin a transaction for writing, which ends with the context.
+
+        Args:
+            consistent: All its statements see the same state, whatever others write meanwhile.
 
         Raises:
             StoreError: The database cannot be used.
@@ -76,6 +79,15 @@ def _exists(connection: Connection, name: str) -> bool:
             f" (schema {version}; this one knows {VERSION}): update the exporter"
         )
     return True
+
+
+def fetch(connection: Connection, statement: Select[Any]) -> list[Any]:
+    """Return rows as the driver's tuples: SQLAlchemy's rows take as long again to create."""
+    result = connection.execute(statement)
+    try:
+        return list(result.cursor.fetchall())
+    except connection.dialect.loaded_dbapi.Error as error:
+        raise DBAPIError(None, None, error) from error
 
 
 def driver_text(error: Exception) -> str:

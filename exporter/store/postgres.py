@@ -1,9 +1,11 @@
 """A PostgreSQL database as the store of all processes that refresh the same accounts."""
 
+import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final
+from weakref import WeakSet
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
@@ -13,12 +15,20 @@ from exporter.store.databases import StoreError, UnreadableRow, check, driver_te
 OPTIONS: Final = {"connect_timeout": "5", "tcp_user_timeout": "15000"}
 """Connection parameters that the URL can override: seconds, and milliseconds."""
 
-LIMITS: Final = (
-    "SET LOCAL statement_timeout = '30s';"
+SETTINGS: Final = (
+    "SET LOCAL timezone = 'UTC';"
+    " SET LOCAL statement_timeout = '30s';"
     " SET LOCAL lock_timeout = '10s';"
     " SET LOCAL idle_in_transaction_session_timeout = '60s'"
 )
 """Of each transaction and not of each connection, so that it works through a connection pooler."""
+
+HANG_SECONDS: Final = 60.0
+"""How long a transaction lasts before its connection is broken: the server does not answer."""
+
+CONSISTENT: Final = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"
+
+TCP: Final = (socket.AF_INET, socket.SOCK_STREAM)
 
 SCHEMA_LOCK: Final = 0x61776B65
 """Key of the advisory lock under which one process at a time creates the tables."""
@@ -37,11 +47,12 @@ class PostgresDatabase:
         self._mutex = threading.Lock()
         self._engine: Engine | None = None
         self._prepared = False
+        self._connections: WeakSet[Any] = WeakSet()
 
     @contextmanager
-    def transaction(self) -> Iterator[Connection]:
+    def transaction(self, *, consistent: bool = False) -> Iterator[Connection]:
         url = _parse(self._url)
-        with _translated(url):
+        with _translated(url), _watched(self._connections):
             try:
                 engine = self._connect(url)
                 if not self._prepared:
@@ -50,6 +61,8 @@ class PostgresDatabase:
                         prepare(connection, _name(url))
                     self._prepared = True
                 with engine.begin() as connection:
+                    if consistent:
+                        connection.exec_driver_sql(CONSISTENT)
                     yield connection
             except SQLAlchemyError:
                 self._prepared = False  # it may be another server that answers next
@@ -64,7 +77,7 @@ class PostgresDatabase:
     def _connect(self, url: URL) -> Engine:
         with self._mutex:
             if self._engine is None:
-                self._engine = _engine(url)
+                self._engine = _engine(url, self._connections)
             return self._engine
 
 
@@ -72,9 +85,11 @@ class PostgresDatabase:
 def reading(text: str) -> Iterator[Connection]:
     """Read the database at the URL *text*."""
     url = _parse(text)
-    engine = _engine(url)
+    connections: WeakSet[Any] = WeakSet()
+    engine = _engine(url, connections)
     try:
-        with _translated(url), engine.begin() as connection:
+        with _translated(url), _watched(connections), engine.begin() as connection:
+            connection.exec_driver_sql(CONSISTENT)
             check(connection, _name(url))
             yield connection
     finally:
@@ -93,7 +108,8 @@ def _parse(text: str) -> URL:
     return url.set(drivername="postgresql+psycopg").update_query_dict(missing)
 
 
-def _engine(url: URL) -> Engine:
+def _engine(url: URL, connections: "WeakSet[Any]") -> Engine:
+    """Return an engine that adds every connection to *connections*."""
     try:
         engine = create_engine(
             url,
@@ -110,9 +126,36 @@ def _engine(url: URL) -> Engine:
 
     @event.listens_for(engine, "begin")
     def on_begin(connection: Connection) -> None:
-        connection.exec_driver_sql(LIMITS)
+        connection.exec_driver_sql(SETTINGS)
+
+    @event.listens_for(engine, "connect")
+    def on_connect(connection: Any, _: object) -> None:
+        connections.add(connection)
 
     return engine
+
+
+@contextmanager
+def _watched(connections: "WeakSet[Any]") -> Iterator[None]:
+    """
+    Break all connections if the server no longer answers, which libpq would wait for without end.
+
+    All of them: the pool may be waiting for an answer on any, before it hands it out.
+    """
+    watchdog = threading.Timer(HANG_SECONDS, _break, [connections])
+    watchdog.daemon = True
+    watchdog.start()
+    try:
+        yield
+    finally:
+        watchdog.cancel()
+
+
+def _break(connections: "WeakSet[Any]") -> None:
+    for connection in list(connections):
+        # Closed meanwhile: psycopg's error is none of OSError.
+        with suppress(Exception), socket.fromfd(connection.fileno(), *TCP) as duplicate:
+            duplicate.shutdown(socket.SHUT_RDWR)
 
 
 def _name(url: URL) -> str:

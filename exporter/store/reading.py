@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, Table, or_, select
 
 from exporter.model import AccountMemory, AccountSnapshot
 from exporter.store import rows
-from exporter.store.databases import readable
+from exporter.store.databases import fetch, readable
 from exporter.store.locations import reading
 from exporter.store.schema import accounts, events, keys, time_reader, users, uses
 
@@ -73,9 +73,7 @@ def stored_accounts(
 
     def rows_of(table: Table, *conditions: ColumnElement[bool]) -> list[Any]:
         statement = select(table).where(table.c.account_id.in_(ids), *conditions)
-        result = connection.execute(statement)
-        # The driver's own tuples: SQLAlchemy's rows take as long again to create.
-        found = list(result.cursor.fetchall())
+        found = fetch(connection, statement)
         found.sort(key=BY_ORDER)
         return found
 

@@ -52,7 +52,7 @@ def from_text(text: str | None) -> datetime | None:
 
 
 def _to_utc(at: datetime | None) -> datetime | None:
-    return None if at is None else at.astimezone(UTC)
+    return at if at is None or at.tzinfo is UTC else at.astimezone(UTC)
 
 
 def time_reader(dialect: Dialect) -> Callable[[Any], Any]:

@@ -30,6 +30,8 @@ ADVICE: Final = {
 
 CORRUPT: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
+ERRORS: Final = (SQLAlchemyError, sqlite3.Error, UnreadableRow)
+
 PARTS: Final = ("", "-wal", "-shm")
 """What the names of the files of a database end with."""
 
@@ -53,7 +55,7 @@ class SqliteDatabase:
         self._lock_file: int | None = None
 
     @contextmanager
-    def transaction(self) -> Iterator[Connection]:
+    def transaction(self, *, consistent: bool = False) -> Iterator[Connection]:  # noqa: ARG002  it is
         with self._mutex, self._translated():
             if self._engine is None:
                 self._engine = self._open()
@@ -73,7 +75,7 @@ class SqliteDatabase:
         """Translate errors of SQLite. The next transaction opens the file again."""
         try:
             yield
-        except (SQLAlchemyError, UnreadableRow) as error:
+        except ERRORS as error:
             self._disconnect()
             if not _is_corrupt(error):
                 raise StoreError(_sentence(self._path, error)) from error
@@ -120,9 +122,13 @@ class SqliteDatabase:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if self._lock_file is None:
             self._lock_file = self._take_lock()
-        # SQLite gives -wal and -shm the mode of the file.
-        with suppress(FileExistsError):
-            os.close(os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        try:
+            # SQLite would open a file that it cannot write to, and create its parts unwritable too.
+            file = os.open(self._path, os.O_RDWR)
+        except FileNotFoundError:
+            # The parts get the mode of the file.
+            file = os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+        os.close(file)
 
     def _take_lock(self) -> int:
         lock = os.open(f"{self._path}.lock", os.O_CREAT | os.O_RDWR, 0o600)
@@ -175,7 +181,7 @@ def reading(path: Path) -> Iterator[Connection]:
         with engine.connect() as connection:
             check(connection, str(path))
             yield connection
-    except (SQLAlchemyError, UnreadableRow) as error:
+    except ERRORS as error:
         raise StoreError(_sentence(path, error)) from error
 
 

@@ -82,7 +82,10 @@ class Store:
             StoreError: The store cannot be used.
         """
         self._purge()
-        with without_garbage_collection(), self._database.transaction() as connection:
+        with (
+            without_garbage_collection(),
+            self._database.transaction(consistent=True) as connection,
+        ):
             if account_ids is None:
                 stored = self._read(connection, accounts.c.ended_at.is_(None))
             else:

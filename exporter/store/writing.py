@@ -58,25 +58,27 @@ def write_keys(
         known = before.keys.get(id_)
         if known != memory or orders[id_] != order:
             changed.append(rows.key_row(account_id, memory, order))
-        if known is None or known.uses != memory.uses:
-            old = set(enumerate(known.uses if known else ()))
-            new = set(enumerate(memory.uses))
+        known_uses = known.uses if known else ()
+        if known_uses != memory.uses:
+            old, new = set(enumerate(known_uses)), set(enumerate(memory.uses))
             seen += [rows.use_row(account_id, id_, use, place) for place, use in new - old]
             places = {(use.service, use.region) for use in memory.uses}
             unseen += [
                 (id_, use.service, use.region)
-                for use in (known.uses if known else ())
+                for use in known_uses
                 if (use.service, use.region) not in places
             ]
-    _upsert(connection, keys, changed)
-    _upsert(connection, uses, seen)
-    which = tuple_(uses.c.access_key_id, uses.c.service, uses.c.region)
-    _delete(connection, uses, account_id, which, unseen)
+    # The rows of a key that was deleted, forgotten, and is there again.
+    returned = after.keys.keys() - before.keys.keys()
     gone = {
         id_ for id_ in before.keys.keys() - after.keys.keys() if before.keys[id_].deleted_at is None
     }
-    _delete(connection, uses, account_id, uses.c.access_key_id, gone)
+    _delete(connection, uses, account_id, uses.c.access_key_id, returned | gone)
     _delete(connection, keys, account_id, keys.c.access_key_id, gone)
+    which = tuple_(uses.c.access_key_id, uses.c.service, uses.c.region)
+    _delete(connection, uses, account_id, which, unseen)
+    _upsert(connection, keys, changed)
+    _upsert(connection, uses, seen)
 
 
 def insert_events(

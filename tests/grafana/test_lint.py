@@ -18,12 +18,6 @@ UNITS = {
 }
 
 
-TOTALS = {
-    ("account", 26): "the reason since the exporter started, if there is none in the last day"
-}
-"""Panels that show counters as they are, and why."""
-
-
 @pytest.mark.parametrize("name", BOARDS)
 def test_variables(name: str) -> None:
     """The data source and the job can be selected; values follow the time range."""
@@ -68,14 +62,13 @@ def test_queries() -> None:
         assert target["datasource"]["uid"] == "${datasource}", where
         for window in re.findall(r"\brate\([^[]*\[([^]]*)\]", expr):
             assert window == "$__rate_interval", where
-        if "interval" in target:
+        for window in re.findall(r"\b(?:increase|changes)\([^[]*\[([^]]*)\]", expr):
             # It is four times the minimum step: each event would be counted four times.
-            assert "$__rate_interval" not in expr, where
+            assert window != "$__rate_interval", where
         # Otherwise what is gone comes back to life. Which targets are exporters is no value.
         assert set(re.findall(r"last_over_time\((\w+)", expr)) <= {q.BUILD_INFO}, where
         for hit in re.finditer(r"\w+_total\{", expr):
-            rated = re.search(r"(rate|increase|changes)\($", expr[: hit.start()])
-            assert rated or (name, panel["id"]) in TOTALS, where
+            assert re.search(r"(rate|increase|changes)\($", expr[: hit.start()]), where
         for selector in re.findall(r"\w\{([^}]*)\}", expr.replace("${", "")):
             assert "alertname" in selector or 'job=~"$job"' in selector, where
 
@@ -87,3 +80,26 @@ def test_replicas_are_not_counted_twice() -> None:
         for hit in re.finditer(r"(?:sum|count)\((aws_iam_a\w+)\{", expr):
             around = f"0 * count({hit[1]}" in expr or "counted" in expr
             assert around, f"{name}: {panel['title']}"
+
+
+def test_keys_are_never_cut() -> None:
+    """A column of access keys is wide enough for 20 wide letters, on a screen of any width."""
+    for name in BOARDS:
+        for panel in panels(name):
+            for override in panel.get("fieldConfig", {}).get("overrides", ()):
+                if override["matcher"]["options"] == "Access key":
+                    widths = {
+                        each["id"]: each["value"]
+                        for each in override["properties"]
+                        if each["id"] in {"custom.width", "custom.minWidth"}
+                    }
+                    assert max(widths.values()) >= 215, f"{name}: {panel['title']}"
+
+
+def test_annotations_have_the_job() -> None:
+    """What is marked in charts is of the chosen jobs."""
+    for board in BOARDS.values():
+        assert board["annotations"]["list"]
+        for annotation in board["annotations"]["list"]:
+            for selector in re.findall(r"\w\{([^}]*)\}", annotation["target"]["expr"]):
+                assert 'job=~"$job"' in selector

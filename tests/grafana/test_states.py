@@ -26,7 +26,7 @@ DOWN, UNKNOWN, FIRST, FINE = "down", "unknown", "first-minute", "fine"
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    """A Prometheus with four installations, told apart by their job."""
+    """A Prometheus with four installations, each with a job of its own."""
     folder = tmp_path_factory.mktemp("states")
     end = float(int(datetime.now(UTC).timestamp()) // 3600 * 3600)
     times = [end - 60 * minute for minute in range(MINUTES, -1, -1)]

@@ -54,6 +54,9 @@ USES: Final = (
     ("iam", "us-east-1"),
     ("sts", "ap-south-1"),
 )
+PARTS: Final = 4
+"""What a test plays of the examples of a profile: there are many of them."""
+
 STATUSES: Final = ("Active", "Inactive", "Expired")
 MINUTES: Final = (1, 15, 15, 60, 239, 400, 24 * 60, 3 * 24 * 60, 8 * 24 * 60, 40 * 24 * 60)
 OPERATIONS: Final = (
@@ -174,7 +177,6 @@ class Histories(RuleBasedStateMachine):
         self.memories = [AccountMemory()]
         self.oracles = [Oracle(self.options, clock_was_wrong=self.clock_is_wrong)]
         self.events: dict[tuple[str, str, str], Event] = {}
-        self.since = self.right.now()
         self.split = False
         for number in range(count):
             self.observers[number].monitored.latest = AccountSnapshot(an_account())
@@ -230,6 +232,8 @@ class Histories(RuleBasedStateMachine):
     @rule(pick=PICK, status=st.sampled_from(STATUSES))
     def set_status(self, pick: int, status: Any) -> None:
         key = self.past.keys_now[pick % len(self.past.keys_now)]
+        if self.apart and status == "Expired":
+            status = "Inactive"  # of which "expired" is another change: see the oracle
         now = self.tick()
         self.fake_key(key).status = status
         key.status.set(now, status)
@@ -392,6 +396,8 @@ class Histories(RuleBasedStateMachine):
         self.refresh_and_check(observer)
         self.account.allow(action)
 
+    # A wrong clock and a refresh that takes longer than the error: the next refresh notices.
+    @precondition(lambda self: not self.jumps)
     @rule(observer=PICK, after=st.integers(0, 12))
     def refresh_that_exceeds_its_deadline(self, observer: int, after: int) -> None:
         with self.before_call(after, lambda: self.right.advance(hours=2)):
@@ -542,7 +548,7 @@ class Histories(RuleBasedStateMachine):
 
     def check_event(self, event: Event, before: Oracle, after: Oracle) -> None:
         if event.kind in (EventKind.ROOT_USED, EventKind.ROOT_KEY_CREATED):
-            self.check_root_event(event)
+            self.check_root_event(event, before)
             return
         key = self.past.keys[event.access_key_id]
         assert event.user in key.user.names.values
@@ -595,14 +601,14 @@ class Histories(RuleBasedStateMachine):
         else:
             assert event.region not in {*seen.regions, "N/A"}
 
-    def check_root_event(self, event: Event) -> None:
+    def check_root_event(self, event: Event, before: Oracle) -> None:
         assert event.user == event.access_key_id == ""
         if event.kind is EventKind.ROOT_USED:
             assert event.at in self.past.root_uses[event.credential]
         else:
-            assert any(
-                self.since < created <= self.true(event.at) for created in self.past.root_keys
-            )
+            assert before.root_as_of is not None
+            since, until = before.root_as_of, self.true(event.at)
+            assert any(since < created <= until for created in self.past.root_keys)
         kind = EventKind.ROOT_KEY_CREATED
         events = [other for other in self.events.values() if other.kind is kind]
         assert len(events) <= len(self.past.root_keys)
@@ -643,10 +649,10 @@ def _required(event: Event) -> Required:
     return event.kind, event.access_key_id, detail.get(event.kind, "")
 
 
-def play(name: str, share: int = 1, **attributes: Any) -> None:
+def play(name: str, **attributes: Any) -> None:
     """Play histories. Derandomized, Hypothesis derives them from the *name*."""
     machine: Any = type(f"Histories_{name}", (Histories,), attributes)
-    examples = ceil(settings().max_examples / share) + 1
+    examples = ceil(settings().max_examples / PARTS) + 1
     run_state_machine_as_test(machine, settings=settings(max_examples=examples))
 
 
@@ -655,7 +661,7 @@ def play(name: str, share: int = 1, **attributes: Any) -> None:
 @pytest.mark.parametrize("mode", list(ReportMode))
 def test_one_process(mode: ReportMode) -> None:
     """One process notices everything that is provable, once, and nothing else."""
-    play(f"one_{mode}", share=2, modes=(mode,))
+    play(f"one_{mode}", modes=(mode,))
 
 
 @pytest.mark.history
@@ -663,7 +669,7 @@ def test_one_process(mode: ReportMode) -> None:
 @pytest.mark.parametrize("mode", [ReportMode.OFF, ReportMode.GUIDE])
 def test_clock_jumps(mode: ReportMode) -> None:
     """A clock that is wrong for some time invents no event and repeats none."""
-    play(f"jumps_{mode}", share=2, modes=(mode,), jumps=True)
+    play(f"jumps_{mode}", modes=(mode,), jumps=True)
 
 
 @pytest.mark.history
@@ -671,7 +677,7 @@ def test_clock_jumps(mode: ReportMode) -> None:
 @pytest.mark.parametrize("mode", [ReportMode.OFF, ReportMode.GUIDE, ReportMode.VALUES])
 def test_two_processes_with_one_memory(mode: ReportMode) -> None:
     """Two processes that share what they remember notice each event once, even by old reports."""
-    play(f"two_{mode}", share=2, modes=(ReportMode.OFF, mode))
+    play(f"two_{mode}", modes=(ReportMode.OFF, mode))
 
 
 @pytest.mark.history
@@ -679,4 +685,4 @@ def test_two_processes_with_one_memory(mode: ReportMode) -> None:
 @pytest.mark.parametrize("mode", [ReportMode.AUTO, ReportMode.GUIDE])
 def test_two_processes_that_are_merged(mode: ReportMode) -> None:
     """What two processes have noticed apart is neither lost nor noticed again by both."""
-    play(f"apart_{mode}", share=2, modes=(ReportMode.AUTO, mode), apart=True)
+    play(f"apart_{mode}", modes=(ReportMode.AUTO, mode), apart=True)

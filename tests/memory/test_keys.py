@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from exporter.memory import remember
-from exporter.model import AccountMemory, AccountSnapshot, Event, EventKind
+from exporter.model import AccountMemory, AccountSnapshot, Event, EventKind, User
 from tests.builders import a_key, a_snapshot, an_account, days_ago
 from tests.memory.watcher import KEY, OPTIONS, Watcher, day, kinds, owner
 
@@ -80,8 +80,11 @@ def test_keys_of_a_new_user_that_are_listed_late_are_created() -> None:
 def test_keys_that_are_listed_for_the_first_time_are_a_baseline() -> None:
     """If a user's keys could not be listed before, nothing is known of when they appeared."""
     watcher = Watcher()
-    watcher.look(0, users=(owner(),))
-    assert watcher.look(1, a_key()) == []
+    alice = owner(created=day(0) - timedelta(minutes=5))
+    watcher.look(0, users=(alice,))
+    listed = replace(alice, keys_at=day(1), keys_as_of=day(1))
+    assert watcher.look(1, a_key(), users=(listed,)) == []
+    assert kinds(watcher.look(2)) == [DELETED]
 
 
 def test_a_key_that_no_list_confirms_is_not_created() -> None:
@@ -227,6 +230,7 @@ def test_a_key_of_a_user_that_is_created_again_meanwhile_is_not_deleted() -> Non
     assert watcher.look(2, users=(again,)) == []  # whose keys could not be listed
     listed = replace(again, keys_at=day(3), keys_as_of=day(3))
     assert watcher.look(3, a_key(created=day(1.1)), users=(listed,)) == []
+    assert watcher.key.user_id == "AIDAAGAIN"
 
 
 def test_excluded_users_are_forgotten() -> None:
@@ -271,6 +275,22 @@ def test_an_outdated_snapshot_does_not_bring_back_a_deleted_user() -> None:
     assert watcher.look(5, users=()) == []
 
 
+def test_a_key_is_created_although_users_could_not_be_listed() -> None:
+    """The keys of a known user were."""
+    watcher = Watcher()
+    watcher.look(0)
+    assert kinds(watcher.look(1, a_key(), listed_at=day(0))) == [CREATED]
+
+
+def test_a_key_of_a_new_user_whom_another_process_no_longer_saw_was_created() -> None:
+    """The user was created and deleted while this process refreshed."""
+    watcher = Watcher()
+    watcher.look(1, users=())
+    short = owner(listed=day(0.999), created=day(0.998))
+    assert kinds(watcher.look(1.1, a_key(), users=(short,), listed_at=day(0.999))) == [CREATED]
+    assert kinds(watcher.look(2, users=())) == [DELETED]
+
+
 def test_an_outdated_snapshot_does_not_rename_a_user() -> None:
     """Another process that could not list users still knows the old name."""
     watcher = Watcher()
@@ -288,6 +308,13 @@ def test_keys_are_noticed_after_the_clock_was_ahead() -> None:
     watcher.look(100, a_key())
     other = a_key("AKIAOTHEROTHEROTHER1")
     assert set(kinds(watcher.look(1, other))) == {CREATED, DELETED}
+
+
+def test_a_list_of_a_time_in_the_future_counts_once() -> None:
+    """The same list is not newer than itself, although the clock is right again."""
+    watcher = Watcher()
+    watcher.look(100, a_key())
+    assert watcher.look(1, users=(owner(listed=day(100)),), listed_at=day(100)) == []
 
 
 def test_a_users_keys_are_listed_again_although_users_are_not() -> None:
@@ -321,9 +348,15 @@ def test_an_outdated_list_of_users_is_ignored() -> None:
 def test_users_without_ids_are_known_by_name() -> None:
     """Where only the credential report was read, users have no ids."""
     watcher = Watcher()
-    watcher.look(0, a_key(), users=(owner(id="", listed=day(0)),))
-    assert watcher.look(1, a_key(), users=(owner(id="", listed=day(1)),)) == []
-    assert kinds(watcher.look(2, users=(owner(id="", listed=day(2)),))) == [DELETED]
+    keys = a_key(), a_key("AKIABOBBOBBOBBOBBOB1", user="bob")
+
+    def users(at: float) -> tuple[User, ...]:
+        return tuple(owner(name, id="", listed=day(at)) for name in ("alice", "bob"))
+
+    watcher.look(0, *keys, users=users(0))
+    assert watcher.look(1, *keys, users=users(1)) == []
+    (event,) = watcher.look(2, keys[0], users=users(2))
+    assert (event.kind, event.user) == (DELETED, "bob")
 
 
 def test_snapshots_need_no_ids() -> None:

@@ -132,6 +132,14 @@ def test_a_key_is_not_idle_after_its_use() -> None:
     assert event.seconds == timedelta(days=41).total_seconds()
 
 
+def test_the_same_use_does_not_awaken_a_key() -> None:
+    """However short the configured time is."""
+    watcher = Watcher(min_idle=timedelta(0))
+    watcher.look(0, key(used(-1)))
+    assert watcher.look(1, key(used(-1))) == []
+    assert kinds(watcher.look(2, key(used(1.5)))) == [AWAKENED]
+
+
 def test_a_key_awakens_again() -> None:
     """After another month it is another event."""
     watcher = Watcher()
@@ -296,6 +304,13 @@ def test_a_clock_that_was_ahead_does_not_end_learning() -> None:
     assert watcher.look(1, key(used(0.5))) == []
     assert watcher.key.watched_since == day(1)
     assert kinds(watcher.look(8, key(used(7, "iam")))) == [NEW_SERVICE]
+
+
+def test_a_report_of_a_time_in_the_future_does_not_delay_learning() -> None:
+    """Our clock is a bit behind AWS's."""
+    watcher = Watcher()
+    watcher.look(0, key(used(-1), as_of=day(0.001)))
+    assert watcher.key.watched_since == day(0)
 
 
 def test_a_key_whose_answer_has_no_time_is_watched_since_now() -> None:

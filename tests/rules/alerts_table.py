@@ -13,23 +13,22 @@ README = PROMETHEUS / "README.md"
 BEGIN = "<!-- alerts: python -m tests.rules.alerts_table -->\n"
 END = "<!-- end of alerts -->\n"
 
+LIMIT = re.compile(r"^ *> (?:on \([\w, ]+\) )?([\d.]+)[^#\n]*  # (.+)$", re.MULTILINE)
+"""A limit and its unit, on a line of an expression of its own."""
 
-def threshold(rule: dict[str, Any]) -> tuple[str, str] | None:
-    """Return the name and default value of an alert's threshold in thresholds.yaml."""
-    found = re.search(
-        r"aws_iam:(\w+_threshold_\w+)\[1h\]\) or on \(\) vector\((.+?)\)", rule["expr"]
-    )
-    return (found[1], found[2]) if found else None
+
+def limits(rule: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return each limit in the expression of an alert with the comment beside it."""
+    return LIMIT.findall(rule["expr"])
 
 
 def alerts_table() -> str:
-    lines = ["| alert | summary | threshold | for | severity |", "|---|---|---|---|---|"]
+    lines = ["| alert | summary | limit | for | severity |", "|---|---|---|---|---|"]
     for name, rule in ALERTS.items():
-        used = threshold(rule)
         cells = [
             f"[`{name}`](runbooks/{name}.md)",
             rule["annotations"]["summary"],
-            f"`{used[0]}`: {used[1]}" if used else "",
+            "<br>".join(f"{number} {unit}" for number, unit in limits(rule)),
             rule.get("for", ""),
             rule["labels"]["severity"],
         ]

@@ -10,12 +10,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PROMETHEUS = ROOT / "deploy" / "prometheus"
 RUNBOOKS = PROMETHEUS / "runbooks"
 RULES = PROMETHEUS / "rules"
-THRESHOLDS = RULES / "thresholds.yaml"
-FILES = (
-    THRESHOLDS,
-    *(RULES / f"{name}.yaml" for name in ("recording", "hygiene", "security", "exporter")),
-)
-"""In the order in which their rules depend on each other; without the dashboards' rules."""
+FILES = tuple(RULES / f"{name}.yaml" for name in ("hygiene", "security", "exporter"))
 
 
 def rules(kind: str) -> Iterator[dict[str, Any]]:

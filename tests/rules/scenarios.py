@@ -8,8 +8,6 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from tests.rules.files import THRESHOLDS
-
 MINUTE, HOUR, DAY = 60, 3600, 86400
 STEP = 15 * MINUTE
 
@@ -18,9 +16,6 @@ Value = float | Sequence[tuple[int, float | None]]
 
 Series = dict[str, Value]
 """Values by series, in Prometheus's notation: ``name{label="value"}``."""
-
-Uses = dict[tuple[str, str], Value]
-"""Presence of a last use, by (service, region)."""
 
 JOB = "aws-iam-key-exporter"
 ACCOUNT = {"account_id": "111111111111", "account": "prod"}
@@ -37,14 +32,15 @@ class Scenario:
             none twice. With *by*, a name is followed by the values of these labels.
         by: Labels that are compared besides the name. All others are ignored.
         step: Seconds between scrapes, and between rule evaluations. A multiple of STEP.
-        thresholds: Text of thresholds.yaml. None: the file is missing.
+        command: Changes the rules before they are evaluated, run in a copy of the directory that
+            they are in. Empty: they are evaluated as shipped.
     """
 
     series: Series
     firing: Mapping[int, Iterable[str]]
     by: tuple[str, ...] = ()
     step: int = STEP
-    thresholds: str | None = THRESHOLDS.read_text(encoding="utf-8")
+    command: str = ""
 
     @property
     def end(self) -> int:
@@ -78,6 +74,10 @@ def samples(value: Value, end: int) -> Iterator[tuple[int, float | None]]:
             at += STEP
 
 
+EACH_SCRAPE: Value = [(STEP, at) for at in range(0, 100 * DAY, STEP)]
+"""The time of each scrape."""
+
+
 # -- builders ----------------------------------------------------------------------------------
 
 
@@ -96,27 +96,34 @@ def exporter(
     duration: Value = 10,
     report_usable: Value = 1,
     root_keys: Value = 0,
+    store_up: Value | None = 1,
 ) -> Series:
     """
     Return what an exporter exports about itself and about one account; healthy by default.
 
     Args:
         last_success: When the last successful refresh began. None: at each scrape.
+        store_up: None: there is no store.
     """
     job = {"job": JOB, "instance": instance}
     of = {**job, **ACCOUNT}
-    if last_success is None:
-        last_success = [(STEP, at) for at in range(0, 100 * DAY, STEP)]
-    return {
+    exported = {
         **series("up", job, up),
         **series("aws_iam_exporter_accounts_configured", job, configured),
         **series("aws_iam_exporter_refresh_interval_seconds", job, 15 * MINUTE),
         **series("aws_iam_exporter_account_up", of, account_up),
-        **series("aws_iam_exporter_account_last_success_timestamp_seconds", of, last_success),
+        **series(
+            "aws_iam_exporter_account_last_success_timestamp_seconds",
+            of,
+            EACH_SCRAPE if last_success is None else last_success,
+        ),
         **series("aws_iam_exporter_account_refresh_duration_seconds", of, duration),
         **series("aws_iam_exporter_account_report_usable", of, report_usable),
         **series("aws_iam_account_root_access_keys", of, root_keys),
     }
+    if store_up is not None:
+        exported |= series("aws_iam_exporter_store_up", job, store_up)
+    return exported
 
 
 def key(
@@ -127,9 +134,11 @@ def key(
     created: Value = 0,
     last_used: Value | None = None,
     never_used: Value | None = None,
+    confirmed: Value = EACH_SCRAPE,
     active: Value = 1,
+    inactive_since: Value | None = None,
+    superseded: Value | None = None,
     exempt_until: Value | None = None,
-    uses: Uses | None = None,
     tags: Mapping[str, str] | None = None,
 ) -> Series:
     """
@@ -140,27 +149,49 @@ def key(
             about age has no alert about it.
         last_used: None: never, or unknown.
         never_used: None: unknown, or 0 if *last_used* is given.
-        tags: None: there is no info series.
+        confirmed: When its last use was confirmed, if that is known. By default at each scrape.
     """
     of = {"job": JOB, "instance": instance, **ACCOUNT, "user": user, "access_key_id": access_key_id}
-    exported = {
-        **series("aws_iam_access_key_created_timestamp_seconds", of, created),
-        **series("aws_iam_access_key_active", of, active),
+    if never_used is None and last_used is not None:
+        never_used = 0
+    facts = {
+        "created_timestamp_seconds": created,
+        "active": active,
+        "last_used_timestamp_seconds": last_used,
+        "never_used": never_used,
+        "confirmed_timestamp_seconds": None if never_used is None else confirmed,
+        "inactive_since_timestamp_seconds": inactive_since,
+        "superseded_seconds": superseded,
+        "exempt_until_timestamp_seconds": exempt_until,
     }
-    if last_used is not None:
-        exported |= series("aws_iam_access_key_last_used_timestamp_seconds", of, last_used)
-        exported |= series("aws_iam_access_key_never_used", of, 0)
-    if never_used is not None:
-        exported |= series("aws_iam_access_key_never_used", of, never_used)
-    if exempt_until is not None:
-        exported |= series("aws_iam_access_key_exempt_until_timestamp_seconds", of, exempt_until)
-    for (service, region), present in (uses or {}).items():
-        place = {**of, "service": service, "region": region}
-        exported |= series("aws_iam_access_key_last_used_age_seconds", place, present)
-    if tags is not None:
-        info = {**of, "status": "Active", "path": "/", "description": "", **tags}
-        exported |= series("aws_iam_access_key_info", info, 1)
+    exported: Series = {}
+    for name, value in facts.items():
+        if value is not None:
+            exported |= series(f"aws_iam_access_key_{name}", of, value)
+    for status, is_active in (("Active", 1), ("Inactive", 0)):
+        info = {**of, "status": status, "path": "/", "description": "", **(tags or {})}
+        exported |= series("aws_iam_access_key_info", info, where(active, is_active))
     return exported
+
+
+def where(value: Value, wanted: float) -> Value:
+    """Return 1 while *value* is *wanted*, and no sample at other times."""
+    if isinstance(value, Sequence):
+        return [(seconds, 1 if current == wanted else None) for seconds, current in value]
+    return 1 if value == wanted else [(STEP, None)]
+
+
+def event(name: str, value: float, at: int, access_key_id: str = "AKIA1", **labels: str) -> Series:
+    """
+    Return what an exporter exports about an event of a key of ada that it noticed at *at*.
+
+    Args:
+        name: Of the family, without what all families of keys begin with.
+        labels: Others than those of the key.
+    """
+    of = {"job": JOB, "instance": "a", **ACCOUNT, "user": "ada", "access_key_id": access_key_id}
+    shown: Value = [(at, None), (DAY, value), (STEP, None)] if at else [(DAY, value), (STEP, None)]
+    return series(f"aws_iam_access_key_{name}", {**of, **labels}, shown)
 
 
 def of_instance(exported: Series, instance: str) -> Series:

@@ -1,4 +1,4 @@
-"""Stores of both kinds: an SQLite file, and a database of a real PostgreSQL."""
+"""Stores of both kinds: an SQLite file, and a schema of a real PostgreSQL."""
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -28,7 +28,7 @@ def location(request: pytest.FixtureRequest, tmp_path: Path) -> Location:
     """Where nothing is stored yet."""
     if request.param == "sqlite":
         return tmp_path / "state.db"
-    return str(request.getfixturevalue("cluster").create_database())
+    return str(request.getfixturevalue("cluster").create_schema())
 
 
 OpenStore = Callable[..., Store]

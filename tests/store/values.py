@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import timedelta
 from types import MappingProxyType
 from typing import Any
 
@@ -72,11 +72,11 @@ def save(
 
 # -- arbitrary values --------------------------------------------------------------------------
 
-TIMES = st.datetimes(
-    min_value=datetime(2000, 1, 1), max_value=datetime(2100, 1, 1), timezones=st.just(UTC)
-) | st.datetimes(
-    min_value=datetime(2000, 1, 1), max_value=datetime(2100, 1, 1), timezones=st.just(UTC)
-).map(lambda at: at.replace(microsecond=0))
+SECONDS = st.integers(-800_000_000, 2_000_000_000).map(lambda n: NOON + timedelta(seconds=n))
+
+TIMES = SECONDS | st.builds(
+    lambda at, n: at + timedelta(microseconds=n), SECONDS, st.integers(1, 999_999)
+)
 
 MAYBE_TIMES = st.none() | TIMES
 

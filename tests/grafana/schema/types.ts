@@ -6,9 +6,10 @@
 // - Values of enumerations are written as in JSON: "auto", not BigValueTextMode.Auto.
 // - `definition` of variables: Grafana writes it, and shows it in the list of variables, but its
 //   types do not have it.
-// - The data source plugin's queries have no types in this package: AGPL.
+// - Prometheus's queries and annotations have no types in this package.
 // - Options of transformations, and values of overrides, are `any` in Grafana's types.
 import type {
+  AnnotationQuery,
   Dashboard as GrafanaDashboard,
   FieldConfig,
   Panel,
@@ -52,7 +53,15 @@ type Of<Type extends string, Options, Custom = Record<string, never>> = Json<
   };
 };
 
-export type Dashboard = Json<Omit<GrafanaDashboard, 'panels' | 'templating'>> & {
+type Annotation = Json<Omit<AnnotationQuery, 'target'>> & {
+  target: { refId: string; expr: string; interval: string };
+  titleFormat: string;
+  textFormat: string;
+  tagKeys: string;
+};
+
+export type Dashboard = Json<Omit<GrafanaDashboard, 'annotations' | 'panels' | 'templating'>> & {
+  annotations: { list: Annotation[] };
   templating: { list: (Json<VariableModel> & { definition?: string })[] };
 };
 export type Panels = {
