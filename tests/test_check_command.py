@@ -206,6 +206,17 @@ def test_a_discovery_role(organization: FakeAws) -> None:
     assert found.credentials["default chain"].arn.startswith(f"arn:aws:iam::{MONITORING}:")
 
 
+def test_an_account_that_is_discovered_and_configured(organization: FakeAws) -> None:
+    """An account that is configured without its ID is not checked again as a discovered one."""
+    found = checked(organization, f"accounts: [{{name: own}}]\n{discovering(organization)}")
+
+    assert [each.name for each in found.accounts] == [
+        f"own ({MONITORING})",
+        f"prod ({PROD})",
+        f"test ({TEST})",
+    ]
+
+
 def problem_of(found: Checked) -> tuple[str, str]:
     assert found.discovery is not None
     assert found.discovery.problem is not None
