@@ -157,6 +157,21 @@ def test_a_problem_of_many_accounts_is_explained_once(aws: FakeAws) -> None:
     assert text.endswith("31 accounts checked: 30 with problems.")
 
 
+def test_what_was_not_checked_is_said_once(aws: FakeAws) -> None:
+    """Accounts in which the same was not checked share a sentence."""
+    tree = aws.organization(MONITORING)
+    for id_ in (MONITORING, PROD, TEST):
+        aws.account(id_).report.instant = True
+        aws.account(id_).role("reader")
+    tree.add_account(PROD, "prod")
+    tree.add_account(TEST, "test")
+    with environment(aws.environment(MONITORING)):
+        text = unwrapped(checked(aws, discovering(aws)))
+
+    names = f"management ({MONITORING}), prod ({PROD}), test ({TEST})"
+    assert f"{names}: ListAccessKeys was not checked: the account has no users." in text
+
+
 @pytest.mark.parametrize(
     ("deadline", "problems", "notes"),
     [

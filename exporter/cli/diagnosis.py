@@ -176,9 +176,10 @@ class Diagnosis:
     ) -> Problem:
         session, discovered = account.role_session, account.source == "organization"
         setting = "organization.external_id" if discovered else "external_id"
+        path = " (with its path, if it has one)" if ":assumed-role/" in us else ""
         principal = Cure(
             "Missing trust: the trust policy of the role must allow sts:AssumeRole to"
-            f" {_principal(us)}, with its path if it has one:",
+            f" {_principal(us)}{path}:",
             self._command(Policy.TRUST, us),
         )
         condition = Cure(
