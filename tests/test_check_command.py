@@ -281,9 +281,10 @@ def test_a_discovery_role_that_cannot_be_assumed(organization: FakeAws) -> None:
     """A role for discovery has the same problems as that of an account."""
     role = f", discovery_role_arn: 'arn:aws:iam::{TEST}:role/none'"
 
-    summary, _ = problem_of(checked(organization, discovering(organization, role)))
+    found = checked(organization, discovering(organization, role))
 
-    assert summary == "cannot assume role"
+    assert problem_of(found)[0] == "cannot assume role"
+    assert "or correct organization.discovery_role_arn." in unwrapped(found)
 
 
 def test_configured_accounts_are_checked_without_discovery(organization: FakeAws) -> None:
