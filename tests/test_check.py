@@ -405,7 +405,7 @@ def test_a_chain_of_roles_that_breaks(aws: FakeAws, check: Check) -> None:
     assert f"The role {via[0]} cannot be assumed" in problem.text
     texts = [cure.text for cure in problem.cures]
     assert any("or correct role_chain." in text for text in texts)
-    assert any("sends none to the roles of role_chain" in text for text in texts)
+    assert any("sends none to roles of role_chain" in text for text in texts)
 
 
 def test_an_account_that_is_configured_twice(aws: FakeAws, clock: FakeClock) -> None:

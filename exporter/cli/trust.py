@@ -53,7 +53,7 @@ def causes_of(
     path = " (with its path, if it has one)" if ":assumed-role/" in us else ""
     if in_chain:
         external_id = (
-            f"Required external ID: the exporter sends none to the roles of {settings.chain}, so the"
+            f"Required external ID: the exporter sends none to roles of {settings.chain}, so the"
             " trust policy must not have a condition on sts:ExternalId."
         )
     elif account.role_session.external_id:
