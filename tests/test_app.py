@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from pydantic import BaseModel
 
-from exporter.cli.app import SystemClock, build, key_id_formatter
+from exporter.cli.application import SystemClock, build, key_id_formatter
 from exporter.config import Config
 from exporter.metrics import SelfMetrics, negotiate
 from tests.test_config import load_example

@@ -9,7 +9,7 @@ from itertools import product
 
 import pytest
 
-from exporter.cli.app import SystemClock
+from exporter.cli.application import SystemClock
 from exporter.cli.check import check
 from exporter.cli.check_page import Checked
 from exporter.cli.flags import parse_flags

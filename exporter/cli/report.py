@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 
-from exporter.cli import app
+from exporter.cli.application import SystemClock, exemptions_of
 from exporter.cli.events import terminal_width
 from exporter.cli.flags import NAME
 from exporter.cli.interrupts import SIGNALLED, Interrupted, raise_on_signals
@@ -70,7 +70,7 @@ def run(
     """Read the accounts, print their keys, and return the exit code."""
     raise_on_signals()
     configure_logging("error", "logfmt", redact)  # failures are part of what is printed
-    clock = app.SystemClock()
+    clock = SystemClock()
     options = show_options(config, key_ids, redact)
     try:
         if query.from_store:
@@ -95,7 +95,7 @@ def show_options(
 ) -> ShowOptions:
     return ShowOptions(
         tags={tag: label_of_tag(tag) for tag in config.labels.user_tags},
-        exempt_until=app.exemptions_of(config).until,
+        exempt_until=exemptions_of(config).until,
         key_labels=key_ids.labels,
         user_names=key_ids.names,
         redact=redact,
