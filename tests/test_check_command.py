@@ -298,6 +298,16 @@ def test_configured_accounts_are_checked_without_discovery(organization: FakeAws
     assert [(each.name, each.problems) for each in found.accounts] == [(f"prod ({PROD})", ())]
 
 
+def test_an_account_that_may_be_among_the_unknown(organization: FakeAws) -> None:
+    """Where discovery fails, an account that was asked for is not called missing."""
+    organization.account(MONITORING).deny("organizations:*")
+
+    found = checked(organization, discovering(organization), "--account=prod")
+
+    assert (found.ok, found.accounts) == (False, [])
+    assert "The accounts of the organization are unknown." in unwrapped(found)
+
+
 # -- the command -------------------------------------------------------------------------------
 
 
