@@ -9,7 +9,15 @@ import pytest
 from exporter.aws import AccountCheck, AccountChecker, Denial, Identities, Outcome, parse_denial
 from exporter.aws.probing import SAMPLE
 from exporter.cli.diagnosis import Diagnosis
-from exporter.model import Account, Reason, ReportMode, TagSource
+from exporter.model import (
+    Account,
+    Partition,
+    Reason,
+    ReportMode,
+    RoleArn,
+    RoleSession,
+    TagSource,
+)
 from exporter.policy import Features, Policy, needed
 from tests import fake_aws
 from tests.builders import (
@@ -383,6 +391,21 @@ def test_a_role_that_cannot_be_assumed(aws: FakeAws, check: Check) -> None:
     assert (found.failure.reason, found.identity) == (Reason.ASSUME_ROLE, "")
     assert found.base.arn == f"arn:aws:iam::{PROD}:user/monitoring"
     assert not found.ok
+
+
+def test_a_chain_of_roles_that_breaks(aws: FakeAws, check: Check) -> None:
+    """The role of a chain that cannot be assumed is named, with the setting that has it."""
+    aws.account(TEST).role("reader")
+    via = (RoleArn(Partition.AWS, TEST, "hub"),)
+    session = RoleSession(via=via, external_id="secret")
+
+    found = check(a_role_account(TEST, "reader", role_session=session))
+
+    [problem] = Diagnosis().of_account(found)
+    assert f"The role {via[0]} cannot be assumed" in problem.text
+    texts = [cure.text for cure in problem.cures]
+    assert any("or correct role_chain." in text for text in texts)
+    assert any("sends none to roles of role_chain" in text for text in texts)
 
 
 def test_an_account_that_is_configured_twice(aws: FakeAws, clock: FakeClock) -> None:

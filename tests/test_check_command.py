@@ -157,6 +157,21 @@ def test_a_problem_of_many_accounts_is_explained_once(aws: FakeAws) -> None:
     assert text.endswith("31 accounts checked: 30 with problems.")
 
 
+def test_what_was_not_checked_is_said_once(aws: FakeAws) -> None:
+    """Accounts in which the same was not checked share a sentence."""
+    tree = aws.organization(MONITORING)
+    for id_ in (MONITORING, PROD, TEST):
+        aws.account(id_).report.instant = True
+        aws.account(id_).role("reader")
+    tree.add_account(PROD, "prod")
+    tree.add_account(TEST, "test")
+    with environment(aws.environment(MONITORING)):
+        text = unwrapped(checked(aws, discovering(aws)))
+
+    names = f"management ({MONITORING}), prod ({PROD}), test ({TEST})"
+    assert f"{names}: ListAccessKeys was not checked: the account has no users." in text
+
+
 @pytest.mark.parametrize(
     ("deadline", "problems", "notes"),
     [
@@ -204,6 +219,17 @@ def test_a_discovery_role(organization: FakeAws) -> None:
     assert found.discovery is not None
     assert found.discovery.identity.arn.startswith(f"arn:aws:sts::{TEST}:assumed-role/reader/")
     assert found.credentials["default chain"].arn.startswith(f"arn:aws:iam::{MONITORING}:")
+
+
+def test_an_account_that_is_discovered_and_configured(organization: FakeAws) -> None:
+    """An account that is configured without its ID is not checked again as a discovered one."""
+    found = checked(organization, f"accounts: [{{name: own}}]\n{discovering(organization)}")
+
+    assert [each.name for each in found.accounts] == [
+        f"own ({MONITORING})",
+        f"prod ({PROD})",
+        f"test ({TEST})",
+    ]
 
 
 def problem_of(found: Checked) -> tuple[str, str]:
@@ -255,9 +281,10 @@ def test_a_discovery_role_that_cannot_be_assumed(organization: FakeAws) -> None:
     """A role for discovery has the same problems as that of an account."""
     role = f", discovery_role_arn: 'arn:aws:iam::{TEST}:role/none'"
 
-    summary, _ = problem_of(checked(organization, discovering(organization, role)))
+    found = checked(organization, discovering(organization, role))
 
-    assert summary == "cannot assume role"
+    assert problem_of(found)[0] == "cannot assume role"
+    assert "or correct organization.discovery_role_arn." in unwrapped(found)
 
 
 def test_configured_accounts_are_checked_without_discovery(organization: FakeAws) -> None:
@@ -269,6 +296,16 @@ def test_configured_accounts_are_checked_without_discovery(organization: FakeAws
 
     assert not found.ok
     assert [(each.name, each.problems) for each in found.accounts] == [(f"prod ({PROD})", ())]
+
+
+def test_an_account_that_may_be_among_the_unknown(organization: FakeAws) -> None:
+    """Where discovery fails, an account that was asked for is not called missing."""
+    organization.account(MONITORING).deny("organizations:*")
+
+    found = checked(organization, discovering(organization), "--account=prod")
+
+    assert (found.ok, found.accounts) == (False, [])
+    assert "The accounts of the organization are unknown." in unwrapped(found)
 
 
 # -- the command -------------------------------------------------------------------------------

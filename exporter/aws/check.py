@@ -113,8 +113,9 @@ class AccountChecker:
         Raises:
             Stopped: The program is shutting down.
         """
-        found = AccountCheck(account, self.identities.get(account))
+        found = AccountCheck(account, Identity())
         try:
+            found = replace(found, base=self.identities.get(account))
             return self._check(account, found)
         except Exception as error:
             log.exception("check crashed", extra={"account": account.label})

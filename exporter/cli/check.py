@@ -59,7 +59,8 @@ def check(query: CheckFlags, config: Config, clock: Clock, *, config_file: str =
     rng = random.Random()  # noqa: S311 (spreads retries, protects nothing)
     identities = Identities(once.sessions, deadline=deadline, clock=clock, rng=rng)
     discovery, discovered = _discover(config, once, clock, identities, Diagnosis(config_file))
-    accounts = combine(config.model_accounts(), discovered)
+    configured = config.model_accounts()
+    accounts = combine(configured, discovered, once.identified(configured) if discovered else ())
     wanted = set(query.accounts)
     known = {text for account in accounts for text in (account.id, account.label)}
     possible = [a for a in accounts if not wanted or not a.id or {a.id, a.label} & wanted]
@@ -82,7 +83,8 @@ def check(query: CheckFlags, config: Config, clock: Clock, *, config_file: str =
             possible, checker.check, lambda found: progress.advance(failed=not found.ok)
         )
     if wanted:
-        _require(wanted, {text for each in checks for text in _names(each.account)})
+        if not failed:  # else it may be one of those that are unknown
+            _require(wanted, {text for each in checks for text in _names(each.account)})
         checks = [each for each in checks if _names(each.account) & wanted]
     assumed = [found.account for found in checks if found.identity and found.account.role_arn]
     diagnosis = Diagnosis(config_file, assumed)
@@ -105,10 +107,8 @@ def _require(wanted: set[str], known: set[str]) -> None:
 def _discover(
     config: Config, once: Once, clock: Clock, identities: Identities, diagnosis: Diagnosis
 ) -> tuple[DiscoveryCheck | None, list[Account]]:
-    organization, discovery = (
-        config.organization,
-        application.discovery_of(config, once.sessions, clock),
-    )
+    organization = config.organization
+    discovery = application.discovery_of(config, once.sessions, clock)
     if organization is None or discovery is None:
         return None, []
     caller = organization.caller()

@@ -115,9 +115,12 @@ def _page(checked: Checked, width: int | None) -> Iterator[str]:
         yield from _problem("organization", discovery.problem, [], wrapped)
     for account, problem, others in _grouped(checked.accounts):
         yield from _problem(account.name, problem, others, wrapped)
-    notes = [(account.name, note) for account in checked.accounts for note in account.notes]
-    for name, note in notes:
-        yield _wrap(f"{name}: {note}", wrapped, "")
+    notes: dict[str, list[str]] = {}
+    for account in checked.accounts:
+        for note in account.notes:
+            notes.setdefault(note, []).append(account.name)
+    for note, names in notes.items():
+        yield _wrap(f"{_listed(names)}: {note}", wrapped, "")
     yield "\n" if notes else ""
     yield f"{_summary(checked)}\n"
 
@@ -180,10 +183,13 @@ def _problem(name: str, problem: Problem, others: Sequence[str], width: int) -> 
     if problem.error:
         yield _wrap(f"Error: {problem.error}", width, "  ")
     if others:
-        names = ", ".join(others[:LISTED])
-        more = f" and {len(others) - LISTED} more" if len(others) > LISTED else ""
-        yield _wrap(f"The same with: {names}{more}", width, "  ")
+        yield _wrap(f"The same with: {_listed(others)}", width, "  ")
     yield "\n"
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return ", ".join(names[:LISTED]) + more
 
 
 def _wrap(text: str, width: int, indent: str, *, hanging: str = "") -> str:

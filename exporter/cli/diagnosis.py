@@ -7,6 +7,14 @@ from typing import Final
 from exporter.aws import AccountCheck, Denial, Identity, Outcome, Probe, parse_denial
 from exporter.cli.flags import NAME
 from exporter.cli.problems import Cure, Problem, of_credentials, of_failure, of_wrong_account
+from exporter.cli.trust import (
+    OF_DISCOVERY,
+    OF_ORGANIZATION,
+    Causes,
+    Settings,
+    causes_of,
+    principal_of,
+)
 from exporter.model import Account, ReadError, Reason
 from exporter.policy import PERMISSIONS, Permission, Policy
 
@@ -54,7 +62,8 @@ class Diagnosis:
             text = "The check of this account crashed, which is a bug of the exporter."
             return [of_failure("check crashed", text, check.failure)]
         if check.failure is not None:
-            return [self._of_sign_in(check.account, check.base, check.failure)]
+            settings = OF_ORGANIZATION if check.account.source == "organization" else Settings()
+            return [self._of_sign_in(check.account, check.base, check.failure, settings)]
         return [
             self._of_probe(check, probe, probe.error)
             for probe in check.probes
@@ -64,7 +73,7 @@ class Diagnosis:
     def of_discovery(self, caller: Account, base: Identity, error: ReadError) -> Problem:
         """Explain why the accounts of an organization cannot be listed."""
         if error.reason in (Reason.ASSUME_ROLE, Reason.CREDENTIALS, Reason.WRONG_ACCOUNT):
-            return self._of_sign_in(caller, base, error)
+            return self._of_sign_in(caller, base, error, OF_DISCOVERY)
         if error.code == "AWSOrganizationsNotInUseException":
             cure = (
                 "Use credentials of the organization's management account or of a delegated"
@@ -107,9 +116,11 @@ class Diagnosis:
 
     # -- signing in ----------------------------------------------------------------------------
 
-    def _of_sign_in(self, account: Account, base: Identity, error: ReadError) -> Problem:
+    def _of_sign_in(
+        self, account: Account, base: Identity, error: ReadError, settings: Settings
+    ) -> Problem:
         if error.reason is Reason.ASSUME_ROLE:
-            return self._of_assume_role(account, base, error)
+            return self._of_assume_role(account, base, error, settings)
         if error.reason is Reason.WRONG_ACCOUNT:
             return of_wrong_account(account, error)
         if error.reason is Reason.CREDENTIALS:
@@ -127,7 +138,9 @@ class Diagnosis:
             return Problem("tags too large", text, str(error), (Cure(cure),))
         return of_failure("no access", "The exporter cannot sign in.", error)
 
-    def _of_assume_role(self, account: Account, base: Identity, error: ReadError) -> Problem:
+    def _of_assume_role(
+        self, account: Account, base: Identity, error: ReadError, settings: Settings
+    ) -> Problem:
         denial = parse_denial(str(error))
         role = denial.resource or str(account.role_arn)
         us = denial.caller or base.arn or "the exporter's identity"
@@ -144,7 +157,26 @@ class Diagnosis:
             )
             found = "may not assume role"
             return Problem(found, text, str(error), (cure,), denial.action, Policy.EXPORTER)
-        return self._of_trust(account, error, denial, role, us)
+        causes = causes_of(
+            account,
+            role,
+            us,
+            settings,
+            trust=self._command(Policy.TRUST, us),
+            exporter=self._command(Policy.EXPORTER),
+        )
+        if denial.kind == "role trust":
+            text = f"The trust policy of the role {role} does not allow {us} to assume it."
+            cures: tuple[Cure, ...] = (causes.trust, causes.external_id)
+            return Problem("not trusted", text, str(error), cures, "sts:AssumeRole", Policy.TRUST)
+        text = (
+            f"The role {role} cannot be assumed as {us}. AWS gives the same answer whether the role"
+            " does not exist, does not trust this identity, or requires another external ID. In the"
+            " order of likelihood:"
+        )
+        found = "cannot assume role"
+        cures = self._in_order(account, causes)
+        return Problem(found, text, str(error), cures, "sts:AssumeRole", Policy.TRUST)
 
     def _of_session_action(self, error: ReadError, action: str, role: str, us: str) -> Problem:
         text = (
@@ -171,50 +203,15 @@ class Diagnosis:
         found = f"no {action.partition(':')[2]}"
         return Problem(found, text, str(error), cures, action, Policy.TRUST)
 
-    def _of_trust(
-        self, account: Account, error: ReadError, denial: Denial, role: str, us: str
-    ) -> Problem:
-        session, discovered = account.role_session, account.source == "organization"
-        setting = "organization.external_id" if discovered else "external_id"
-        principal = Cure(
-            "Missing trust: the trust policy of the role must allow sts:AssumeRole to"
-            f" {_principal(us)}, with its path if it has one:",
-            self._command(Policy.TRUST, us),
-        )
-        condition = Cure(
-            f"Wrong external ID: {setting} must be what the trust policy requires in its condition"
-            " on sts:ExternalId."
-            if session.external_id
-            else "Missing external ID: if the trust policy has a condition on sts:ExternalId, set"
-            f" {setting} to what it requires."
-        )
-        if denial.kind == "role trust":
-            text = f"The trust policy of the role {role} does not allow {us} to assume it."
-            cures: tuple[Cure, ...] = (principal, condition)
-            return Problem("not trusted", text, str(error), cures, "sts:AssumeRole", Policy.TRUST)
-        missing = Cure(
-            "Missing role: create it, with exactly this name and path, or correct"
-            f" {'organization.role_name' if discovered else 'role_arn'}. A StackSet creates none in"
-            " the management account, and takes some minutes in a new account."
-        )
-        permission = Cure(
-            f"Missing permission, although AWS mostly says so: allow {us} to assume the role:",
-            self._command(Policy.EXPORTER),
-        )
-        # Where another role accepted the same external ID from the same identity, neither is wrong.
+    def _in_order(self, account: Account, causes: Causes) -> tuple[Cure, ...]:
+        """Return the cures, those of the most likely causes first."""
+        session = account.role_session
         if (account.profile, session) in self._proven:
-            cures = (missing, principal, condition)
-        elif session.external_id and not discovered:
-            cures = (condition, principal, missing, permission)
-        else:
-            cures = (principal, missing, condition, permission)
-        text = (
-            f"The role {role} cannot be assumed as {us}. AWS gives the same answer whether the role"
-            " does not exist, does not trust this identity, or requires another external ID. In the"
-            " order of likelihood:"
-        )
-        found = "cannot assume role"
-        return Problem(found, text, str(error), cures, "sts:AssumeRole", Policy.TRUST)
+            # Another role accepted the same external ID from the same identity.
+            return causes.role, causes.trust, causes.external_id
+        if session.external_id and account.source != "organization":
+            return causes.external_id, causes.trust, causes.role, causes.permission
+        return causes.trust, causes.role, causes.external_id, causes.permission
 
     # -- permissions ---------------------------------------------------------------------------
 
@@ -273,13 +270,5 @@ class Diagnosis:
 
     def _command(self, policy: Policy, us: str = "") -> str:
         """Write the command that prints *policy*, for the exporter's own identity *us*."""
-        principal = f" --principal={_principal(us)}" if policy is Policy.TRUST else ""
+        principal = f" --principal={principal_of(us)}" if policy is Policy.TRUST else ""
         return f"{NAME} policy{FLAGS[policy]}{principal}{self._arguments}"
-
-
-def _principal(arn: str) -> str:
-    """Return what a trust policy can name: of a session, its role, whose path is unknown."""
-    head, found, rest = arn.partition(":assumed-role/")
-    if not found:
-        return arn if arn.startswith("arn:") else "ARN"
-    return f"{head.replace(':sts:', ':iam:')}:role/{rest.partition('/')[0]}"

@@ -343,7 +343,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     _add_policy_flags(policy)
     report = _add_command(
-        commands, "report", "print the access keys, and what is wrong", REPORT_EPILOG
+        commands, "report", "print access keys and what is wrong with them", REPORT_EPILOG
     )
     add_report_flags(report)
     check = _add_command(

@@ -1,4 +1,4 @@
-"""What commands do that refresh accounts once: with the modules of the exporter, but no store."""
+"""What commands do that read accounts once: with the modules of the exporter, but no store."""
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -50,10 +50,10 @@ class Once:
         discovery = discovery_of(self._config, self.sessions, self._clock)
         if discovery is None:
             return configured
-        return combine(configured, discovery.discover(), self._identified(configured))
+        return combine(configured, discovery.discover(), self.identified(configured))
 
-    def _identified(self, configured: Iterable[Account]) -> Iterator[str]:
-        """Yield the ids of accounts that are configured without one."""
+    def identified(self, configured: Iterable[Account]) -> Iterator[str]:
+        """Yield the ids of accounts that are configured without one, as far as AWS says."""
         for account in configured:
             if not account.id:
                 with suppress(ReadError):  # as its refresh will say
@@ -135,7 +135,7 @@ class Once:
                     finished.put((position, function(account)))
 
         for number in range(min(count, self._config.collection.workers)):
-            threading.Thread(target=work, name=f"check-{number}", daemon=True).start()
+            threading.Thread(target=work, name=f"once-{number}", daemon=True).start()
         results: dict[int, T] = {}
         try:
             while len(results) < count:
