@@ -94,10 +94,16 @@ def _bookmarks(row: Row) -> Bookmarks:
 def snapshot_of(row: Any, memory: AccountMemory) -> AccountSnapshot:
     """Return what the latest refresh knew, as far as *memory* and *row*, of its account, say it."""
     name = row.account_name
+    # A key is remembered for longer than its user if two processes went on to read apart.
+    users = {user.name for user in memory.users.values()}
     return AccountSnapshot(
         Account(row.account_id, name, Partition(row.aws_partition)),
         users=tuple(memory.users.values()),
-        keys=tuple(key.key for key in memory.keys.values() if key.deleted_at is None),
+        keys=tuple(
+            known.key
+            for known in memory.keys.values()
+            if known.deleted_at is None and known.key.user in users
+        ),
         root=memory.root,
         report=None
         if row.report_usable is None
