@@ -116,7 +116,7 @@ def users(id_: str) -> st.SearchStrategy[User]:
 
 
 def keys(id_: str, owners: Collection[User]) -> st.SearchStrategy[KeyMemory]:
-    """Arbitrary memories of a key of one of *owners*, or of a user who is none of them."""
+    """Arbitrary memories of a key of one of *owners*, if there are any."""
     last_uses = st.sampled_from([NEVER, UNKNOWN]) | st.builds(
         LastUse, at=TIMES, service=TEXTS, region=REGIONS
     )
@@ -125,7 +125,7 @@ def keys(id_: str, owners: Collection[User]) -> st.SearchStrategy[KeyMemory]:
         key=st.builds(
             AccessKey,
             id=st.just(id_),
-            user=st.sampled_from([user.name for user in owners]) | TEXTS if owners else TEXTS,
+            user=st.sampled_from([user.name for user in owners]) if owners else TEXTS,
             status=st.sampled_from(["Active", "Inactive", "Expired"]),
             created=TIMES,
             last_use=last_uses,
