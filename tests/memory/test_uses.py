@@ -257,6 +257,14 @@ def test_a_service_without_regions_is_in_no_new_region() -> None:
     assert kinds(watcher.look(8, key(used(7, "iam", "N/A")))) == [NEW_SERVICE]
 
 
+def test_a_service_that_aws_cannot_name_is_not_new() -> None:
+    """AWS reports N/A as such a service, which is remembered like others."""
+    watcher = Watcher()
+    watcher.look(0, key(used(-1)))
+    assert watcher.look(8, key(used(7, "N/A", "N/A"))) == []
+    assert [use.service for use in watcher.key.uses] == ["s3", "N/A"]
+
+
 def test_places_are_remembered() -> None:
     """A place is new once."""
     watcher = Watcher()
