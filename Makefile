@@ -55,6 +55,7 @@ generate: $(VENV)/dev  ## write all generated files, such as dashboards and the 
 bench: $(VENV)/dev  ## measure the performance claims
 	$(BIN)/python -m tests.bench
 	$(BIN)/python -m tests.bench_dashboards
+	$(BIN)/python -m tests.bench_rules
 
 constraints:  ## pin the newest version of every dependency in constraints.txt
 	@venv=$$(mktemp -d) && trap 'rm -rf "$$venv"' EXIT && \
