@@ -23,7 +23,7 @@ def events() -> Json:
         {
             "at": f"1000 * ({q.events(HERE)} or {q.root_uses(HERE)})",
             "after": f"{q.lengths(HERE)} / {q.DAY}",
-            "tags": q.tags_of(q.noticed(HERE), HERE),
+            "tags": q.event_tags(HERE),
         },
         [
             column("what", "What", colored=True, mappings=what, width=170),

@@ -12,10 +12,11 @@ from grafana.queries.families import (
 from grafana.queries.selectors import ACCOUNT_LABELS, KEY_LABELS, labeled, per_key, select
 
 
-def noticed(where: str) -> str:
-    """Keys with events in the last day."""
+def event_tags(where: str) -> str:
+    """The team and the owner of each key with events, as far as the exporter has these labels."""
     families = (USED_AFTER_IDLE, FIRST_USED_AGE, NEW_SERVICE, NEW_REGION, CREATION_NOTICED)
-    return " or ".join(select(family, where) for family in families)
+    noticed = " or ".join(select(family, where) for family in families)
+    return f"group by ({KEY_LABELS}, tag_team, tag_owner) ({noticed})"
 
 
 def events(where: str) -> str:
