@@ -4,11 +4,14 @@ from exporter.server.connections import Limits, max_connections, raise_file_limi
 from exporter.server.landing import AccountRow
 from exporter.server.routes import Site, serve
 from exporter.server.sockets import address_of, bind
+from exporter.server.web_config import WebConfig, WebConfigError
 
 __all__ = [
     "AccountRow",
     "Limits",
     "Site",
+    "WebConfig",
+    "WebConfigError",
     "address_of",
     "bind",
     "max_connections",

@@ -3,9 +3,11 @@
 import asyncio
 import errno
 import logging
+import os
 import re
 import resource
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -14,7 +16,10 @@ from typing import Any
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPHeaders, HTTPMessageDelegate
 from tornado.ioloop import IOLoop
-from tornado.iostream import IOStream, UnsatisfiableReadError
+from tornado.iostream import IOStream, SSLIOStream, UnsatisfiableReadError
+
+from exporter.server.web_config import Guard, WebConfig
+from exporter.server.web_config.certificates import TLS
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +52,9 @@ BAD_REQUEST = (
     b"\r\n"
     b"400 Bad Request\n"
 )
+
+PLAIN_HTTP = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"
+"""The response to a request without TLS where TLS is required. That of Go's net/http."""
 
 AUTHORITY = re.compile(r"https?://[^/?]*", re.IGNORECASE)
 
@@ -122,6 +130,7 @@ class Connection(IOStream):
     def __init__(
         self, accepted: socket.socket, limits: Limits, malformed: Callable[[], None]
     ) -> None:
+        # The time for the first header includes the TLS handshake.
         super().__init__(accepted, max_buffer_size=4 * MAX_HEADER, read_chunk_size=MAX_HEADER)
         self.sending = False
         self._limits = limits
@@ -182,6 +191,49 @@ class Connection(IOStream):
             self._timer = self.io_loop.call_later(self._limits.header, self.close)
 
 
+class TLSConnection(Connection, SSLIOStream):
+    """
+    A connection that is encrypted.
+
+    Raises:
+        OSError: The client is gone.
+        ValueError: As OSError.
+    """
+
+    def __init__(
+        self, accepted: socket.socket, limits: Limits, malformed: Callable[[], None], tls: TLS
+    ) -> None:
+        encrypted = tls.context.wrap_socket(
+            accepted, server_side=True, do_handshake_on_connect=False
+        )
+        super().__init__(encrypted, limits, malformed)
+        self._tls = tls
+        self.wait_for_handshake().add_done_callback(self._handshake_done)
+
+    def _handshake_done(self, handshake: "asyncio.Future[Any]") -> None:
+        # No request has been read by now.
+        failed = handshake.cancelled() or handshake.exception() is not None
+        if not failed and not self._tls.admits(self.socket.getpeercert()):
+            log.debug("client certificate without an allowed name")
+            self.close()
+
+    def close(self, exc_info: Any = False) -> None:  # noqa: FBT002 (Tornado's signature)
+        if isinstance(exc_info, ssl.SSLError) and not self.closed():
+            log.debug("TLS handshake failed", extra={"error": str(exc_info)})
+            if exc_info.reason == "HTTP_REQUEST":
+                self._respond_in_plain_text()
+        super().close(exc_info)
+
+    def _respond_in_plain_text(self) -> None:
+        self._malformed()
+        descriptor = self.socket.fileno()
+        try:
+            os.read(descriptor, MAX_HEADER)  # else the client could lose the response
+            os.write(descriptor, PLAIN_HTTP)
+        except OSError:
+            pass  # the client has sent nothing more, or is gone
+
+
 class Server(HTTPServer):
     """
     An HTTP server that limits what its clients use.
@@ -190,11 +242,18 @@ class Server(HTTPServer):
     tries again without a pause and logs each attempt.
 
     Args:
-        malformed: Called for each malformed request; they are not logged.
+        observe: Counts a request that no handler responds to, given a name for it and the status
+            code: malformed ones, which are not logged, and those that *web* refuses.
+        web: TLS, passwords and rate limits. None: there are none.
     """
 
     def initialize(  # type: ignore[override]  # the constructor passes its arguments on to this
-        self, application: Any, *, limits: Limits, malformed: Callable[[], None]
+        self,
+        application: Any,
+        *,
+        limits: Limits,
+        observe: Callable[[str, int], None],
+        web: WebConfig | None = None,
     ) -> None:
         super().initialize(
             application,
@@ -203,7 +262,9 @@ class Server(HTTPServer):
             max_header_size=MAX_HEADER,
         )
         self._limits = limits
-        self._malformed = malformed
+        self._observe = observe
+        self._web = web
+        self._keeping_up_to_date = asyncio.ensure_future(web.keep_up_to_date()) if web else None
         self._by_last_request: dict[Connection, None] = {}
         """Those whose last request, or else whose beginning, is longest ago come first."""
         self._listeners: list[socket.socket] = []
@@ -219,12 +280,16 @@ class Server(HTTPServer):
         for listener in self._listeners:
             listener.close()
         self._listeners.clear()
+        if self._keeping_up_to_date is not None:
+            self._keeping_up_to_date.cancel()
 
     def start_request(self, server_conn: Any, request_conn: Any) -> HTTPMessageDelegate:
         connection: Connection = server_conn.stream
         connection.wait_for_request()
         self._resume()
         delegate = super().start_request(server_conn, request_conn)
+        if self._web is not None:
+            delegate = Guard(delegate, request_conn, self._web, self._observe)
         return _Request(delegate, connection, self._renew)
 
     def _renew(self, connection: Connection) -> None:
@@ -271,9 +336,22 @@ class Server(HTTPServer):
                     IOLoop.current().call_later(PAUSE, self._resume)
                 return
             self._drop(candidate)
-            connection = Connection(accepted, self._limits, self._malformed)
+            try:
+                connection = self._connect(accepted)
+            except (OSError, ValueError):
+                accepted.close()  # the client is gone
+                continue
             self._by_last_request[connection] = None
             self.handle_stream(connection, address)
+
+    def _connect(self, accepted: socket.socket) -> Connection:
+        tls = self._web.tls if self._web is not None else None
+        if tls is None:
+            return Connection(accepted, self._limits, self._count_malformed)
+        return TLSConnection(accepted, self._limits, self._count_malformed, tls)
+
+    def _count_malformed(self) -> None:
+        self._observe("malformed", 400)
 
     def _least_recent(self) -> Connection | None:
         """Return the connection whose last request is longest ago, if there is one."""

@@ -18,6 +18,7 @@ from tornado.web import Application, HTTPError, RequestHandler
 from exporter.server import landing
 from exporter.server.connections import Connection, Limits, Server
 from exporter.server.shared import Shared
+from exporter.server.web_config import WebConfig, add_headers
 
 log = logging.getLogger(__name__)
 
@@ -58,10 +59,17 @@ class Site:
     observe: Callable[[str, int], None]
 
 
-def serve(site: Site, sockets: Sequence[socket], limits: Limits) -> Server:
-    """Serve *site* on *sockets*, on the running event loop."""
+def serve(
+    site: Site, sockets: Sequence[socket], limits: Limits, web: WebConfig | None = None
+) -> Server:
+    """
+    Serve *site* on *sockets*, on the running event loop.
+
+    Args:
+        web: TLS, passwords, headers and rate limits. None: there are none.
+    """
     # What clients do wrong is counted: a line for each would let them flood the log.
-    gen_log.setLevel(logging.WARNING)
+    gen_log.setLevel(logging.ERROR)
     options: dict[str, Any] = {"site": site, "limits": limits, "shared": Shared()}
 
     def limited() -> dict[str, Any]:
@@ -78,7 +86,9 @@ def serve(site: Site, sockets: Sequence[socket], limits: Limits) -> Server:
         default_handler_args=options,
         log_function=_count_request,
     )
-    server = Server(application, limits=limits, malformed=lambda: site.observe("malformed", 400))
+    if web is not None:
+        application.transforms.append(add_headers(web))
+    server = Server(application, limits=limits, observe=site.observe, web=web)
     server.add_sockets(sockets)
     return server
 
