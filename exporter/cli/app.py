@@ -57,6 +57,7 @@ async def run(
     handler: QueueHandler,
     telemetry_path: str,
     max_requests: int,
+    web: server.WebConfig | None = None,
 ) -> None:
     """
     Refresh accounts and serve on *sockets* until SIGTERM or SIGINT.
@@ -64,6 +65,7 @@ async def run(
     Args:
         redact: Removes what must not be shown from a text.
         handler: Counts the log messages that are dropped.
+        web: TLS, passwords and rate limits. None: there are none.
     """
     stopped = _stop_on_signals(asyncio.get_running_loop())
     self_metrics = SelfMetrics(version=__version__, operations=aws.Operation, redact=key_ids.redact)
@@ -92,7 +94,9 @@ async def run(
     if starting.done():
         starting.result()
         connections = server.max_connections(server.raise_file_limit())
-        http = server.serve(site, sockets, server.Limits(connections, max_requests))
+        http = server.serve(site, sockets, server.Limits(connections, max_requests), web)
+        is_encrypted = web is not None and web.tls is not None
+        log.info("TLS is enabled" if is_encrypted else "TLS is disabled", extra={"http2": False})
         for bound in sockets:
             log.info("listening", extra={"address": server.address_of(bound)})
         await stopping

@@ -161,6 +161,7 @@ class Flags:
     default_state_path: str = ""
     events: EventsFlags | None = None
     policy: PolicyFlags | None = None
+    web_config_file: str = ""
 
 
 def variable(flag: str) -> str:
@@ -217,6 +218,7 @@ def parse_flags(argv: Sequence[str], environment: Mapping[str, str]) -> Flags:
         default_state_path,
         events,
         policy,
+        args.web_config_file,
     )
 
 
@@ -473,6 +475,14 @@ def _add_serve_flags(parser: argparse.ArgumentParser) -> None:
         action="append",
         help="address to listen on, such as 127.0.0.1:10064 (default: :10064); can be repeated, or"
         " be a comma-separated list in the environment variable",
+    )
+    add(
+        "--web.config.file",
+        dest="web_config_file",
+        metavar="FILE",
+        default="",
+        help="file that enables TLS or authentication, in the format of all official exporters"
+        " (default: none)",
     )
     add(
         "--web.telemetry-path",

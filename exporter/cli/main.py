@@ -68,6 +68,12 @@ def _serve(
 ) -> int:
     warnings = warnings_of(config, datetime.now(UTC), region_exists=is_region)
     warnings += [*unknown_variables(os.environ), *_unknown_region(config)]
+    try:
+        web = server.WebConfig(flags.web_config_file) if flags.web_config_file else None
+    except server.WebConfigError as error:
+        write_error(f"{error}\n")
+        return USAGE
+    warnings += web.warnings if web is not None else []
     if flags.config_check:
         write_output(redact(summarize(config, flags.config_file, warnings)))
         return OK
@@ -103,6 +109,7 @@ def _serve(
                 handler=handler,
                 telemetry_path=flags.web_telemetry_path,
                 max_requests=flags.web_max_requests,
+                web=web,
             )
         )
     log.info("stopped")
