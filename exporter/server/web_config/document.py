@@ -18,6 +18,8 @@ import yaml
 T = TypeVar("T")
 Read = Callable[[yaml.Node, str], T]
 """Reads a node that is at a path such as ``rate_limit.burst``."""
+_Pair = tuple[yaml.ScalarNode, yaml.Node]
+"""A name and its value."""
 
 CIPHER_SUITES: Final = {
     "TLS_AES_128_GCM_SHA256": "",
@@ -188,6 +190,8 @@ class _Reader:
 
     def __init__(self) -> None:
         self.problems: list[Problem] = []
+        self._read: dict[int, dict[str, _Pair]] = {}
+        """The mappings that have been read, by the identity of their nodes."""
 
     def settings(self, root: yaml.Node | None) -> Settings:
         sections = self._mapping(
@@ -311,23 +315,33 @@ class _Reader:
                 values[name] = fields[name](value, at)
         return values
 
-    def _pairs(self, node: yaml.Node | None, path: str) -> list[tuple[yaml.Node, yaml.Node]]:
+    def _pairs(self, node: yaml.Node | None, path: str) -> list[_Pair]:
+        """Return the names and values of a mapping, with those that it merges (``<<``)."""
         if node is None or _is_null(node):
             return []
+        if id(node) not in self._read:
+            self._read[id(node)] = {}  # in case that it merges itself
+            self._read[id(node)] = self._merged(node, path)
+        return list(self._read[id(node)].values())
+
+    def _merged(self, node: yaml.Node, path: str) -> dict[str, _Pair]:
         if not isinstance(node, yaml.MappingNode):
             self._problem(node, path, "must be a mapping")
-            return []
-        seen = set()
-        for key, _ in node.value:
+            return {}
+        own: dict[str, _Pair] = {}
+        merged: dict[str, _Pair] = {}
+        for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
                 self._problem(key, path, "a name must be text")
-                return []
-            if key.value in seen and key.tag != f"{TAG}merge":
+            elif key.tag == f"{TAG}merge":
+                sources = value.value if isinstance(value, yaml.SequenceNode) else [value]
+                for source in reversed(sources):  # the first one has priority
+                    merged |= {pair[0].value: pair for pair in self._pairs(source, path)}
+            elif key.value in own:
                 self._problem(key, path, f"{key.value} is set twice")
-            seen.add(key.value)
-        yaml.SafeLoader("").flatten_mapping(node)
-        # What is merged comes first, and is overridden by what follows.
-        return list({key.value: (key, value) for key, value in node.value}.values())
+            else:
+                own[key.value] = key, value
+        return merged | own
 
     def _list(self, read: Read[T]) -> Read[tuple[T, ...]]:
         def read_list(node: yaml.Node, path: str) -> tuple[T, ...]:
