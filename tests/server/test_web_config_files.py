@@ -9,7 +9,6 @@ from exporter.server import WebConfig, WebConfigError
 from tests.server.web_files import FOLDER, Certificates
 from tests.servers import Release, find
 
-
 OUTDATED = "ignore:ssl.TLSVersion:DeprecationWarning"
 """TLS 1.0 and 1.1, which some files ask for."""
 
@@ -87,10 +86,14 @@ def test_all_problems_are_reported(tmp_path: Path) -> None:
 
     assert str(caught.value).splitlines() == [
         f"{file}: 2 problems",
-        f"  {file}:1: tls_server_config.min_version: must be one of TLS10, TLS11, TLS12, TLS13,"
-        " not 'x'",
-        f"  {file}:2: basic_auth_users.a: must be a bcrypt hash, such as htpasswd -nBC 12 USER"
-        " prints",
+        (
+            f"  {file}:1: tls_server_config.min_version: must be one of TLS10, TLS11, TLS12, TLS13,"
+            " not 'x'"
+        ),
+        (
+            f"  {file}:2: basic_auth_users.a: must be a bcrypt hash, such as htpasswd -nBC 12 USER"
+            " prints"
+        ),
     ]
 
 

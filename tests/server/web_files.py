@@ -49,8 +49,8 @@ class Answer:
     What a server answers.
 
     Attributes:
-        headers: Those of HEADERS.
-        body: Only that of an error.
+        headers: Those of HEADERS; of requests that are admitted, those that a configuration adds.
+        body: Only that of 401 and 429.
         cipher: Empty: without TLS.
     """
 
@@ -183,5 +183,8 @@ def ask(
     finally:
         connection.close()
     sent = {name: response.headers[name] for name in HEADERS if name in response.headers}
-    failed = response.status >= 400
-    return Answer(response.status, sent, body if failed else b"", cipher)
+    is_refused = response.status in (401, 429)
+    if not is_refused:  # our pages have these in any case
+        sent.pop("Content-Type", None)
+        sent.pop("X-Content-Type-Options", None)
+    return Answer(response.status, sent, body if is_refused else b"", cipher)

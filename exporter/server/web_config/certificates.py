@@ -105,16 +105,14 @@ def _set_versions(context: ssl.SSLContext, settings: TLSSettings) -> None:
 
 
 def _set_ciphers(context: ssl.SSLContext, settings: TLSSettings) -> None:
-    # OpenSSL's security level 2, which it has by default, forbids TLS 1.0 and 1.1 completely.
-    level = ":@SECLEVEL=0" if VERSIONS[settings.min_version] in OUTDATED else ""
-    if not settings.cipher_suites:
-        if level:
-            context.set_ciphers(f"DEFAULT{level}")
-        return
-    names = [CIPHER_SUITES[name] for name in settings.cipher_suites if CIPHER_SUITES[name]]
+    lowest, highest = VERSIONS[settings.min_version], VERSIONS[settings.max_version]
+    suites = settings.cipher_suites or tuple(CIPHER_SUITES)
+    names = [CIPHER_SUITES[name] for name in suites if CIPHER_SUITES[name]]
     if names:
-        context.set_ciphers(":".join(names) + level)
-    elif VERSIONS[settings.max_version] < ssl.TLSVersion.TLSv1_3:
+        # OpenSSL's security level 2, which it has by default, forbids TLS 1.0 and 1.1 completely.
+        level = ["@SECLEVEL=0"] if lowest in OUTDATED else []
+        context.set_ciphers(":".join(names + level))
+    elif highest < ssl.TLSVersion.TLSv1_3:
         raise Invalid("cipher_suites", "all of them need TLS 1.3, which max_version excludes")
     else:  # they are all of TLS 1.3, so that no older version has one
         context.minimum_version = ssl.TLSVersion.TLSv1_3

@@ -21,8 +21,10 @@ MAX_PASSWORD: Final = 72
 
 BASIC: Final = "basic "
 ALPHABET: Final = "./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
-HASH: Final = re.compile(r"\$..?\$(\d\d)\$([./A-Za-z0-9]{22})([./A-Za-z0-9]{31})", re.ASCII)
-"""The cost, the salt and what is compared."""
+HASH: Final = re.compile(
+    r"\$..?\$(\d\d)\$([./A-Za-z0-9]{22})([./A-Za-z0-9]{31}).*", re.ASCII | re.DOTALL
+)
+"""The cost, the salt, what is compared, and what Go ignores."""
 
 
 @dataclass(frozen=True, slots=True)
