@@ -43,6 +43,7 @@ class Guard(HTTPMessageDelegate):
     async def headers_received(self, start_line: Any, headers: HTTPHeaders) -> None:
         self._method = start_line.method
         self._refused_with = await self._refuses(headers)
+        self._connection.stream.admitted = not self._refused_with
         if not self._refused_with:
             received = self._delegate.headers_received(start_line, headers)
             if received is not None:
