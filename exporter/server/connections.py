@@ -2,7 +2,6 @@
 
 import asyncio
 import errno
-import itertools
 import logging
 import os
 import re
@@ -19,6 +18,8 @@ from tornado.httputil import HTTPHeaders, HTTPMessageDelegate
 from tornado.ioloop import IOLoop
 from tornado.iostream import IOStream, SSLIOStream, UnsatisfiableReadError
 
+from exporter.server.networks import client_of
+from exporter.server.open_connections import OpenConnections
 from exporter.server.web_config import Guard, WebConfig
 from exporter.server.web_config.certificates import TLS
 
@@ -35,9 +36,6 @@ BATCH = 64
 
 PAUSE = 1.0
 """Seconds after which accepting is tried again when resources are exhausted."""
-
-GRACE = 0.1
-"""Seconds that a new connection has, at least, for a TLS handshake and the header of a request."""
 
 WARNING_INTERVAL = 60.0
 """Seconds between two warnings about exhausted resources."""
@@ -69,9 +67,8 @@ class Limits:
     What clients may use. Times are in seconds.
 
     Attributes:
-        connections: How many connections may be open. At the limit, a new one replaces one that has
-            not been admitted, unless they are less than half; otherwise the one whose last request
-            is longest ago.
+        connections: How many connections may be open. At the limit, a new one replaces another: see
+            OpenConnections.
         requests: How many requests for metrics may be in progress, and how many for the landing
             page; others are answered with 503. 0: any number.
         header: How long a client may take to send the header of a request, and the body.
@@ -130,7 +127,6 @@ class Connection(IOStream):
 
     Attributes:
         admitted: Whether its last request was admitted.
-        opened: When it was opened, by the clock of the event loop.
         sending: A page is being sent: the connection is not closed in favor of a new one.
     """
 
@@ -140,7 +136,6 @@ class Connection(IOStream):
         # The time for the first header includes the TLS handshake.
         super().__init__(accepted, max_buffer_size=4 * MAX_HEADER, read_chunk_size=MAX_HEADER)
         self.admitted = False
-        self.opened = self.io_loop.time()
         self.sending = False
         self._limits = limits
         self._malformed = malformed
@@ -274,9 +269,7 @@ class Server(HTTPServer):
         self._observe = observe
         self._web = web
         self._keeping_up_to_date = asyncio.ensure_future(web.keep_up_to_date()) if web else None
-        self._strangers: dict[Connection, None] = {}
-        self._admitted: dict[Connection, None] = {}
-        """Those whose last request, or else whose beginning, is longest ago come first."""
+        self._open = OpenConnections[Connection](limits.connections)
         self._listeners: list[socket.socket] = []
         self._accepting = False
         self._warn_after = 0.0
@@ -302,24 +295,11 @@ class Server(HTTPServer):
             connection.admitted = True
         else:
             delegate = Guard(delegate, request_conn, self._web, self._observe)
-        return _Request(delegate, connection, self._renew)
-
-    def _renew(self, connection: Connection) -> None:
-        """Note a request on *connection*."""
-        if self._remove(connection):
-            (self._admitted if connection.admitted else self._strangers)[connection] = None
-
-    def _remove(self, connection: Connection) -> bool:
-        """Forget *connection* and return whether it was open."""
-        for connections in (self._strangers, self._admitted):
-            if connection in connections:
-                del connections[connection]
-                return True
-        return False
+        return _Request(delegate, connection, self._open.renew)
 
     def on_close(self, server_conn: Any) -> None:
         super().on_close(server_conn)
-        self._remove(server_conn.stream)
+        self._open.remove(server_conn.stream)
         self._resume()
 
     def _resume(self) -> None:
@@ -337,18 +317,10 @@ class Server(HTTPServer):
     def _accept(self, listener: socket.socket, _events: int) -> None:
         # At most half of the limit: each has time to send a request before it can be replaced.
         for _ in range(max(1, min(BATCH, self._limits.connections // 2))):
-            count = len(self._strangers) + len(self._admitted)
-            is_full = count >= self._limits.connections
-            candidate = self._candidate() if is_full else None
-            if is_full and candidate is None:
+            candidate = self._open.least_wanted() if self._open.is_full else None
+            if self._open.is_full and candidate is None:
                 self._pause()  # until a connection is closed, or waits for a request
                 return
-            if candidate is not None and not candidate.admitted:
-                remaining = candidate.opened + GRACE - candidate.io_loop.time()
-                if remaining > 0:
-                    self._pause()
-                    candidate.io_loop.call_later(remaining, self._resume)
-                    return
             try:
                 accepted, address = listener.accept()
             except BlockingIOError:
@@ -357,7 +329,7 @@ class Server(HTTPServer):
                 if error.errno not in EXHAUSTED:
                     continue  # the client is gone
                 self._warn(error)
-                if not self._drop(self._candidate()):
+                if not self._drop(self._open.least_wanted()):
                     self._pause()
                     IOLoop.current().call_later(PAUSE, self._resume)
                 return
@@ -367,7 +339,7 @@ class Server(HTTPServer):
             except (OSError, ValueError):
                 accepted.close()  # the client is gone
                 continue
-            self._strangers[connection] = None
+            self._open.add(connection, client_of(str(address[0])) if address else "")
             self.handle_stream(connection, address)
 
     def _connect(self, accepted: socket.socket) -> Connection:
@@ -379,23 +351,11 @@ class Server(HTTPServer):
     def _count_malformed(self) -> None:
         self._observe("malformed", 400)
 
-    def _candidate(self) -> Connection | None:
-        """
-        Return the connection that is to be closed in favor of another, if there is one.
-
-        Whoever has no password cannot end the connections of those who have one. If nobody needs a
-        password, those who do not ask for anything cannot end the connections of those who do.
-        """
-        if 2 * len(self._strangers) >= self._limits.connections:
-            return next(iter(self._strangers))
-        connections = itertools.chain(self._admitted, self._strangers)
-        return next((each for each in connections if not each.sending), None)
-
     def _drop(self, connection: Connection | None) -> bool:
         """Close *connection*, if there is one."""
         if connection is None:
             return False
-        self._remove(connection)
+        self._open.remove(connection)
         connection.close()
         return True
 

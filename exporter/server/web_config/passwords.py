@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import hmac
-import ipaddress
 import re
 import secrets
 from base64 import b64decode
@@ -15,6 +14,8 @@ from dataclasses import dataclass
 from typing import Final
 
 import bcrypt
+
+from exporter.server.networks import client_of
 
 MAX_PASSWORD: Final = 72
 """Bytes that bcrypt uses. Go ignores the rest, Python's bcrypt refuses it."""
@@ -68,7 +69,7 @@ class Passwords:
     Checks passwords, one at a time, in *executor*: each check occupies a processor.
 
     A correct password is remembered, so that scrapes cost nothing and do not wait for others.
-    Clients take turns by address: one that tries many passwords delays itself, but not others. A
+    Clients take turns: one that tries many passwords delays itself, but not others. A
     password of an unknown user is compared with the hash of another one, always the same, so that
     the time does not show which users exist.
 
@@ -86,7 +87,7 @@ class Passwords:
         self._checks: dict[bytes, _Check] = {}
         """Those that wait or are in progress, by digest."""
         self._queues: dict[str, deque[_Check]] = {}
-        """Those that wait, by the address of the client. The next one is the first."""
+        """Those that wait, by the client. The next one is the first."""
         self._is_checking = False
 
     async def verify(self, credentials: Credentials, address: str) -> bool:
@@ -104,7 +105,7 @@ class Passwords:
         if check is None:
             future = asyncio.get_running_loop().create_future()
             check = self._checks[digest] = _Check(user, password, digest, future)
-            self._queues.setdefault(_network(address), deque()).append(check)
+            self._queues.setdefault(client_of(address), deque()).append(check)
         check.waiting += 1
         self._start_next()
         try:
@@ -118,11 +119,11 @@ class Passwords:
 
     def _start_next(self) -> None:
         while self._queues and not self._is_checking:
-            network = next(iter(self._queues))
-            queue = self._queues.pop(network)
+            client = next(iter(self._queues))
+            queue = self._queues.pop(client)
             check = queue.popleft()
             if queue:
-                self._queues[network] = queue  # behind the others
+                self._queues[client] = queue  # behind the others
             if check.waiting:
                 self._start(check)
             else:  # the client is gone
@@ -162,14 +163,3 @@ def matches(hashed: str, password: bytes) -> bool:
     last = ALPHABET[ALPHABET.index(salt[-1]) & 0x30]
     actual = bcrypt.hashpw(password, f"$2b${cost}${salt[:-1]}{last}".encode())
     return hmac.compare_digest(actual[-len(expected) :], expected.encode())
-
-
-def _network(address: str) -> str:
-    """Return what is counted as one client: an IPv4 address, or a network of an IPv6 address."""
-    try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is None:
-        return str(ipaddress.ip_network((parsed, 64), strict=False))
-    return str(parsed)
