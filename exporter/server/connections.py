@@ -223,7 +223,7 @@ class TLSConnection(Connection, SSLIOStream):
 
     def close(self, exc_info: Any = False) -> None:  # noqa: FBT002 (Tornado's signature)
         if isinstance(exc_info, ssl.SSLError) and not self.closed():
-            log.debug("TLS handshake failed", extra={"error": str(exc_info)})
+            log.debug("TLS failed", extra={"error": str(exc_info)})
             if exc_info.reason == "HTTP_REQUEST":
                 self._respond_in_plain_text()
         super().close(exc_info)

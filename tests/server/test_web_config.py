@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import trustme
 
 from exporter.server import Limits, Site, WebConfig
 from tests.server.serving import SITE, Chunks, Requests, connect, get, read_all, serving
@@ -83,6 +84,23 @@ def test_certificates_are_read_again(certificates: Certificates) -> None:
 
         assert client.recv(1000).startswith(b"HTTP/1.1 200")
         assert before != after
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_rsa_certificates(version: ssl.TLSVersion, certificates: Certificates) -> None:
+    """A certificate with an RSA key is served, too."""
+    authority = trustme.CA()
+    issued = authority.issue_cert("127.0.0.1", key_type=trustme.KeyType.RSA)
+    issued.cert_chain_pems[0].write_to_path(certificates.folder / "server.crt")
+    issued.private_key_pem.write_to_path(certificates.folder / "server.key")
+    tls = certificates.client()
+    authority.configure_trust(tls)
+    tls.maximum_version = version
+    with encrypted(certificates) as port:
+        answer = ask(port, tls)
+
+    assert isinstance(answer, Answer)
+    assert answer.status == 200
 
 
 def test_a_certificate_without_its_key_changes_nothing(
@@ -163,6 +181,22 @@ def test_an_invalid_file_changes_nothing(
 
     assert invalid == ["invalid web configuration; the last valid one stays in effect"]
     assert [each.status for each in statuses if isinstance(each, Answer)] == [401, 200]
+
+
+def test_a_problem_that_is_gone_is_logged_again_when_it_returns(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log says when a problem is found, when it is solved and when it is back."""
+    caplog.set_level(logging.INFO)
+    file = File(tmp_path, USERS)
+    passwords = file.config.passwords
+    for text in ("{", USERS, "{"):
+        file.change(text)
+
+    messages = [each for each in caplog.messages if each != "web configuration warning"]
+    problem = "invalid web configuration; the last valid one stays in effect"
+    assert messages == [problem, "web configuration reloaded", problem]
+    assert file.config.passwords is passwords
 
 
 def test_a_missing_file_changes_nothing(tmp_path: Path) -> None:

@@ -137,6 +137,20 @@ def test_warnings(name: str, warning: str, certificates: Certificates) -> None:
     assert any(warning in each for each in WebConfig(str(file)).warnings)
 
 
+def test_a_key_in_place_of_its_file_is_not_shown(tmp_path: Path) -> None:
+    """A private key that is given as the name of its file does not get into the log."""
+    file = tmp_path / "web.yml"
+    file.write_text(
+        "tls_server_config:\n  cert: x\n  key_file: |\n    BEGIN\n    secret\n", encoding="utf-8"
+    )
+
+    with pytest.raises(WebConfigError) as caught:
+        WebConfig(str(file))
+
+    assert "tls_server_config.key_file: ...: cannot read file: " in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
 def test_merges_of_merges(tmp_path: Path) -> None:
     """Aliases that are used over and over again do not take time or memory."""
     lines = ["x0: &x0 {burst: 1}"]

@@ -6,8 +6,8 @@ import re
 import ssl
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any, Final
 
 from exporter.server.web_config.document import CIPHER_SUITES, CURVES, TLSSettings
@@ -64,7 +64,7 @@ class TLS:
 
     context: ssl.SSLContext
     allowed_sans: frozenset[str] | None
-    warnings: tuple[str, ...] = field(default=())
+    warnings: tuple[str, ...]
 
     def admits(self, certificate: Mapping[str, Any] | None) -> bool:
         """Tell whether a client may connect, given its verified certificate as ssl returns it."""
@@ -78,7 +78,6 @@ def create(settings: TLSSettings, files: Files) -> TLS:
     Raises:
         Invalid: The certificate, the key or a setting cannot be used.
     """
-    warnings: list[str] = []
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     _set_versions(context, settings)
     _set_ciphers(context, settings)
@@ -86,10 +85,11 @@ def create(settings: TLSSettings, files: Files) -> TLS:
         context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
     # Renegotiation costs the server more than the client, and nobody needs it.
     context.options |= ssl.OP_NO_RENEGOTIATION
-    if settings.curve_preferences:
-        warnings += _set_curves(context, settings.curve_preferences)
     _load_certificate(context, settings, files)
-    warnings += _set_client_authentication(context, settings, files.client_ca)
+    warnings = [
+        *_set_curves(context, settings.curve_preferences),
+        *_set_client_authentication(context, settings, files.client_ca),
+    ]
     sans = settings.client_allowed_sans
     asks = context.verify_mode is not ssl.CERT_NONE
     return TLS(context, frozenset(sans) if asks and sans is not None else None, tuple(warnings))
@@ -118,14 +118,18 @@ def _set_ciphers(context: ssl.SSLContext, settings: TLSSettings) -> None:
         context.minimum_version = ssl.TLSVersion.TLSv1_3
 
 
-def _set_curves(context: ssl.SSLContext, names: tuple[str, ...]) -> Iterator[str]:
+def _set_curves(context: ssl.SSLContext, names: tuple[str, ...]) -> list[str]:
+    """Set the curves and return warnings."""
+    if not names:
+        return []
     if hasattr(context, "set_groups"):  # Python 3.15
         context.set_groups(":".join(CURVES[name] for name in names))
-        return
+        return []
     context.set_ecdh_curve(CURVES[names[0]])
-    if len(set(names)) > 1:
-        text = "this version of Python can offer one curve only, and offers"
-        yield f"tls_server_config.curve_preferences: {text} {names[0]}"
+    if len(set(names)) == 1:
+        return []
+    text = "this version of Python can offer one curve only, and offers"
+    return [f"tls_server_config.curve_preferences: {text} {names[0]}"]
 
 
 def _load_certificate(context: ssl.SSLContext, settings: TLSSettings, files: Files) -> None:
@@ -151,36 +155,36 @@ def _load_certificate(context: ssl.SSLContext, settings: TLSSettings, files: Fil
 
 def _set_client_authentication(
     context: ssl.SSLContext, settings: TLSSettings, client_ca: bytes | None
-) -> Iterator[str]:
+) -> list[str]:
+    """Set which certificates clients need, and return warnings."""
     policy = settings.client_auth_type
     if policy in ("", "NoClientCert"):
-        return
+        return []
     if policy == "RequestClientCert":
         # Such a certificate is asked for and ignored; Python cannot ask and ignore.
-        yield (
-            "tls_server_config.client_auth_type: RequestClientCert verifies nothing, and is served"
-            " as NoClientCert"
-        )
-        return
+        text = "RequestClientCert verifies nothing, and is served as NoClientCert"
+        return [f"tls_server_config.client_auth_type: {text}"]
     # Where names are required, so is a certificate, as exporter-toolkit has it.
     required = policy == "RequireAndVerifyClientCert" or settings.client_allowed_sans is not None
     context.verify_mode = ssl.CERT_REQUIRED if required else ssl.CERT_OPTIONAL
     if client_ca is None:
         context.load_default_certs(ssl.Purpose.CLIENT_AUTH)
-        yield (
-            "tls_server_config: without client_ca_file, clients may use a certificate of any"
-            " authority that this system trusts"
-        )
-        return
+        text = "clients may use a certificate of any authority that this system trusts"
+        return [f"tls_server_config: without client_ca_file, {text}"]
+    if not _load_authorities(context, client_ca):
+        text = "the client CA has no certificate, so no client's is accepted"
+        return [f"tls_server_config: {text}"]
+    return []
+
+
+def _load_authorities(context: ssl.SSLContext, client_ca: bytes) -> int:
+    """Load all certificates that are valid, as Go does, and return how many."""
     loaded = 0
     for certificate in CERTIFICATE.findall(client_ca):
-        try:
+        with suppress(ssl.SSLError, ValueError):
             context.load_verify_locations(cadata=certificate.decode("ascii"))
-        except (ssl.SSLError, ValueError):
-            continue  # as Go does
-        loaded += 1
-    if not loaded:
-        yield "tls_server_config: the client CA has no certificate, so no client's is accepted"
+            loaded += 1
+    return loaded
 
 
 def _words(reason: str) -> str:

@@ -32,13 +32,14 @@ class WebConfigError(Exception):
     It contains no secrets.
     """
 
-    def __init__(self, path: str, problems: list[Problem]) -> None:
-        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-        lines = [
-            f"  {path}:{problem.line}: " + ": ".join(filter(None, (problem.path, problem.text)))
-            for problem in problems
-        ]
-        super().__init__("\n".join([f"{path}: {count}", *lines]))
+
+def _error(path: str, *problems: Problem) -> WebConfigError:
+    count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+    lines = [
+        f"  {path}:{problem.line}: " + ": ".join(filter(None, (problem.path, problem.text)))
+        for problem in problems
+    ]
+    return WebConfigError("\n".join([f"{path}: {count}", *lines]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +69,11 @@ class WebConfig:
         self._path = path
         self._bcrypt = ThreadPoolExecutor(1, thread_name_prefix="password")
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="web-config")
-        self._content = self._seen = read(path)
-        self._error = ""
+        self._content = read(path)
+        self._seen: Content | str = self._content
+        """What the last check has found: an error, if not a content."""
+        self._decided: Content | str = self._content
+        """What was applied or refused last."""
         self.tls = self._create_tls(self._content)
         self._apply(self._content, self.tls)
 
@@ -107,24 +111,28 @@ class WebConfig:
         A change takes effect when two checks in a row have found it: a file that is just being
         written could be valid, and have no users yet. If a change is invalid, nothing changes.
         """
+        found = self._read()
+        is_stable, self._seen = found == self._seen, found
+        if not is_stable or found == self._decided:
+            return
+        self._decided = found
         try:
-            content = read(self._path)
-            is_stable, self._seen = content == self._seen, content
-            if is_stable and content != self._content:
-                self._apply(content, self._create_tls(content))
-                log.info("web configuration reloaded", extra={"path": self._path})
-                for warning in self.warnings:
-                    log.warning("web configuration warning", extra={"warning": warning})
+            if isinstance(found, str):
+                raise WebConfigError(found)
+            self._apply(found, self._create_tls(found))
         except WebConfigError as error:
-            self._report(str(error))
-        else:
-            self._error = "" if is_stable else self._error
-
-    def _report(self, error: str) -> None:
-        if error != self._error:
-            self._error = error
             text = "invalid web configuration; the last valid one stays in effect"
-            log.error(text, extra={"error": error})
+            log.error(text, extra={"error": str(error)})  # noqa: TRY400 (the message says it all)
+            return
+        log.info("web configuration reloaded", extra={"path": self._path})
+        for warning in self.warnings:
+            log.warning("web configuration warning", extra={"warning": warning})
+
+    def _read(self) -> Content | str:
+        try:
+            return read(self._path)
+        except WebConfigError as error:
+            return str(error)
 
     def _create_tls(self, content: Content) -> TLS | None:
         if content.files is None:
@@ -150,7 +158,7 @@ class WebConfig:
         self._content = content
 
     def _invalid(self, path: str, text: str) -> WebConfigError:
-        return WebConfigError(self._path, [Problem(1, path, text)])
+        return _error(self._path, Problem(1, path, text))
 
 
 def read(path: str) -> Content:
@@ -163,10 +171,10 @@ def read(path: str) -> Content:
     try:
         text = _read(Path(path))
     except (OSError, ValueError) as error:
-        raise WebConfigError(path, [Problem(1, "", _reason(error))]) from error
+        raise _error(path, Problem(1, "", _reason(error))) from error
     settings, problems = document.parse(text)
     if problems:
-        raise WebConfigError(path, problems)
+        raise _error(path, *problems)
     if not settings.tls.is_enabled:
         return Content(text, settings, None)
     contents: dict[str, bytes | None] = {}
@@ -177,9 +185,10 @@ def read(path: str) -> Content:
             contents[name] = _read(Path(path).parent / file) if file else inline.encode() or None
         except (OSError, ValueError) as error:
             at = f"tls_server_config.{name}_file"
-            problems.append(Problem(1, at, f"{file}: {_reason(error)}"))
+            shown = file if len(file.splitlines()) == 1 else "..."  # it could be a private key
+            problems.append(Problem(1, at, f"{shown}: {_reason(error)}"))
     if problems:
-        raise WebConfigError(path, problems)
+        raise _error(path, *problems)
     files = Files(contents["cert"] or b"", contents["key"] or b"", contents["client_ca"])
     return Content(text, settings, files)
 

@@ -156,13 +156,14 @@ class Settings:
     """
     A web configuration file.
 
+    `http_server_config.http2` is missing: it has no effect, since Tornado serves HTTP/1.1 only.
+
     Attributes:
         headers: The section ``http_server_config.headers``.
         users: The bcrypt hash of each user's password.
     """
 
     tls: TLSSettings
-    http2: bool
     headers: Mapping[str, str]
     users: Mapping[str, str]
     rate_limit: RateLimit
@@ -210,7 +211,6 @@ class _Reader:
         http = sections.get("http_server_config") or {}
         return Settings(
             tls=sections.get("tls_server_config") or TLSSettings(),
-            http2=http.get("http2", True),
             headers=http.get("headers", {}),
             users=sections.get("basic_auth_users") or {},
             rate_limit=sections.get("rate_limit") or RateLimit(),

@@ -78,7 +78,6 @@ class Passwords:
     """
 
     def __init__(self, users: Mapping[str, str], executor: Executor) -> None:
-        self.users = users
         self._hashes = {user.encode(): hashed for user, hashed in users.items()}
         self._executor = executor
         self._secret = secrets.token_bytes(32)
