@@ -4,16 +4,19 @@ import logging
 import os
 import socket
 import ssl
+import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import bcrypt
 import pytest
 import trustme
+from cryptography.hazmat.primitives.asymmetric import rsa
 
-from exporter.server import Limits, Site, WebConfig
+from exporter.server import Limits, Site, WebConfig, WebConfigError
 from tests.server.serving import SITE, Chunks, Requests, connect, get, read_all, serving
 from tests.server.web_files import Answer, Certificates, Refused, ask, basic
 from tests.servers import wait_until
@@ -253,6 +256,39 @@ def test_refused_requests_are_counted(tmp_path: Path) -> None:
             ask(port, None, authorization)
 
     assert requests == {("unauthorized", 401): 1, ("healthy", 200): 1, ("rate_limited", 429): 1}
+
+
+def test_clients_that_leave_during_the_check(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A client that resets its connection while its password is checked leaves nothing behind."""
+    hashed = bcrypt.hashpw(b"secret", bcrypt.gensalt(10)).decode()
+    requests = Requests()
+    file = File(tmp_path, f"basic_auth_users: {{alice: {hashed}}}\n")
+    with serving(
+        replace(SITE, observe=requests.observe), Limits(connections=40), file.config
+    ) as port:
+        for number in range(30):
+            with connect(port) as client:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                authorization = basic("alice", str(number))
+                client.sendall(get("/metrics", f"Authorization: {authorization}"))
+        answer = ask(port, None, SECRET)
+
+    assert isinstance(answer, Answer)
+    assert (answer.status, caplog.messages) == (200, [])
+
+
+def test_a_weak_key_is_refused(certificates: Certificates) -> None:
+    """OpenSSL does not serve a certificate with a key that is too small."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=1024)  # noqa: S505 (that is the point)
+    certificates.write_self_signed("server", key)
+
+    with pytest.raises(WebConfigError) as caught:
+        File(certificates.folder, TLS)
+
+    problem = "tls_server_config.cert_file: OpenSSL refuses the certificate: ee key too small"
+    assert str(caught.value).endswith(problem)
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/", "/nothing", "/-/ready"])

@@ -95,14 +95,15 @@ def plain_bytes(port: int, certificates: Certificates) -> object:
         return read_all(client)
 
 
-def keeps_alive(*headers: str) -> Request:
+def keeps_alive(*headers: str, body: bytes = b"") -> Request:
     """Send the same request twice on one connection, and return the status lines."""
+    length = f"Content-Length: {len(body)}"
 
     def send(port: int, certificates: Certificates) -> object:
         with connect(port) as client:
-            client.sendall(get("/-/healthy", *headers))
+            client.sendall(get("/-/healthy", *headers, length) + body)
             first = client.recv(10000).partition(b"\r\n")[0]
-            client.sendall(get("/-/healthy", *headers, "Connection: close"))
+            client.sendall(get("/-/healthy", *headers, length, "Connection: close") + body)
             return first, read_all(client).partition(b"\r\n")[0]
 
     return send
@@ -181,6 +182,7 @@ CASES: list[tuple[str, Sequence[Request]]] = [
     ("header_empty", [Plain()]),
     ("users", [Plain(tuple(WRONG)), Plain((None, SECRET), method="HEAD")]),
     ("users", [keeps_alive(), keeps_alive(f"Authorization: {SECRET}")]),
+    ("users", [keeps_alive(body=b"x"), keeps_alive(f"Authorization: {SECRET}", body=b"x")]),
     ("users", [keeps_alive(f"Authorization: {basic('alice', 'x')}", f"Authorization: {SECRET}")]),
     ("users", [Plain((None, basic("alice", "x")), method="POST")]),
     ("users_long_password", [Plain(tuple(LONG))]),

@@ -13,7 +13,7 @@ from pathlib import Path
 import trustme
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 FOLDER = Path(__file__).parent.parent / "data" / "web_config"
@@ -95,14 +95,27 @@ class Certificates:
 
     def _write_client(self, authority: trustme.CA, name: str) -> None:
         """Write a certificate with names of each kind, which trustme cannot issue."""
-        key = ec.generate_private_key(ec.SECP256R1())
         signer = serialization.load_pem_private_key(authority.private_key_pem.bytes(), None)
         assert isinstance(signer, ec.EllipticCurvePrivateKey)
+        issuer = x509.load_pem_x509_certificate(authority.cert_pem.bytes()).subject
+        self._issue(name, ec.generate_private_key(ec.SECP256R1()), signer, issuer)
+
+    def write_self_signed(self, name: str, key: rsa.RSAPrivateKey) -> None:
+        """Write a certificate for *key*."""
+        self._issue(name, key, key, x509.Name([]))
+
+    def _issue(
+        self,
+        name: str,
+        key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey,
+        signer: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey,
+        issuer: x509.Name,
+    ) -> None:
         now = datetime.now(UTC)
         certificate = (
             x509.CertificateBuilder()
             .subject_name(x509.Name([]))
-            .issuer_name(x509.load_pem_x509_certificate(authority.cert_pem.bytes()).subject)
+            .issuer_name(issuer)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - timedelta(days=1))
