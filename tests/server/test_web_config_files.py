@@ -4,8 +4,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from exporter.server import WebConfig, WebConfigError
+from exporter.server.web_config.document import parse
 from tests.server.web_files import FOLDER, Certificates
 from tests.servers import Release, find
 
@@ -162,3 +166,21 @@ def test_merges_of_merges(tmp_path: Path) -> None:
         WebConfig(str(file))
 
     assert str(caught.value).startswith(f"{file}: 60 problems\n  {file}:1: x0: unknown field")
+
+
+FIELDS = st.sampled_from(
+    ("tls_server_config", "cert", "min_version", "basic_auth_users", "headers", "burst", "<<", "x")
+)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | FIELDS,
+    lambda values: st.lists(values, max_size=3) | st.dictionaries(FIELDS, values, max_size=3),
+    max_leaves=10,
+)
+
+
+@given(st.binary(max_size=50) | VALUES.map(lambda value: yaml.safe_dump(value).encode()))
+def test_any_text_is_parsed(text: bytes) -> None:
+    """Whatever a file contains, it is valid or has problems, each with its line."""
+    _, problems = parse(text)
+
+    assert all(problem.line >= 1 and problem.text for problem in problems)

@@ -98,8 +98,8 @@ def create(settings: TLSSettings, files: Files) -> TLS:
 def _set_versions(context: ssl.SSLContext, settings: TLSSettings) -> None:
     lowest, highest = VERSIONS[settings.min_version], VERSIONS[settings.max_version]
     if lowest > highest:
-        text = f"min_version {settings.min_version} is newer than max_version"
-        raise Invalid("min_version", f"{text} {settings.max_version}: no client could connect")
+        text = f"{settings.min_version} is newer than max_version {settings.max_version}"
+        raise Invalid("min_version", f"{text}: no client could connect")
     context.maximum_version = highest
     context.minimum_version = lowest
 

@@ -71,6 +71,7 @@ HEADERS: Final[Mapping[str, tuple[str, ...]]] = {
 
 TAG: Final = "tag:yaml.org,2002:"
 FLOAT: Final = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
+OCTAL: Final = re.compile(r"[-+]?0[0-7]+", re.ASCII)
 DURATION: Final = re.compile(r"[-+]?((\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h))+", re.ASCII)
 DURATION_PART: Final = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)", re.ASCII)
 SECONDS: Final = {
@@ -339,6 +340,8 @@ class _Reader:
             elif key.tag == f"{TAG}merge":
                 sources = value.value if isinstance(value, yaml.SequenceNode) else [value]
                 for source in reversed(sources):  # the first one has priority
+                    if _is_null(source):
+                        self._problem(source, path, "<< needs a mapping")
                     merged |= {pair[0].value: pair for pair in self._pairs(source, path)}
             elif key.value in own:
                 self._problem(key, path, f"{key.value} is set twice")
@@ -372,10 +375,11 @@ class _Reader:
         return "" if _is_null(node) else str(node.value)
 
     def _boolean(self, node: yaml.Node, path: str) -> bool:
-        if node.tag != f"{TAG}bool":
+        is_plain = isinstance(node, yaml.ScalarNode) and node.style is None
+        if node.tag != f"{TAG}bool" and not (is_plain and node.value in ("y", "Y", "n", "N")):
             self._problem(node, path, "must be true or false")
             return False
-        return str(node.value).lower() in ("true", "yes", "on")
+        return str(node.value).lower() in ("true", "yes", "on", "y")
 
     def _integer(self, node: yaml.Node, path: str) -> int:
         value = self._number(node)
@@ -400,15 +404,18 @@ class _Reader:
     @staticmethod
     def _number(node: yaml.Node) -> int | None:
         """Return the whole part of a number of 64 bits. None: the node is something else."""
-        if not isinstance(node, yaml.ScalarNode) or node.style is not None:
+        if not isinstance(node, yaml.ScalarNode):
             return None
+        if node.style is not None and node.tag != f"{TAG}int":  # a text, unless it is converted
+            return None
+        text = node.value.replace("_", "")
         try:
-            if node.tag == f"{TAG}int":
-                value = int(yaml.SafeLoader("").construct_yaml_int(node))
-            elif FLOAT.fullmatch(node.value.replace("_", "")):
-                value = int(float(node.value.replace("_", "")))
+            if OCTAL.fullmatch(text):
+                value = int(text, 8)
+            elif FLOAT.fullmatch(text):
+                value = int(float(text)) if set(text) & {*".eE"} else int(text)
             else:
-                return None
+                value = int(text, 0)
         except (ValueError, OverflowError):
             return None
         return value if abs(value) < 2**63 else None
