@@ -25,7 +25,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from exporter.cli.application import SystemClock
+from exporter.cli.wiring import SystemClock
 from exporter.cli.recorder import Recorder
 from exporter.memory import Options
 from exporter.model import Account, AccountSnapshot, ReportMode, RoleArn

@@ -6,14 +6,15 @@ import platform
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, cast
 
-from exporter import __version__
+from exporter.cli.build import BUILD
 from exporter.cli.logs import LEVELS
 from exporter.cli.report_flags import EPILOG as REPORT_EPILOG
 from exporter.cli.report_flags import ReportFlags, add_report_flags
+from exporter.cli.serve_flags import ADDRESSES, ServeFlags, add_flags, serve_flags
 from exporter.cli.streams import write_error, write_output
 from exporter.config import Config, parse_duration
 from exporter.model import Partition
@@ -39,7 +40,7 @@ SERVICE_LINK = re.compile(
 )
 """What Kubernetes adds to the prefix for services that are named like the exporter."""
 
-VERSION = f"""{NAME}, version {__version__}
+VERSION = f"""{NAME}, version {BUILD}
   python version:   {platform.python_version()}
   platform:         {sys.platform}/{platform.machine()}"""
 
@@ -151,6 +152,7 @@ class Flags:
         events: The flags of the subcommand events. None: the subcommand is another.
         report: The flags of the subcommand report. None: the subcommand is another.
         policy: The flags of the subcommand policy. None: the subcommand is another.
+        serve: Further flags of the subcommand serve.
     """
 
     config_file: str
@@ -166,6 +168,7 @@ class Flags:
     events: EventsFlags | None = None
     report: ReportFlags | None = None
     policy: PolicyFlags | None = None
+    serve: ServeFlags = field(default_factory=ServeFlags)
 
 
 def variable(flag: str) -> str:
@@ -202,7 +205,7 @@ def parse_flags(argv: Sequence[str], environment: Mapping[str, str]) -> Flags:
     default_state_path = f"{directory}/{STATE_FILE}" if directory else ""
     _check_state_path(parser, source("--state.path"), args.state_path)
     _check_state_path(parser, "environment variable STATE_DIRECTORY", default_state_path)
-    events, report, policy = None, None, None
+    events, report, policy, serve = None, None, None, ServeFlags()
     if args.command == "events":
         events = EventsFlags(args.account, args.user, args.key, args.since, Output(args.output))
     elif args.command == "report":
@@ -211,6 +214,7 @@ def parse_flags(argv: Sequence[str], environment: Mapping[str, str]) -> Flags:
         policy = _policy_flags(parser, args)
     else:
         _check_serve(parser, source, args)
+        serve = serve_flags(parser, source, args)
     return Flags(
         args.config_file,
         args.config_check,
@@ -225,6 +229,7 @@ def parse_flags(argv: Sequence[str], environment: Mapping[str, str]) -> Flags:
         events,
         report,
         policy,
+        serve,
     )
 
 
@@ -502,6 +507,7 @@ def _add_serve_flags(parser: argparse.ArgumentParser) -> None:
         help="how many scrapes may be in progress; others are answered with 503 (default: 40; 0: no"
         " limit)",
     )
+    add_flags(parser)
     add(
         "--state.path",
         dest="state_path",
@@ -555,6 +561,6 @@ def flags_from_environment(
         elif action.type is int and not re.fullmatch(r"\s*[+-]?\d{1,9}\s*", value, re.ASCII):
             parser.error(f"environment variable {variable(flag)} must be a whole number")
         else:
-            values = value.split(",") if flag == "--web.listen-address" else [value]
+            values = value.split(",") if flag in ADDRESSES else [value]
             flags += [f"{flag}={part.strip()}" for part in values if part.strip()]
     return flags

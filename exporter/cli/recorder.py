@@ -4,7 +4,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Final, TypeVar
 
@@ -109,6 +109,12 @@ class Recorder:
         self._lock = threading.Lock()
         # Held by the refresh that writes: if the store hangs, one waits for it and not all.
         self._writing = threading.Lock()
+
+    def reconfigure(self, options: memory.Options, *, keep_events: timedelta) -> None:
+        """Remember with other options from the next refresh of each account on."""
+        self._options = options
+        if self._store is not None:
+            self._store.keep(keep_events=keep_events, shown_for=options.shown_for)
 
     def restore(
         self,
