@@ -69,14 +69,19 @@ class Reloader:
         return await asyncio.shield(self._waiting)
 
     async def reload_when_changed(self, interval: float) -> None:
-        """Compare the checksums of the files every *interval* seconds; reload if they differ."""
+        """Reload every *interval* seconds, if the files have changed."""
         while True:
             await asyncio.sleep(interval)
-            if await asyncio.wrap_future(call_in_thread(self._has_changed, "checksums")):
-                await self.reload()
+            await self.reload_if_changed()
+
+    async def reload_if_changed(self) -> Outcome | None:
+        """Reload if the checksums of the files differ from those of the last time. None: no."""
+        if not await asyncio.wrap_future(call_in_thread(self._has_changed, "checksums")):
+            return None
+        return await self.reload()
 
     async def _run_after(self, other: "asyncio.Task[Outcome] | None") -> Outcome:
-        if other is not None:
+        if other is not None and not other.done():
             await asyncio.wait([other])
         self._running, self._waiting = self._waiting, None
         return await asyncio.wrap_future(call_in_thread(self._reload, "reload"))

@@ -97,7 +97,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--once",
         action="store_true",
         help="refresh every account once, write the metrics to --output and exit: 0 if every"
-        " account was refreshed completely, else 1; for cron, and node_exporter's textfile collector",
+        " account was refreshed completely, else 1; for cron and the textfile collector of"
+        " node_exporter",
     )
     add(
         "--output",
