@@ -108,7 +108,8 @@ async def run(
         self_metrics,
         flags,
         redactor,
-        server.Lifecycle(reload, stopped.set) if flags.serve.enable_lifecycle else None,
+        lifecycle=server.Lifecycle(reload, stopped.set) if flags.serve.enable_lifecycle else None,
+        epoch=lambda: reloader.count,
     )
     connections = server.max_connections(server.raise_file_limit())
     limits = server.Limits(connections, flags.web_max_requests)
@@ -172,7 +173,9 @@ def _site(
     self_metrics: SelfMetrics,
     flags: Flags,
     redact: Callable[[str], str],
+    *,
     lifecycle: server.Lifecycle | None,
+    epoch: Callable[[], int],
 ) -> server.Site:
     return server.Site(
         BUILD.version,
@@ -187,6 +190,7 @@ def _site(
         prefix=flags.serve.route_prefix,
         external_url=flags.serve.external_url,
         lifecycle=lifecycle,
+        epoch=epoch,
     )
 
 

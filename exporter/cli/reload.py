@@ -33,6 +33,9 @@ class Reloader:
         file: That of the configuration. Empty: there is none.
         secret_files: Those that it names.
         seen: The checksums that the files had when they were loaded, as far as they are known.
+
+    Attributes:
+        count: The number of reloads so far.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class Reloader:
         secret_files: Sequence[str],
         seen: dict[str, str],
     ) -> None:
+        self.count = 0
         self._load = load
         self._apply = apply
         self._redact = redact
@@ -84,7 +88,9 @@ class Reloader:
         if other is not None and not other.done():
             await asyncio.wait([other])
         self._running, self._waiting = self._waiting, None
-        return await asyncio.wrap_future(call_in_thread(self._reload, "reload"))
+        outcome = await asyncio.wrap_future(call_in_thread(self._reload, "reload"))
+        self.count += 1
+        return outcome
 
     def _files(self) -> list[str]:
         return [file for file in (self._file, *self._secret_files) if file]

@@ -52,7 +52,8 @@ class Site:
         observe_duration: Called with the name of a handler and the seconds that a request took.
         prefix: What precedes all paths, such as ``/exporter``. Empty: nothing does.
         external_url: Where the root is for browsers, without a slash at the end. Empty: unknown.
-        lifecycle: Empty: the exporter cannot be controlled by HTTP.
+        lifecycle: None: the exporter cannot be controlled by HTTP.
+        epoch: Returns a number that changes when pages from before must not be sent any more.
     """
 
     version: str
@@ -67,6 +68,7 @@ class Site:
     prefix: str = ""
     external_url: str = ""
     lifecycle: "Lifecycle | None" = None
+    epoch: Callable[[], int] = lambda: 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,7 @@ def serve(site: Site, sockets: Sequence[socket], limits: Limits) -> Server:
     """Serve *site* on *sockets*, on the running event loop."""
     # What clients do wrong is counted: a line for each would let them flood the log.
     gen_log.setLevel(logging.WARNING)
-    options: dict[str, Any] = {"site": site, "limits": limits, "shared": Shared()}
+    options: dict[str, Any] = {"site": site, "limits": limits, "shared": Shared(site.epoch)}
 
     def limited() -> dict[str, Any]:
         return options | {"slots": asyncio.Semaphore(limits.pages or sys.maxsize)}
@@ -111,7 +113,7 @@ def serve(site: Site, sockets: Sequence[socket], limits: Limits) -> Server:
 
 def serve_probes(site: Site, sockets: Sequence[socket], limits: Limits) -> Server:
     """Serve the probes of *site*, and nothing else, on *sockets*, on the running event loop."""
-    options: dict[str, Any] = {"site": site, "limits": limits, "shared": Shared()}
+    options: dict[str, Any] = {"site": site, "limits": limits, "shared": Shared(site.epoch)}
     application = Application(
         [
             _at("", "/-/healthy", HealthyHandler, options),
