@@ -130,6 +130,7 @@ class Application:
         snapshots = self.rounds.wait_for_first()
         self.scheduler.publish_to(self._publish)  # waits for the last one
         self._recorder.retry()
+        self._recorder.close()
         self.stop()
         return discovered and all(snapshot.up for snapshot in snapshots)
 

@@ -222,6 +222,11 @@ class Recorder:
         else:
             self._set_up(None)
 
+    def close(self) -> None:
+        """Close the store, so that another process can use it."""
+        if self._store is not None:
+            self._store.close()
+
     # -- accounts ------------------------------------------------------------------------------
 
     def _load(
