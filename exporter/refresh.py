@@ -50,7 +50,7 @@ class _Entry:
         removed: It no longer is.
         next_at: When the account is due. None: it is being refreshed.
         began: When its refresh began. None: it is not being refreshed.
-        overdue: The refresh that is under way was given up.
+        overdue: The refresh that is under way was given up, and another worker started.
         attempts: Refreshes so far.
         logged: The failure that was logged last, and when.
         confirmed: When each time of confirmation in the snapshot was first seen.
@@ -81,7 +81,8 @@ class Scheduler:
         remember: Called with the result of each refresh, before it is published.
         publish: Called with each result, and once per account at start-up. As with *remember*,
             calls may be concurrent, but never for the same account.
-        release: Called with an account that is gone, or as it was before it changed.
+        release: Called with an account that is gone, or as it was before it changed; once more if
+            it was being refreshed then.
         forget: Called with an account that is gone, and was released.
         stop: Ends all waiting.
         first_retry: Seconds until an account that has not succeeded yet is refreshed again; doubled
@@ -237,10 +238,14 @@ class Scheduler:
     def _remove(self, key: str) -> None:
         with self._due:
             entry = self._entries.pop(key)
+            entry.removed = True  # a refresh that ends now is neither published nor repeated
             self._queue = [item for item in self._queue if item[2] is not entry]
             heapq.heapify(self._queue)
+            abandoned = entry.began is not None and not entry.overdue
+            entry.overdue |= abandoned
+        if abandoned:
+            self._start_worker()  # in place of the one whose refresh may hang, unseen from now on
         with entry.lock:
-            entry.removed = True
             self._release(entry.account)
             self._forget(entry.account)
 
@@ -294,6 +299,8 @@ class Scheduler:
                     if not entry.removed:
                         self._schedule(entry, self._next_due(entry))
                     entry.began = None
+                if entry.removed or entry.account != account:
+                    self._release(account)  # which this refresh may have used after its release
             if replaced:
                 return
 

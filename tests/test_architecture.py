@@ -29,6 +29,7 @@ LIBRARIES: dict[str, set[str]] = {
     "refresh": set(),
     "report": {"rich"},
     "server": {"tornado"},
+    "sharding": set(),
     "store": {"sqlalchemy"},
 }
 """The third-party libraries that each module, or package, may import."""

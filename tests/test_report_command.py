@@ -247,15 +247,15 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeAws]:
         yield fake
 
 
-def configured(folder: Path, more: str = "", names: Sequence[str] = ("prod", "test")) -> str:
+def configured(folder: Path, more: str = "", *, limits: str = "") -> str:
     """Write a configuration that reads both accounts and return the flag for it."""
     entries = "".join(
         f"- {{name: {name}, role_arn: 'arn:aws:iam::{id_}:role/{ROLE}'}}\n"
-        for name, id_ in zip(names, (PROD, TEST), strict=True)
+        for name, id_ in (("prod", PROD), ("test", TEST))
     )
     file = folder / "config.yaml"
-    limits = "collection: {requests_per_second: 500, burst: 500}\n"
-    file.write_text(f"{limits}accounts:\n{entries}{more}")
+    collection = f"collection: {{{limits}requests_per_second: 500, burst: 500}}\n"
+    file.write_text(f"{collection}accounts:\n{entries}{more}")
     return f"--config.file={file}"
 
 
@@ -302,6 +302,37 @@ def test_a_use_that_cannot_be_read_is_unknown(aws: FakeAws, call: Call, tmp_path
         None,
         "last_use_unknown",
     )
+
+
+def test_a_refresh_ends_at_its_deadline(aws: FakeAws, call: Call, tmp_path: Path) -> None:
+    """An account that does not answer delays the report until collection.deadline at most."""
+    aws.fault(Fault(operation="ListUsers", account=TEST, latency=60))
+    file = configured(tmp_path, limits="deadline: 1s, ")
+    began = time.monotonic()
+
+    result = call(file, "--output=json")
+
+    assert time.monotonic() - began < 10
+    assert (result.code, keys_of(result)) == (1, [("prod", f"user-of-{PROD}")])
+    assert f"  test ({TEST}): the refresh failed (deadline): " in result.stderr
+
+
+@pytest.mark.parametrize(("workers", "together"), [(2, True), (1, False)])
+def test_accounts_are_refreshed_at_the_same_time(
+    aws: FakeAws, call: Call, tmp_path: Path, workers: int, together: bool
+) -> None:
+    """As many accounts are refreshed at the same time as collection.workers says."""
+    latency = 2.0
+    aws.fault(Fault(operation="ListUsers", latency=latency))
+    times: list[float] = []
+    aws.on_call(
+        lambda operation, *_: times.append(time.monotonic()) if operation == "ListUsers" else None
+    )
+
+    result = call(configured(tmp_path, limits=f"workers: {workers}, "))
+
+    first, second = times
+    assert (result.code, second - first < latency) == (0, together)
 
 
 def test_only_accounts_that_are_asked_for_are_refreshed(
@@ -359,6 +390,25 @@ def test_the_accounts_of_an_organization(aws: FakeAws, call: Call, tmp_path: Pat
     assert (result.code, keys_of(result)) == (0, [("found", f"user-of-{PROD}")])
     assert failed.code == 1
     assert "  the accounts of the organization are unknown (access_denied): " in failed.stdout
+
+
+def test_an_account_that_is_configured_without_its_id(
+    aws: FakeAws, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An account of the organization that is also configured, without its ID, is read once."""
+    organization = aws.organization(PROD)
+    organization.add_account(TEST, name="found")
+    for name, text in aws.environment(PROD).items():
+        monkeypatch.setenv(name, text)
+    file = tmp_path / "config.yaml"
+    file.write_text(f"accounts: [{{name: own}}]\norganization: {{role_name: {ROLE}}}\n")
+
+    result = call(f"--config.file={file}", "--output=json")
+
+    assert (result.code, keys_of(result)) == (
+        0,
+        [("found", f"user-of-{TEST}"), ("own", f"user-of-{PROD}")],
+    )
 
 
 # -- from the store ----------------------------------------------------------------------------

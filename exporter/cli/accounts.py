@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Final, Protocol
 
-from exporter.model import Account, ReadError, RoleArn, RoleSession, Stopped
+from exporter.model import Account, AccountSnapshot, ReadError, RoleArn, RoleSession, Stopped
 
 log = logging.getLogger(__name__)
 
@@ -35,8 +35,8 @@ class Accounts:
         configured: They take precedence over discovered ones with the same id.
         discovery: None: there is no organization.
         interval: Seconds between two discoveries.
-        identified: Lists the ids of accounts that are configured without one, as far as AWS has
-            reported them.
+        identified: Lists the ids of accounts that are configured without one, as far as they are
+            known.
         apply: Called with all accounts, whenever they were discovered.
         report: Called with whether the latest discovery succeeded.
     """
@@ -131,7 +131,12 @@ class Accounts:
                 self._report(False)  # noqa: FBT003 (the only argument)
                 return False
             self._discovered = found
-            self._apply(combine(self._configured, found, self._identified()))
+            try:
+                self._apply(combine(self._configured, found, self._identified()))
+            except Exception:
+                log.exception("discovered accounts cannot be read")
+                self._report(False)  # noqa: FBT003 (the only argument)
+                return False
             if self._failure is not None or len(found) != self._count:
                 log.info("accounts discovered", extra={"accounts": len(found)})
             self._failure, self._count = None, len(found)
@@ -148,6 +153,58 @@ class Accounts:
             "hint": "the accounts known so far are still read",
         }
         log.log(level, "discovery failed", extra=facts)
+
+
+class Identities:
+    """
+    The ids of accounts that are configured without one: whose credentials those are.
+
+    They have to be known before discovered accounts are read, or two would be the same.
+
+    Args:
+        identify: Asks AWS; raises ReadError. None: there is no organization, and nobody asks.
+        snapshots: Lists what is known of all accounts, perhaps from before a restart.
+    """
+
+    def __init__(
+        self,
+        configured: Iterable[Account],
+        identify: Callable[[Account], str] | None,
+        snapshots: Callable[[], Iterable[AccountSnapshot]],
+    ) -> None:
+        self._configured = tuple(configured)
+        self._identify = identify
+        self._snapshots = snapshots
+        self._ids: dict[Account, str] = {}
+
+    def find(self) -> set[str]:
+        """List the ids, as far as they can be found. Each is asked for until AWS has answered."""
+        configured = {account.id for account in self._configured}
+        static = [each.account for each in self._snapshots() if each.account.source == "static"]
+        known = {
+            replace(account, id="").label: account.id
+            for account in static
+            if account.id not in configured
+        }
+        if self._identify is not None:
+            self._ask(self._identify)
+        missing = {account.label for account in self._unknown()}
+        return {*self._ids.values(), *(known[label] for label in missing & known.keys())}
+
+    def _ask(self, identify: Callable[[Account], str]) -> None:
+        for account in self._unknown():
+            try:
+                self._ids[account] = identify(account)
+            except ReadError as error:
+                # Its refresh fails as well, and is reported.
+                log.debug("cannot identify account", extra={"error": str(error)})
+
+    def are_complete(self) -> bool:
+        """Whether AWS has answered for all of them."""
+        return not self._unknown()
+
+    def _unknown(self) -> list[Account]:
+        return [one for one in self._configured if not one.id and one not in self._ids]
 
 
 def combine(

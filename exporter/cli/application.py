@@ -10,7 +10,7 @@ from operator import attrgetter
 from types import MappingProxyType
 from typing import Final
 
-from exporter.cli.accounts import Accounts
+from exporter.cli.accounts import Accounts, Identities
 from exporter.cli.redaction import Redactor
 from exporter.cli.rounds import Rounds
 from exporter.cli.wiring import (
@@ -28,6 +28,7 @@ from exporter.config import Config
 from exporter.metrics import Exposition, MetricsStore, SelfMetrics
 from exporter.model import Account, AccountMemory, AccountSnapshot, Clock
 from exporter.refresh import Refresh, Scheduler, key_of
+from exporter.sharding import Shard
 
 log = logging.getLogger(__name__)
 
@@ -39,10 +40,13 @@ class Application:
     Args:
         stop: Ends all waiting.
         redactor: Formats key ids, and hides secrets, as the configuration in effect says.
+        shard: Which accounts this process reads.
 
     Attributes:
         config: The configuration in effect.
         scheduler: Refreshes the accounts.
+        recorder: Remembers them.
+        accounts: Which ones they are.
         exposition: Renders scrapes.
         rounds: Sums up the refreshes.
     """
@@ -55,15 +59,18 @@ class Application:
         clock: Clock,
         self_metrics: SelfMetrics,
         redactor: Redactor | None = None,
+        shard: Shard = Shard(),  # noqa: B008 (immutable)
     ) -> None:
         self.config = config
         self._stop = stop
         self._clock = clock
         self._self_metrics = self_metrics
         self._redactor = redactor
+        self._shard = shard
+        self_metrics.shard(shard.ordinal, shard.total)
         interval = config.collection.interval.total_seconds()
         self._sessions = sessions_of(config, self_metrics, stop, clock)
-        self._recorder = recorder_of(config, self_metrics, clock)
+        self.recorder = recorder_of(config, self_metrics, clock)
         rendering = Rendering(config)
         self._renderings: tuple[Rendering, ...] = (rendering,)
         self.exposition = Exposition(rendering.samples, self_metrics, clock)
@@ -84,6 +91,7 @@ class Application:
             forget=self._forget,
         )
         self._discovery = discovery_of(config, self._sessions, clock)
+        self._identities = self._new_identities()
         self.accounts = Accounts(
             config.model_accounts(),
             self._discovery,
@@ -98,7 +106,7 @@ class Application:
         """Publish what is stored of every account, and begin to refresh them."""
         self.restore()
         self.scheduler.start()
-        self._start_thread("store", self._recorder.retry_until)
+        self._start_thread("store", self.recorder.retry_until)
         self._start_thread("discovery", self.accounts.keep_up_to_date)
 
     def restore(self) -> None:
@@ -108,9 +116,9 @@ class Application:
         gc.disable()
         try:
             configured = self.config.model_accounts()
-            restored = self._recorder.restore(configured, completed(self.config))
-            accounts = list(dict.fromkeys((*configured, *restored)))
-            self.accounts.restored(restored)
+            restored = self.recorder.restore(configured, completed(self.config), self._reads)
+            accounts = list({key_of(each): each for each in (*configured, *restored)}.values())
+            self.accounts.restored(accounts)
             self._set_accounts(accounts, restored)
         finally:
             gc.freeze()
@@ -129,8 +137,8 @@ class Application:
         self.scheduler.start()
         snapshots = self.rounds.wait_for_first()
         self.scheduler.publish_to(self._publish)  # waits for the last one
-        self._recorder.retry()
-        self._recorder.close()
+        self.recorder.retry()
+        self.recorder.close()
         self.stop()
         return discovered and all(snapshot.up for snapshot in snapshots)
 
@@ -153,7 +161,7 @@ class Application:
         interval = collection.interval.total_seconds()
         if self._redactor is not None:
             self._redactor.change(key_id_formatter(config), config.secrets())
-        self._recorder.reconfigure(memory_options(config), keep_events=config.state.keep_events)
+        self.recorder.reconfigure(memory_options(config), keep_events=config.state.keep_events)
         self._sessions.clients.set_workers(collection.workers)
         self._sessions.set_rate(collection.requests_per_second, collection.burst)
         self.rounds.set_interval(interval)
@@ -168,6 +176,7 @@ class Application:
             self._render_again()
         if _discovered_by(config) != _discovered_by(before):
             self._discovery = discovery_of(config, self._sessions, self._clock)
+        self._identities = self._new_identities()
         is_other = self.accounts.reconfigure(
             config.model_accounts(), self._discovery, interval=_discovery_interval(config)
         )
@@ -197,18 +206,18 @@ class Application:
     # -- snapshots -----------------------------------------------------------------------------
 
     def _remember(self, account: Account, snapshot: AccountSnapshot) -> None:
-        self._recorder.record(account, snapshot)
+        self.recorder.record(account, snapshot)
         self.rounds.finished(account, snapshot)
 
     def _publish(self, account: Account, snapshot: AccountSnapshot) -> None:
-        remembered = self._recorder.memory(snapshot)
+        remembered = self.recorder.memory(snapshot)
         for rendering in self._renderings:
             rendering.publish(account, snapshot, remembered)
 
     def _forget(self, account: Account) -> None:
         for rendering in self._renderings:
             rendering.forget(account)
-        self._recorder.forget(account.id)
+        self.recorder.forget(account.id)
 
     def _render_again(self) -> None:
         """Render every account as the configuration says by now; scrapes see all of it, or none."""
@@ -218,7 +227,7 @@ class Application:
         self._renderings = (before, after)
         self.scheduler.publish_to(
             lambda account, snapshot: after.publish(
-                account, snapshot, self._recorder.memory(snapshot)
+                account, snapshot, self.recorder.memory(snapshot)
             )
         )
         self.exposition.use(after.samples)
@@ -228,10 +237,10 @@ class Application:
 
     def _apply(self, accounts: list[Account]) -> None:
         self._set_accounts(accounts)
-        identified = self._identified()
-        unknown = [account for account in accounts if not account.id]
-        if len(unknown) <= len(identified):  # else what is stored may be of one of them
-            self._recorder.keep_only({account.id for account in accounts} - {""} | identified)
+        # Else any stored account may be one that is configured without its id.
+        if self._identities.are_complete():
+            ids = {account.id for account in accounts}
+            self.recorder.keep_only(self._identities.find() | ids)
 
     def _set_accounts(
         self,
@@ -240,14 +249,22 @@ class Application:
     ) -> None:
         interval = self.config.collection.interval.total_seconds()
         self._self_metrics.configured(accounts=len(accounts), interval=interval)
-        self.rounds.set_accounts(accounts)
-        self.scheduler.set_accounts(accounts, restored)
+        ours = [account for account in accounts if self._reads(account)]
+        self.rounds.set_accounts(ours)
+        self.scheduler.set_accounts(ours, restored)
+
+    def _reads(self, account: Account) -> bool:
+        return self._shard.has(account.id)
 
     def _identified(self) -> set[str]:
-        """Find the ids, as far as AWS has reported them, of accounts configured without."""
-        names = {account.label for account in self.config.model_accounts() if not account.id}
-        snapshots = [snapshot for snapshot, _ in self.scheduler.snapshots()]
-        return {each.account.id for each in snapshots if each.account.label in names} - {""}
+        return self._identities.find()
+
+    def _new_identities(self) -> Identities:
+        return Identities(
+            self.config.model_accounts(),
+            None if self._discovery is None else self._discovery.identify,
+            lambda: [snapshot for snapshot, _ in self.scheduler.snapshots()],
+        )
 
 
 class Rendering:

@@ -15,11 +15,12 @@ read. A key that was never used has been idle since its creation. Conditions app
 
 findings, and the order of --sort=urgency:
   root_access_key       the root user has active access keys
-  awakened              used after more than 90 idle days, within changes.shown_for; --from-store
-  first_use             first used when it was more than 30 days old; as above
+  awakened              used after more than 90 idle days (changes.shown_for ago at most)
+  first_use             used for the first time when more than 30 days old (as awakened, this is
+                        known only with --from-store)
   unused, never_used    active, and unused for more than 90 days, or never used and more than 30
                         days old; the longest idle first
-  last_use_unknown      no finding can be excluded
+  last_use_unknown      whether it is unused cannot be said
   superseded            active, and the user's other key was used more than 30 days later
   not_rotated           active, and more than 90 days old
   inactive_not_deleted  idle for more than 90 days, and inactive for more than 14 (without
@@ -28,9 +29,9 @@ findings, and the order of --sort=urgency:
 Then follow keys without findings, the longest idle first, and last the exempt ones. The limits are
 those of the alert rules.
 
-Standard output ends with what was not seen: accounts that failed and why, users whose keys are
-unknown, and how old the credential reports are. With --output=csv and json, standard error does;
-JSON has it by account, too.
+The report ends with what was not seen: accounts that failed and why, users whose keys are unknown,
+and how old the credential reports are. With --output=csv and json, that is on standard error; JSON
+also has it for each account.
 
 examples:
   %(prog)s --config.file=config.yaml

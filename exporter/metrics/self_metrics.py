@@ -93,6 +93,8 @@ class SelfMetrics:
         ]
         self._accounts: Gauge = metrics["aws_iam_exporter_accounts_configured"]
         self._interval: Gauge = metrics["aws_iam_exporter_refresh_interval_seconds"]
+        self._total_shards: Gauge = metrics["aws_iam_exporter_total_shards"]
+        self._shard_ordinal: Gauge = metrics["aws_iam_exporter_shard_ordinal"]
         self._discovery_up: OptionalGauge = metrics["aws_iam_exporter_discovery_up"]
         self._store_up: OptionalGauge = metrics["aws_iam_exporter_store_up"]
         self._dropped: Counter = metrics["aws_iam_exporter_log_messages_dropped_total"]
@@ -106,6 +108,11 @@ class SelfMetrics:
         """Set the number of accounts, and the seconds between two refreshes of an account."""
         self._accounts.set(accounts)
         self._interval.set(interval)
+
+    def shard(self, ordinal: int, total: int) -> None:
+        """Set which one of how many processes this is."""
+        self._total_shards.set(total)
+        self._shard_ordinal.labels(ordinal).set(ordinal)
 
     def discovery_up(self, is_up: bool | None) -> None:  # noqa: FBT001 (the only argument)
         """Set whether accounts could be listed. None: none are discovered, as before the call."""

@@ -124,7 +124,7 @@ class Account:
 
     Attributes:
         id: Twelve digits. Empty until AWS has reported whose credentials these are.
-        name: What people call it; unique among the accounts.
+        name: What people call it. Accounts of an organization may share a name.
         role_arn: The role to assume. None: use the credentials of *profile*, or of the default
             chain, as they are.
         profile: Where the base credentials come from. None: the default chain.
@@ -218,8 +218,11 @@ def superseded_seconds(keys: Iterable[AccessKey]) -> dict[str, int]:
     for key in active:
         since = key.created if key.last_use is NEVER else uses.get(key.id)
         latest_other = max([at for id_, at in uses.items() if id_ != key.id], default=None)
-        if since is not None and latest_other is not None and latest_other > since:
-            seconds[key.id] = int((latest_other - since).total_seconds())
+        if since is None or latest_other is None or key.as_of is None:
+            continue
+        until = min(latest_other, key.as_of)
+        if until > since:
+            seconds[key.id] = int((until - since).total_seconds())
     return seconds
 
 

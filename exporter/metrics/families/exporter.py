@@ -44,11 +44,21 @@ EXPORTER_FAMILIES: tuple[ExporterFamily, ...] = (
     ),
     ExporterFamily(
         name="aws_iam_exporter_accounts_configured",
-        help="Number of accounts configured.",
+        help="Number of accounts that are configured or discovered, those of other shards"
+        " included.",
     ),
     ExporterFamily(
         name="aws_iam_exporter_refresh_interval_seconds",
         help="Configured interval between two refreshes of an account, in seconds.",
+    ),
+    ExporterFamily(
+        name="aws_iam_exporter_total_shards",
+        help="Number of processes that share the accounts.",
+    ),
+    ExporterFamily(
+        name="aws_iam_exporter_shard_ordinal",
+        help="Ordinal of this process among those that share the accounts, from 0.",
+        extra_labels=("shard_ordinal",),
     ),
     ExporterFamily(
         name="aws_iam_exporter_discovery_up",
