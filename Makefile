@@ -54,6 +54,7 @@ generate: $(VENV)/dev  ## write all generated files, such as dashboards and the 
 
 bench: $(VENV)/dev  ## measure the performance claims
 	$(BIN)/python -m tests.bench
+	$(BIN)/python -m tests.bench_organization
 	$(BIN)/python -m tests.bench_dashboards
 
 constraints:  ## pin the newest version of every dependency in constraints.txt

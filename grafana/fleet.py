@@ -31,6 +31,8 @@ from grafana.shared_panels import (
 )
 
 HERE = q.FLEET
+STALE_STEPS: Steps = ((None, "text"), (0, "green"), (1, "orange"))
+
 TREND_POINTS = 180
 """Prometheus reads only the samples near these points: months of all accounts are many."""
 
@@ -67,6 +69,7 @@ def accounts_without_current_data() -> Json:
         width=9,
         side_by_side=True,
         steps=GOOD_IF_NONE,
+        overrides=[override("stale", steps=STALE_STEPS)],
         links=runbooks("AwsIamExporterAccountDown", "AwsIamExporterDown"),
         data_links=[to_exporter()],
     )

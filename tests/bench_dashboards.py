@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import median
 
 from tests.grafana.boards import BOARDS, interpolate, panels
 from tests.grafana.history import history, large_company, write_blocks
@@ -109,10 +110,9 @@ def _slowest_queries(client: Client, board: str, key: dict[str, str]) -> Iterato
 
 def _compare(client: Client, query: Query) -> float:
     """How often the baseline fits into *query*, by turns: a busy machine slows down both."""
-    pairs = [
-        (_time(client, query.expr, query.points), _time(client, BASELINE)) for _ in range(TURNS)
-    ]
-    return min(seconds for seconds, _ in pairs) / min(baseline for _, baseline in pairs)
+    return median(
+        _time(client, query.expr, query.points) / _time(client, BASELINE) for _ in range(TURNS)
+    )
 
 
 def _time(client: Client, expr: str, points: int = 0) -> float:

@@ -4,7 +4,7 @@ How long one round of the alert rules takes in Prometheus, with keys of which a 
     python -m tests.bench_rules [KEYS] [--rules DIRECTORY] [--newer]
 
 The unit is the time of `count(aws_iam_access_key_info)`, asked in the same run while no rules are
-loaded. Every rule is evaluated several times; the shortest time counts, as it does for the unit.
+loaded. Each time is the shortest of several, since other programs on the machine only add to it.
 """
 
 import argparse
@@ -43,12 +43,12 @@ LIMIT = 20
 
 KEYS: Final = 100_000
 OF_ACCOUNT = 200
-ROUNDS = 4
+ROUNDS = 6
 TRIES = 7
 COUNT = "count(aws_iam_access_key_info)"
 
 CONFIGURATION = """
-global: {{scrape_interval: 30s, scrape_timeout: 30s, evaluation_interval: 5s}}
+global: {{scrape_interval: 30s, scrape_timeout: 30s, evaluation_interval: 10s}}
 rule_files: ["{rules}/*.yaml"]
 scrape_configs:
   - job_name: aws-iam-key-exporter
@@ -71,7 +71,9 @@ def page(keys: int) -> bytes:
     for number in range(max(1, keys // OF_ACCOUNT)):
         snapshot, memory = _account(number, min(keys, OF_ACCOUNT))
         store.publish(snapshot.account, snapshot, memory)
-    exposition = Exposition(store, SelfMetrics(version="bench"), _Clock())
+    self_metrics = SelfMetrics(version="bench")
+    self_metrics.configured(accounts=max(1, keys // OF_ACCOUNT), interval=86400)
+    exposition = Exposition(store, self_metrics, _Clock())
     return bytes(exposition.render(Format.TEXT))
 
 
@@ -198,27 +200,25 @@ def time_count(address: str, keys: int) -> float:
 
 
 def time_rules(address: str, keys: int) -> list[tuple[str, str, float, int]]:
-    """Return group, name, shortest time in seconds and number of alerts of each rule."""
+    """Return group, name, time in seconds and number of alerts of each rule."""
     wait_until(lambda: _count(address) == keys, "every key is scraped", 300)
     complete = time.time()
-    times: dict[tuple[str, str, int], dict[str, float]] = {}
-    alerts: dict[tuple[str, str, int], int] = {}
+    evaluations: dict[tuple[str, str, int], dict[str, tuple[int, float]]] = {}
 
     def evaluated() -> bool:
         time.sleep(1)
         for group in _ask(address, "rules")["groups"]:
             for number, rule in enumerate(group["rules"]):
-                key = (group["name"], rule["name"], number)
+                of = evaluations.setdefault((group["name"], rule["name"], number), {})
                 at = rule["lastEvaluation"]
                 if datetime.fromisoformat(re.sub(r"\.\d+", "", at)).timestamp() > complete:
-                    times.setdefault(key, {})[at] = rule["evaluationTime"]
-                    alerts[key] = len(rule.get("alerts", ()))
-                else:
-                    times.setdefault(key, {})
-        return all(len(of) >= ROUNDS for of in times.values())
+                    of[at] = -len(rule.get("alerts", ())), rule["evaluationTime"]
+        return all(len(of) >= ROUNDS for of in evaluations.values())
 
     wait_until(evaluated, f"every rule is evaluated {ROUNDS} times", 1800)
-    return [(key[0], key[1], min(of.values()), alerts[key]) for key, of in times.items()]
+    # The most alerts first: what a rule needs may not have been there from the start.
+    best = {key: min(of.values()) for key, of in evaluations.items()}
+    return [(key[0], key[1], seconds, -alerts) for key, (alerts, seconds) in best.items()]
 
 
 def copy_rules(source: Path, target: Path) -> None:
@@ -227,7 +227,7 @@ def copy_rules(source: Path, target: Path) -> None:
     for file in source.iterdir():
         text = file.read_text(encoding="utf-8")
         (target / file.name).write_text(
-            re.sub(r"(?m)^    interval: .+$", "    interval: 5s", text), encoding="utf-8"
+            re.sub(r"(?m)^    interval: .+$", "    interval: 10s", text), encoding="utf-8"
         )
 
 

@@ -30,6 +30,7 @@ LIBRARIES: dict[str, set[str]] = {
     "refresh": set(),
     "report": {"rich"},
     "server": {"bcrypt", "tornado", "yaml"},
+    "sharding": set(),
     "store": {"sqlalchemy"},
 }
 """The third-party libraries that each module, or package, may import."""

@@ -123,10 +123,13 @@ def test_help_describes_every_flag(call: Call) -> None:
 
 
 def test_version_is_in_the_common_form(call: Call) -> None:
-    """--version starts like that of every exporter."""
+    """--version starts like that of every exporter: version, branch and revision."""
     result = call("--version")
 
-    assert re.match(r"aws-iam-key-exporter, version \d+\.\d+\.\d+\n", result.stdout)
+    assert re.match(
+        r"aws-iam-key-exporter, version \d+\.\d+\.\d+ \(branch: \S+, revision: \S+\)\n",
+        result.stdout,
+    )
     assert result.code == 0
 
 

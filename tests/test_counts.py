@@ -136,6 +136,14 @@ def test_superseded_keys(exempt: Mapping[str, float]) -> None:
     assert counts(a_snapshot(old, new), exempt=exempt)["superseded"] == {(): 1 - len(exempt)}
 
 
+def test_key_that_was_not_confirmed_since_is_not_superseded() -> None:
+    """A use of the other key says nothing about a key that could not be read since."""
+    old = a_key("AKIAOLD", last_use=a_use(40), as_of=days_ago(40))
+    new = a_key("AKIANEW", last_use=a_use(1))
+
+    assert counts(a_snapshot(old, new))["superseded"] == {(): 0}
+
+
 def test_where_keys_were_used() -> None:
     """Each service and region has the number of active keys that were last used there."""
     uses = [a_use(), a_use(5), a_use(service="ec2"), NEVER, UNKNOWN]

@@ -211,7 +211,6 @@ class Chronicle:
     )
     created: dict[str, float] = field(default_factory=dict)
     deleted: dict[str, float] = field(default_factory=dict)
-    awakened: Counter[str] = field(default_factory=Counter)
 
     def add(self, key: AccessKey) -> None:
         self.created[key.id] = time.time()

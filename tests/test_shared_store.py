@@ -33,7 +33,7 @@ def server() -> Iterator[Postgres]:
 
 @pytest.fixture
 def url(server: Postgres) -> str:
-    return server.create_database()
+    return server.create_schema()
 
 
 @pytest.fixture
@@ -61,10 +61,10 @@ def keys_of(aws: FakeAws, account: str) -> list[AccessKey]:
 
 def events(server: Postgres, url: str) -> Counter[tuple[str, str]]:
     """Count the stored events by key and kind."""
-    database = url.rpartition("/")[2]
+    schema = url.rpartition("%3D")[2]
     return Counter(
         (str(key), str(kind))
-        for key, kind in server.execute("SELECT access_key_id, kind FROM events", database)
+        for key, kind in server.execute("SELECT access_key_id, kind FROM events", schema)
     )
 
 

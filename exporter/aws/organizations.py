@@ -10,12 +10,12 @@ ListTagsForResource.
 
 import random
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Final
 
-from exporter.aws.account_session import AccountSession, AccountSessions
+from exporter.aws.account_session import AccountSessions
 from exporter.aws.api import Aborted, AccountApi
 from exporter.aws.errors import malformed
 from exporter.aws.operations import Operation
@@ -44,6 +44,9 @@ class Selection:
     ids: frozenset[str] = frozenset()
     names: tuple[str, ...] = ()
     tags: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
+
+    def without_tags(self) -> "Selection":
+        return replace(self, tags=MappingProxyType({}))
 
     def criteria(self, member: "Member") -> list[bool]:
         """List, for each kind of criterion that there is, whether *member* meets it."""
@@ -119,29 +122,55 @@ class Discovery:
             ReadError: They cannot be listed, or there seem to be none.
             Stopped: The exporter is shutting down.
         """
-        session = self.sessions.new_session(self.caller)
-        api = AccountApi(
-            self.sessions.clients,
-            session,
-            seconds=self.deadline,
-            clock=self.clock,
-            rng=self.rng,
-        )
         try:
-            api.sign_in()
+            api = self._sign_in(self.caller)
             members = self._members(api)
-            chosen = [member for member in members if self._is_chosen(member)]
+            # Reading tags takes a call for each account: not for those that are not chosen anyway.
+            include, exclude = self.include.without_tags(), self.exclude.without_tags()
+            candidates = [member for member in members if _is_chosen(member, include, exclude)]
+            tagged = [self._with_tags(api, member) for member in candidates]
+            chosen = [one for one in tagged if _is_chosen(one, self.include, self.exclude)]
         except Aborted as aborted:
             raise aborted.error from aborted
         if not chosen:
             active = f"{len(members)} active accounts"
             text = f"none of {active} is chosen by organization.include and exclude"
             raise ReadError(Reason.INVALID_REQUEST, text, code="NoAccount")
-        return [self._account(member, session) for member in chosen]
+        return [self._account(member, api.account.id) for member in chosen]
+
+    def identify(self, account: Account) -> str:
+        """
+        Find the id of the AWS account that the credentials of *account* belong to.
+
+        Raises:
+            ReadError: There are none, or AWS does not answer.
+            Stopped: The exporter is shutting down.
+        """
+        try:
+            return self._sign_in(account).account.id
+        except Aborted as aborted:
+            raise aborted.error from aborted
+
+    def _sign_in(self, account: Account) -> AccountApi:
+        """
+        Sign in apart from the refreshes, which may use their session at the same time.
+
+        Raises:
+            Aborted: See `AccountApi.sign_in`.
+        """
+        api = AccountApi(
+            self.sessions.clients,
+            self.sessions.new_session(account),
+            seconds=self.deadline,
+            clock=self.clock,
+            rng=self.rng,
+        )
+        api.sign_in()
+        return api
 
     def _members(self, api: AccountApi) -> list[Member]:
         """
-        List the active accounts, with what the selections need.
+        List the active accounts, without their tags.
 
         Raises:
             ReadError: They cannot be listed, or there are none.
@@ -162,20 +191,24 @@ class Discovery:
             raise malformed(Operation.LIST_ACCOUNTS, "there is no active account")
         units = self.include.units | self.exclude.units
         if units and not all(has_path for _, has_path in found.values()):
-            return [*self._with_units(api, [member for member, _ in found.values()], units)]
-        return [self._with_tags(api, member) for member, _ in found.values()]
+            return self._with_units(api, [member for member, _ in found.values()], units)
+        return [member for member, _ in found.values()]
 
     def _with_units(
         self, api: AccountApi, members: list[Member], units: Iterable[str]
-    ) -> Iterable[Member]:
-        """Walk the *units*, for want of paths."""
+    ) -> list[Member]:
+        """
+        Walk the *units*, for want of paths.
+
+        Raises:
+            ReadError: They cannot be listed.
+            Aborted: See `AccountApi.call`.
+        """
         inside: dict[str, set[str]] = {}
         for unit in sorted(units):
             for account_id in self._accounts_below(api, unit):
                 inside.setdefault(account_id, set()).add(unit)
-        for member in members:
-            known = frozenset(inside.get(member.id, ()))
-            yield self._with_tags(api, replace(member, units=known))
+        return [replace(member, units=frozenset(inside.get(member.id, ()))) for member in members]
 
     def _accounts_below(self, api: AccountApi, unit: str) -> Iterable[str]:
         """
@@ -189,9 +222,8 @@ class Discovery:
         left, seen = [unit], {unit}
         while left:
             parent = left.pop()
-            for item in api.token_pages(Operation.LIST_ACCOUNTS_FOR_PARENT, ParentId=parent):
-                yield str(item.get("Id"))
-            children = {str(item.get("Id")) for item in api.token_pages(operation, ParentId=parent)}
+            yield from _ids(api, Operation.LIST_ACCOUNTS_FOR_PARENT, parent)
+            children = {*_ids(api, operation, parent)}
             left += children - seen
             seen |= children
             if len(seen) > MAX_UNITS:
@@ -219,13 +251,10 @@ class Discovery:
                 tags[name] = value
         return replace(member, tags=tuple(sorted(tags.items())))
 
-    def _is_chosen(self, member: Member) -> bool:
-        return all(self.include.criteria(member)) and not any(self.exclude.criteria(member))
-
-    def _account(self, member: Member, session: AccountSession) -> Account:
+    def _account(self, member: Member, caller_id: str) -> Account:
         # Roles of a StackSet are in member accounts only. Who has credentials of the management
         # account does not need one there.
-        own = member.id == member.management == session.account.id
+        own = member.id == member.management == caller_id
         assume = not own or self.caller.role_arn is not None
         role = RoleArn(member.partition, member.id, self.role_name) if assume else None
         return Account(
@@ -238,6 +267,26 @@ class Discovery:
             source="organization",
             tags=tuple(tag for tag in member.tags if tag[0] in self.account_tags),
         )
+
+
+def _is_chosen(member: Member, include: Selection, exclude: Selection) -> bool:
+    return all(include.criteria(member)) and not any(exclude.criteria(member))
+
+
+def _ids(api: AccountApi, operation: Operation, parent: str) -> Iterator[str]:
+    """
+    List the ids of what is directly in a unit.
+
+    Raises:
+        ReadError: They cannot be listed, or one has none.
+        Aborted: See `AccountApi.call`.
+    """
+    for item in api.token_pages(operation, ParentId=parent):
+        id_ = item.get("Id")
+        if not isinstance(id_, str):
+            api.count_malformed(operation)
+            raise malformed(operation, "something in a unit has no Id")
+        yield id_
 
 
 def _state(item: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Final, Protocol
 
-from exporter.model import Account, ReadError, RoleArn, RoleSession, Stopped
+from exporter.model import Account, AccountSnapshot, ReadError, RoleArn, RoleSession, Stopped
 
 log = logging.getLogger(__name__)
 
@@ -35,8 +35,8 @@ class Accounts:
         configured: They take precedence over discovered ones with the same id.
         discovery: None: there is no organization.
         interval: Seconds between two discoveries.
-        identified: Lists the ids of accounts that are configured without one, as far as AWS has
-            reported them.
+        identified: Lists the ids of accounts that are configured without one, as far as they are
+            known.
         apply: Called with all accounts, whenever they were discovered.
         report: Called with whether the latest discovery succeeded.
     """
@@ -49,7 +49,7 @@ class Accounts:
         interval: float,
         identified: Callable[[], Iterable[str]],
         apply: Callable[[list[Account]], None],
-        report: Callable[[bool], None],
+        report: Callable[[bool | None], None],
     ) -> None:
         self._configured = tuple(configured)
         self._discovery = discovery
@@ -59,15 +59,46 @@ class Accounts:
         self._report = report
         self._failure: str | None = None
         self._count = -1
+        self._discovered: Sequence[Account] = ()
+        self._applying = threading.Lock()
         if discovery is not None:
             report(False)  # noqa: FBT003 (the only argument)
 
+    def restored(self, accounts: Iterable[Account]) -> None:
+        """Take over *accounts*, some of which were discovered before the exporter was restarted."""
+        self._discovered = [account for account in accounts if account.source == "organization"]
+
+    def reconfigure(
+        self, configured: Sequence[Account], discovery: Discovery | None, *, interval: float
+    ) -> bool:
+        """
+        Go on with other arguments: see the class. The accounts are applied before it returns.
+
+        Returns:
+            Whether there is another discovery, which `keep_up_to_date` has to be called for. Until
+            it has found accounts, those known so far are still read.
+        """
+        with self._applying:
+            is_other = discovery is not self._discovery
+            self._configured, self._interval = tuple(configured), interval
+            if is_other:
+                self._discovery, self._failure, self._count = discovery, None, -1
+                self._report(None if discovery is None else False)
+            if discovery is None:
+                self._discovered = ()
+            self._apply(combine(self._configured, self._discovered, self._identified()))
+        return is_other and discovery is not None
+
     def keep_up_to_date(self, stop: threading.Event) -> None:
-        """Discover accounts at once, and then again and again, until *stop* is set."""
-        retry = FIRST_RETRY
-        while self._discovery is not None:
+        """
+        Discover accounts at once, and then again and again.
+
+        Ends when *stop* is set, or, at the next time, if there is another discovery by then.
+        """
+        retry, discovery = FIRST_RETRY, self._discovery
+        while discovery is not None and discovery is self._discovery:
             try:
-                found = self.discover(self._discovery)
+                found = self.discover(discovery)
             except Stopped:
                 return
             seconds, retry = self._interval, FIRST_RETRY if found else retry * 2
@@ -81,24 +112,36 @@ class Accounts:
         Discover accounts once. If that fails, those known so far are still read.
 
         Returns:
-            Whether it succeeded.
+            Whether it succeeded. Not if there is another discovery meanwhile.
         """
         try:
-            discovered = discovery.discover()
+            found: list[Account] | Exception = discovery.discover()
         except ReadError as error:
-            self._log_failure(error)
-        except Exception:
+            found = error
+        except Exception as error:
             # A bug: it must not end discovery for good.
             log.exception("discovery crashed")
-        else:
-            self._apply(combine(self._configured, discovered, self._identified()))
-            if self._failure is not None or len(discovered) != self._count:
-                log.info("accounts discovered", extra={"accounts": len(discovered)})
-            self._failure, self._count = None, len(discovered)
+            found = error
+        with self._applying:
+            if discovery is not self._discovery:
+                return False
+            if isinstance(found, Exception):
+                if isinstance(found, ReadError):
+                    self._log_failure(found)
+                self._report(False)  # noqa: FBT003 (the only argument)
+                return False
+            self._discovered = found
+            try:
+                self._apply(combine(self._configured, found, self._identified()))
+            except Exception:
+                log.exception("discovered accounts cannot be read")
+                self._report(False)  # noqa: FBT003 (the only argument)
+                return False
+            if self._failure is not None or len(found) != self._count:
+                log.info("accounts discovered", extra={"accounts": len(found)})
+            self._failure, self._count = None, len(found)
             self._report(True)  # noqa: FBT003 (the only argument)
             return True
-        self._report(False)  # noqa: FBT003 (the only argument)
-        return False
 
     def _log_failure(self, error: ReadError) -> None:
         text = str(error)
@@ -110,6 +153,58 @@ class Accounts:
             "hint": "the accounts known so far are still read",
         }
         log.log(level, "discovery failed", extra=facts)
+
+
+class Identities:
+    """
+    The ids of accounts that are configured without one: whose credentials those are.
+
+    They have to be known before discovered accounts are read, or two would be the same.
+
+    Args:
+        identify: Asks AWS; raises ReadError. None: there is no organization, and nobody asks.
+        snapshots: Lists what is known of all accounts, perhaps from before a restart.
+    """
+
+    def __init__(
+        self,
+        configured: Iterable[Account],
+        identify: Callable[[Account], str] | None,
+        snapshots: Callable[[], Iterable[AccountSnapshot]],
+    ) -> None:
+        self._configured = tuple(configured)
+        self._identify = identify
+        self._snapshots = snapshots
+        self._ids: dict[Account, str] = {}
+
+    def find(self) -> set[str]:
+        """List the ids, as far as they can be found. Each is asked for until AWS has answered."""
+        configured = {account.id for account in self._configured}
+        static = [each.account for each in self._snapshots() if each.account.source == "static"]
+        known = {
+            replace(account, id="").label: account.id
+            for account in static
+            if account.id not in configured
+        }
+        if self._identify is not None:
+            self._ask(self._identify)
+        missing = {account.label for account in self._unknown()}
+        return {*self._ids.values(), *(known[label] for label in missing & known.keys())}
+
+    def _ask(self, identify: Callable[[Account], str]) -> None:
+        for account in self._unknown():
+            try:
+                self._ids[account] = identify(account)
+            except ReadError as error:
+                # Its refresh fails as well, and is reported.
+                log.debug("cannot identify account", extra={"error": str(error)})
+
+    def are_complete(self) -> bool:
+        """Whether AWS has answered for all of them."""
+        return not self._unknown()
+
+    def _unknown(self) -> list[Account]:
+        return [one for one in self._configured if not one.id and one not in self._ids]
 
 
 def combine(

@@ -1,360 +1,215 @@
-"""The application: creates the modules from the configuration and connects them."""
+"""Runs the application on an event loop: signals, the HTTP server, and the end."""
 
 import asyncio
-import gc
 import logging
-import random
+import os
 import signal
 import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from socket import socket
+from typing import Any
 
-from exporter import __version__, aws, memory, server
-from exporter.cli.accounts import Accounts, complete
+from exporter import aws, server
+from exporter.cli.application import Application
 from exporter.cli.bounded import call_in_thread
+from exporter.cli.build import BUILD
+from exporter.cli.flags import Flags
 from exporter.cli.logs import QueueHandler
-from exporter.cli.recorder import Recorder
-from exporter.config import Config, Selection, label_of_tag
-from exporter.exemptions import Exemption, Exemptions
-from exporter.key_ids import KeyIdFormatter, description_of, is_description_tag
-from exporter.metrics import (
-    Counts,
-    Exposition,
-    Format,
-    MetricsStore,
-    Page,
-    RenderOptions,
-    SelfMetrics,
-    negotiate,
-)
-from exporter.model import Account, AccountSnapshot, Clock
+from exporter.cli.redaction import Redactor
+from exporter.cli.reload import Reloader
+from exporter.cli.systemd import notify
+from exporter.cli.wiring import SystemClock
+from exporter.config import Config
+from exporter.metrics import Exposition, Format, Page, SelfMetrics, negotiate
 from exporter.refresh import Scheduler
-from exporter.store import Store
 
 log = logging.getLogger(__name__)
 
 
-class SystemClock:
-    """The clocks of this machine."""
+@dataclass(frozen=True, slots=True)
+class Source:
+    """
+    Where the configuration is from.
 
-    def now(self) -> datetime:
-        return datetime.now(UTC)
+    Attributes:
+        load: Loads it again. Raises ConfigError.
+        checksums: The checksums that its files had when it was loaded, as far as they are known.
+    """
 
-    def monotonic(self) -> float:
-        return time.monotonic()
+    load: Callable[[], Config]
+    checksums: dict[str, str]
 
 
 async def run(
     config: Config,
+    source: Source,
     sockets: Sequence[socket],
+    probe_sockets: Sequence[socket],
     *,
-    key_ids: KeyIdFormatter,
-    redact: Callable[[str], str],
+    flags: Flags,
+    redactor: Redactor,
     handler: QueueHandler,
-    telemetry_path: str,
-    max_requests: int,
     web: server.WebConfig | None = None,
 ) -> None:
     """
-    Refresh accounts and serve on *sockets* until SIGTERM or SIGINT.
+    Refresh accounts and serve until SIGTERM or SIGINT.
 
     Args:
-        redact: Removes what must not be shown from a text.
+        sockets: Serve everything on these.
+        probe_sockets: Serve probes on these.
         handler: Counts the log messages that are dropped.
         web: TLS, passwords and rate limits. None: there are none.
     """
-    stopped = _stop_on_signals(asyncio.get_running_loop())
-    self_metrics = SelfMetrics(version=__version__, operations=aws.Operation, redact=key_ids.redact)
+    self_metrics = SelfMetrics(
+        version=BUILD.version,
+        revision=BUILD.revision,
+        branch=BUILD.branch,
+        operations=aws.Operation,
+        redact=redactor,
+        process=not flags.serve.disable_exporter_metrics,
+        serving=not flags.serve.disable_exporter_metrics,
+    )
     handler.on_drop(self_metrics.count_dropped_log_messages)
-    stop = threading.Event()
-    application = build(config, key_ids, stop, SystemClock(), self_metrics)
-    scheduler, exposition = application.scheduler, application.exposition
-
-    def metrics(content_type: str, names: frozenset[str], gzip: bool) -> Page:  # noqa: FBT001 (called by position)
-        return exposition.page(Format(content_type), names=names, gzip=gzip)
-
-    site = server.Site(
-        __version__,
-        telemetry_path,
-        negotiate,
-        metrics,
-        scheduler.is_ready,
-        partial(_account_rows, scheduler, redact),
-        exposition.count_request,
+    clock = SystemClock()
+    application = Application(
+        config,
+        stop=threading.Event(),
+        clock=clock,
+        self_metrics=self_metrics,
+        redactor=redactor,
+    )
+    reloader = Reloader(
+        source.load,
+        application.reconfigure,
+        redact=redactor,
+        report=self_metrics.configuration_loaded,
+        now=clock.now,
+        file=flags.config_file,
+        secret_files=config.secret_files(),
+        seen=source.checksums,
     )
     # Requests wait until everything that is stored is published: a page without it would resolve
     # alerts. In a thread, since that may take seconds in which signals must have their effect.
     starting = asyncio.wrap_future(call_in_thread(application.start, "start"))
+
+    async def reload() -> tuple[bool, str]:
+        await asyncio.shield(starting)
+        outcome = await reloader.reload()
+        return outcome.succeeded, outcome.text
+
+    background = _Background()
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    _call_on_signal(loop, signal.SIGTERM, stopped.set)
+    _call_on_signal(loop, signal.SIGINT, stopped.set)
+    _call_on_signal(loop, signal.SIGHUP, lambda: background.start(reload()))
+    site = _site(
+        application,
+        self_metrics,
+        flags,
+        redactor,
+        lifecycle=server.Lifecycle(reload, stopped.set) if flags.serve.enable_lifecycle else None,
+        epoch=lambda: reloader.count,
+    )
+    connections = server.max_connections(server.raise_file_limit())
+    limits = server.Limits(connections, flags.web_max_requests)
+    servers = []
+    if probe_sockets:  # at once: that the store or AWS takes its time is no reason for a restart
+        servers.append(server.serve_probes(site, probe_sockets, server.Limits(connections)))
+        _log_addresses("listening for probes", probe_sockets)
     stopping = asyncio.ensure_future(stopped.wait())
     await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
     if starting.done():
         starting.result()
-        connections = server.max_connections(server.raise_file_limit())
-        http = server.serve(site, sockets, server.Limits(connections, max_requests), web)
+        servers.append(server.serve(site, sockets, limits, web))
         is_encrypted = web is not None and web.tls is not None
         log.info("TLS is enabled" if is_encrypted else "TLS is disabled", extra={"http2": False})
-        for bound in sockets:
-            log.info("listening", extra={"address": server.address_of(bound)})
+        _log_addresses("listening", sockets)
+        notify("READY=1", os.environ)
+        if flags.serve.auto_reload and flags.config_file:
+            background.start(reloader.reload_when_changed(flags.serve.auto_reload))
         await stopping
-        http.stop()
+    notify("STOPPING=1", os.environ)
+    for running in servers:
+        running.stop()
     log.info("stopping")
-    scheduler.stop()
+    background.cancel()
+    application.stop()
 
 
-def _stop_on_signals(loop: asyncio.AbstractEventLoop) -> asyncio.Event:
+class _Background:
+    """Tasks that nobody waits for."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def start(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        task = asyncio.create_task(coroutine)
+        self._tasks.add(task)  # the event loop itself keeps no task alive
+        task.add_done_callback(self._tasks.discard)
+
+    def cancel(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+
+
+def _call_on_signal(
+    loop: asyncio.AbstractEventLoop, number: signal.Signals, callback: Callable[[], None]
+) -> None:
     """
-    Return an event that SIGTERM and SIGINT set. SIGHUP is logged.
+    Call *callback* on the event loop when signal *number* arrives.
 
     asyncio's own signal handlers are removed when the loop is closed; then another Ctrl-C would
     end the program with a traceback.
     """
-    stopped = asyncio.Event()
 
-    def in_loop(callback: Callable[[], None]) -> Callable[..., None]:
-        def handle(*_: object) -> None:
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(callback)
+    def handle(*_: object) -> None:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(callback)
 
-        return handle
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, in_loop(stopped.set))
-    text = "ignoring SIGHUP: restart the exporter to change its configuration"
-    signal.signal(signal.SIGHUP, in_loop(partial(log.warning, text)))
-    return stopped
+    signal.signal(number, handle)
 
 
-def key_id_formatter(config: Config) -> KeyIdFormatter:
-    return KeyIdFormatter(config.labels.access_key_id, config.labels.hash_secret or "")
-
-
-@dataclass(frozen=True, slots=True)
-class Application:
-    """Everything that a configuration describes."""
-
-    scheduler: Scheduler
-    recorder: Recorder
-    exposition: Exposition
-    accounts: Accounts
-    stop: threading.Event
-    restore: Callable[[], None]
-
-    def start(self) -> None:
-        """Publish what is stored of every account, and begin to refresh them."""
-        # Millions of objects are created, none of which is garbage: to look for garbage among them
-        # takes long now, and would hold up every scrape later.
-        gc.disable()
-        try:
-            self.restore()
-        finally:
-            gc.freeze()
-            gc.enable()
-        self.scheduler.start()
-        for name, run in (
-            ("store", self.recorder.retry_until),
-            ("discovery", self.accounts.keep_up_to_date),
-        ):
-            threading.Thread(target=run, args=(self.stop,), name=name, daemon=True).start()
-
-
-def build(
-    config: Config,
-    key_ids: KeyIdFormatter,
-    stop: threading.Event,
-    clock: Clock,
+def _site(
+    application: Application,
     self_metrics: SelfMetrics,
-) -> Application:
-    """Create everything that *config* describes, without starting it."""
-    exemptions = _exemptions(config)
-    samples = MetricsStore(_render_options(config, key_ids, exemptions))
-    recorder = _recorder(config, self_metrics, clock)
-
-    def publish(account: Account, snapshot: AccountSnapshot) -> None:
-        exemptions.check(snapshot)
-        samples.publish(account, snapshot, recorder.memory(snapshot))
-
-    def forget(account: Account) -> None:
-        samples.remove(account)
-        exemptions.forget(account.id)
-        recorder.forget(account.id)
-
-    interval = config.collection.interval.total_seconds()
-    sessions = _sessions(config, self_metrics, stop, clock)
-    scheduler = Scheduler(
-        _refresher(config, sessions, clock).refresh,
-        publish,
-        interval=interval,
-        deadline=config.collection.deadline.total_seconds(),
-        workers=config.collection.workers,
-        stale_after=config.collection.stale_after,
-        stop=stop,
-        clock=clock,
-        remember=recorder.record,
-        release=sessions.forget,
-        forget=forget,
-    )
-
-    def apply(accounts: list[Account]) -> None:
-        self_metrics.configured(accounts=len(accounts), interval=interval)
-        scheduler.set_accounts(accounts)
-        recorder.keep_only(account.id for account in accounts)
-
-    configured = config.model_accounts()
-
-    def restore() -> None:
-        restored = recorder.restore(configured, _completed(config))
-        accounts = list(dict.fromkeys((*configured, *restored)))
-        self_metrics.configured(accounts=len(accounts), interval=interval)
-        scheduler.set_accounts(accounts, restored)
-
-    organization = config.organization
-    accounts = Accounts(
-        configured,
-        _discovery(config, sessions, clock),
-        interval=organization.interval.total_seconds() if organization is not None else 0,
-        identified=lambda: _identified(configured, scheduler),
-        apply=apply,
-        report=self_metrics.discovery_up,
-    )
-    exposition = Exposition(samples, self_metrics, clock)
-    return Application(scheduler, recorder, exposition, accounts, stop, restore)
-
-
-def _identified(configured: Sequence[Account], scheduler: Scheduler) -> set[str]:
-    """Find the ids, as far as AWS has reported them, of accounts that are configured without."""
-    names = {account.label for account in configured if not account.id}
-    snapshots = [snapshot for snapshot, _ in scheduler.snapshots()]
-    return {each.account.id for each in snapshots if each.account.label in names} - {""}
-
-
-def _completed(config: Config) -> Callable[[Account], Account] | None:
-    if config.organization is None:
-        return None
-    return partial(
-        complete,
-        role_name=config.organization.role_name,
-        role_session=config.organization.role_session(),
-        profile=config.organization.profile,
+    flags: Flags,
+    redact: Callable[[str], str],
+    *,
+    lifecycle: server.Lifecycle | None,
+    epoch: Callable[[], int],
+) -> server.Site:
+    return server.Site(
+        BUILD.version,
+        flags.web_telemetry_path,
+        negotiate,
+        partial(_page, application.exposition),
+        application.scheduler.is_ready,
+        partial(_account_rows, application.scheduler, redact),
+        self_metrics.count_http_request,
+        self_metrics.count_requests_in_flight,
+        self_metrics.observe_http_request,
+        prefix=flags.serve.route_prefix,
+        external_url=flags.serve.external_url,
+        lifecycle=lifecycle,
+        epoch=epoch,
     )
 
 
-def _discovery(config: Config, sessions: aws.AccountSessions, clock: Clock) -> aws.Discovery | None:
-    organization = config.organization
-    if organization is None:
-        return None
-    return aws.Discovery(
-        sessions=sessions,
-        role_name=organization.role_name,
-        role_session=organization.role_session(),
-        caller=organization.caller(),
-        include=_selection(organization.include),
-        exclude=_selection(organization.exclude),
-        account_tags=config.labels.account_tags,
-        deadline=config.collection.deadline.total_seconds(),
-        clock=clock,
-        rng=random.Random(),  # noqa: S311 (spreads calls, protects nothing)
-    )
+def _page(
+    exposition: Exposition,
+    content_type: str,
+    names: frozenset[str],
+    gzip: bool,  # noqa: FBT001 (called by position)
+) -> Page:
+    return exposition.page(Format(content_type), names=names, gzip=gzip)
 
 
-def _selection(selection: Selection) -> aws.Selection:
-    return aws.Selection(
-        frozenset(selection.ous), frozenset(selection.accounts), selection.names, selection.tags
-    )
-
-
-def _recorder(config: Config, self_metrics: SelfMetrics, clock: Clock) -> Recorder:
-    changes, state = config.changes, config.state
-    location = state.location()
-    options = memory.Options(
-        shown_for=changes.shown_for,
-        min_idle=changes.min_idle,
-        learning=changes.learning,
-        includes=config.users.matcher(),
-    )
-    return Recorder(
-        None
-        if location is None
-        else Store(
-            location,
-            keep_events=state.keep_events,
-            shown_for=changes.shown_for,
-            clock=clock,
-        ),
-        options,
-        clock=clock,
-        report_store=self_metrics.store_up,
-    )
-
-
-def _sessions(
-    config: Config, self_metrics: SelfMetrics, stop: threading.Event, clock: Clock
-) -> aws.AccountSessions:
-    collection = config.collection
-    clients = aws.Clients(
-        aws.Endpoints(
-            region=config.aws.region,
-            urls=config.aws.endpoint_urls.by_service(),
-            use_fips=config.aws.use_fips,
-            use_dualstack=config.aws.use_dualstack,
-        ),
-        workers=collection.workers,
-        observe=self_metrics.observe,
-        count_error=self_metrics.count_error,
-        clock=clock,
-    )
-    return aws.AccountSessions(
-        clients,
-        requests_per_second=collection.requests_per_second,
-        burst=collection.burst,
-        stop=stop,
-        clock=clock,
-    )
-
-
-def _refresher(config: Config, sessions: aws.AccountSessions, clock: Clock) -> aws.AccountRefresher:
-    collection = config.collection
-    tags = frozenset((*config.labels.user_tags, config.exemptions.tag))
-    return aws.AccountRefresher(
-        sessions=sessions,
-        interval=collection.interval.total_seconds(),
-        deadline=collection.deadline.total_seconds(),
-        report_mode=collection.credential_report,
-        include_user=config.users.matcher(),
-        tag_source=collection.user_tags,
-        keep_tag=lambda name: name in tags or is_description_tag(name),
-        tags_interval=collection.user_tags_interval,
-        clock=clock,
-        rng=random.Random(),  # noqa: S311 (spreads calls, protects nothing)
-    )
-
-
-def _exemptions(config: Config) -> Exemptions:
-    entries = [
-        Exemption(entry.until, entry.user, entry.access_key_id, entry.account)
-        for entry in config.exemptions.entries
-    ]
-    return Exemptions(config.exemptions.tag, entries)
-
-
-def _render_options(
-    config: Config, key_ids: KeyIdFormatter, exemptions: Exemptions
-) -> RenderOptions:
-    return RenderOptions(
-        tags={tag: label_of_tag(tag) for tag in config.labels.user_tags},
-        passwords=config.collection.passwords,
-        key_labels=key_ids.labels,
-        user_names=key_ids.names,
-        redact=key_ids.redact,
-        description=description_of,
-        exempt_until=exemptions.until,
-        account_tags={tag: label_of_tag(tag) for tag in config.labels.account_tags},
-        counts=Counts(config.counts.days, config.counts.by_tags),
-        requests_per_second=config.collection.requests_per_second,
-    )
+def _log_addresses(event: str, sockets: Sequence[socket]) -> None:
+    for bound in sockets:
+        log.info(event, extra={"address": server.address_of(bound)})
 
 
 def _account_rows(scheduler: Scheduler, redact: Callable[[str], str]) -> list[server.AccountRow]:

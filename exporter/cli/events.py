@@ -10,7 +10,7 @@ from exporter.cli.flags import EventsFlags
 from exporter.cli.streams import CONTROL
 from exporter.key_ids import KEY_ID, KeyIdFormatter
 from exporter.model import Event, EventKind
-from exporter.report import Output, Record, Value, as_csv, as_json, as_table
+from exporter.report import Output, Record, Value, as_csv, as_json, as_markdown, as_table, span
 
 HEADINGS: Final = ("TIME (UTC)", "ACCOUNT", "USER", "ACCESS KEY ID", "EVENT", "DETAILS")
 UNWRAPPED: Final = ("TIME (UTC)", "ACCESS KEY ID", "EVENT")
@@ -81,6 +81,8 @@ def render(
     if query.output is Output.CSV:
         return as_csv(NAMES, [_printable(record) for record in records]), len(records)
     texts = [_texts(row, _printable(record)) for row, record in zip(rows, records, strict=True)]
+    if query.output is Output.MARKDOWN:
+        return as_markdown(HEADINGS, texts), len(records)
     return as_table(HEADINGS, texts, width=width, unwrapped=UNWRAPPED), len(records)
 
 
@@ -133,19 +135,12 @@ def _details(event: Event, shown: Record) -> str:
     """Say what its kind does not say of *event*, such as ``after 300 days; s3 in us-east-1``."""
     parts = []
     if event.seconds is not None:
-        span = _span(event.seconds)
+        duration = span(event.seconds)
         created = event.kind is EventKind.FIRST_USED
-        parts.append(f"{span} after its creation" if created else f"after {span}")
+        parts.append(f"{duration} after its creation" if created else f"after {duration}")
     if event.service:
         somewhere = event.region not in ("", "N/A")
         parts.append(f"{shown['service']}" + (f" in {shown['region']}" if somewhere else ""))
     if event.credential:
         parts.append(str(shown["credential"]).replace("_", " "))
     return "; ".join(parts)
-
-
-def _span(seconds: float) -> str:
-    """Write a duration in the largest unit of which it has at least two, rounded down."""
-    units = (("days", 86400), ("hours", 3600), ("minutes", 60), ("seconds", 1))
-    unit, size = next((unit for unit in units if seconds >= 2 * unit[1]), units[-1])
-    return f"{seconds // size:.0f} {unit}"

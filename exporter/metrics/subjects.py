@@ -15,13 +15,13 @@ from exporter.metrics.facts import AccountFacts, KeyFacts
 from exporter.metrics.labels import escape, labels
 from exporter.metrics.options import RenderOptions
 from exporter.model import (
-    NEVER,
     AccessKey,
     AccountMemory,
     AccountSnapshot,
     Event,
     LastUse,
     User,
+    superseded_seconds,
 )
 
 T = TypeVar("T")
@@ -97,7 +97,7 @@ class _Preparation:
         tags = _tag_labels(options.tags, user.tags, redact)
         count_tags = _tag_labels(self._count_tags, user.tags, redact)
         key_labels = self._label_keys(user.name)
-        superseded = _superseded(keys) if len(keys) > 1 else {}
+        superseded = superseded_seconds(keys) if len(keys) > 1 else {}
         for key in keys:
             of_key = f'{of_user},access_key_id="{escape(key_labels[key.id])}"'
             facts = KeyFacts(
@@ -112,15 +112,21 @@ class _Preparation:
             if key.active:
                 self._counted.setdefault(count_tags, []).append(facts)
             if key.id in self._events:
-                self.subjects.events.append((of_key, self._events[key.id], ""))
+                self.subjects.events.append((of_key, self._events[key.id], tags))
 
     def add_gone_keys(self) -> None:
         """Add the events of keys that are not in the snapshot."""
+        if not self._gone:
+            return
+        options = self._options
+        users = (*self._memory.users.values(), *self._snapshot.users)
+        tags_of = {user.name: user.tags for user in users}
         for name, keys in self._gone.items():
             of_user, key_labels = self._label_user(name), self._label_keys(name)
+            tags = _tag_labels(options.tags, tags_of.get(name, ()), options.redact)
             for key in keys:
                 of_key = f'{of_user},access_key_id="{escape(key_labels[key.id])}"'
-                self.subjects.events.append((of_key, self._events[key.id], ""))
+                self.subjects.events.append((of_key, self._events[key.id], tags))
 
     def add_counts(self) -> None:
         """Add the counts of the keys that were added."""
@@ -163,24 +169,6 @@ def _tag_labels(names: Mapping[str, str], tags: Iterable[tuple[str, str]], redac
         return ""
     values = dict(tags)
     return labels(tuple(names.values()), [redact(values.get(tag, "")) for tag in names])
-
-
-def _superseded(keys: Iterable[AccessKey]) -> dict[str, int]:
-    """
-    Compare the active *keys* of one user.
-
-    Returns by how many seconds the last use of another one is later than that of each key, or than
-    its creation if it was never used. Only what is positive and known.
-    """
-    active = [key for key in keys if key.active]
-    uses = {key.id: key.last_use.at for key in active if isinstance(key.last_use, LastUse)}
-    seconds = {}
-    for key in active:
-        since = key.created if key.last_use is NEVER else uses.get(key.id)
-        latest = max([at for id_, at in uses.items() if id_ != key.id], default=None)
-        if since is not None and latest is not None and latest > since:
-            seconds[key.id] = int((latest - since).total_seconds())
-    return seconds
 
 
 def _inactive_since(key: AccessKey, memory: AccountMemory) -> datetime | None:

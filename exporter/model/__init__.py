@@ -20,6 +20,7 @@ from exporter.model.facts import (
     Use,
     User,
     latest,
+    superseded_seconds,
 )
 from exporter.model.memory import (
     AccountMemory,
@@ -78,4 +79,5 @@ __all__ = [
     "User",
     "latest",
     "parse_expiry",
+    "superseded_seconds",
 ]

@@ -1,6 +1,7 @@
 """What AWS reports: accounts, users, access keys and their last use."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
@@ -123,7 +124,7 @@ class Account:
 
     Attributes:
         id: Twelve digits. Empty until AWS has reported whose credentials these are.
-        name: What people call it; unique among the accounts.
+        name: What people call it. Accounts of an organization may share a name.
         role_arn: The role to assume. None: use the credentials of *profile*, or of the default
             chain, as they are.
         profile: Where the base credentials come from. None: the default chain.
@@ -201,6 +202,28 @@ class AccessKey:
     @property
     def active(self) -> bool:
         return self.status == ACTIVE
+
+
+def superseded_seconds(keys: Iterable[AccessKey]) -> dict[str, int]:
+    """
+    Compare the active *keys* of one user.
+
+    Returns:
+        By how many seconds the last use of another one is later than that of each key, or than its
+        creation if it was never used, by key id. Only what is positive and known.
+    """
+    active = [key for key in keys if key.active]
+    uses = {key.id: key.last_use.at for key in active if isinstance(key.last_use, LastUse)}
+    seconds = {}
+    for key in active:
+        since = key.created if key.last_use is NEVER else uses.get(key.id)
+        latest_other = max([at for id_, at in uses.items() if id_ != key.id], default=None)
+        if since is None or latest_other is None or key.as_of is None:
+            continue
+        until = min(latest_other, key.as_of)
+        if until > since:
+            seconds[key.id] = int((until - since).total_seconds())
+    return seconds
 
 
 @dataclass(frozen=True, slots=True)

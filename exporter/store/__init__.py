@@ -7,6 +7,16 @@ one code path serve both, through SQLAlchemy Core.
 
 from exporter.store.databases import StoreError
 from exporter.store.event_log import EventRow, read_events
-from exporter.store.store import Remember, Saved, Store, Stored
+from exporter.store.reading import Stored, read_accounts
+from exporter.store.store import Remember, Saved, Store
 
-__all__ = ["EventRow", "Remember", "Saved", "Store", "StoreError", "Stored", "read_events"]
+__all__ = [
+    "EventRow",
+    "Remember",
+    "Saved",
+    "Store",
+    "StoreError",
+    "Stored",
+    "read_accounts",
+    "read_events",
+]

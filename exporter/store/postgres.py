@@ -89,6 +89,7 @@ def reading(text: str) -> Iterator[Connection]:
     engine = _engine(url, connections)
     try:
         with _translated(url), _watched(connections), engine.begin() as connection:
+            connection.exec_driver_sql(CONSISTENT)
             check(connection, _name(url))
             yield connection
     finally:

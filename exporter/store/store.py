@@ -1,23 +1,24 @@
 """Loads and saves accounts: their latest facts, what is remembered, and the event log."""
 
-import gc
 import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from operator import itemgetter
+from datetime import datetime, timedelta
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import ColumnElement, Connection, Table, or_, select, update
+from sqlalchemy import ColumnElement, Connection, select, update
 
 from exporter.model import AccountMemory, AccountSnapshot, Clock, Event
 from exporter.store import rows
-from exporter.store.databases import fetch, readable
 from exporter.store.locations import database_at
-from exporter.store.schema import accounts, events, keys, time_reader, users, uses
+from exporter.store.reading import (
+    Stored,
+    earlier,
+    stored_accounts,
+    without_garbage_collection,
+)
+from exporter.store.schema import accounts
 from exporter.store.writing import (
     chunks,
     delete_older,
@@ -36,9 +37,6 @@ Its argument is the stored memory if another process has changed it, else None.
 
 PURGE_EVERY: Final = timedelta(days=1)
 
-BY_ORDER: Final = itemgetter(-1)
-"""Sorts rows by their `sort_order`, which is the last column of every table that has it."""
-
 
 @dataclass(frozen=True, slots=True)
 class Saved:
@@ -53,23 +51,6 @@ class Saved:
     memory: AccountMemory
     events: tuple[Event, ...]
     revision: int
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """
-    What is stored of an account.
-
-    Attributes:
-        snapshot: Without the counters of failures and throttles. Its account has nothing that is
-            secret, or that the configuration says of all accounts.
-        configured_as: How the account was configured, if its id was not.
-    """
-
-    snapshot: AccountSnapshot
-    memory: AccountMemory
-    revision: int
-    configured_as: str = ""
 
 
 class Store:
@@ -93,6 +74,11 @@ class Store:
         self._purge_mutex = threading.Lock()
         self._purged_at: datetime | None = None
 
+    def keep(self, *, keep_events: timedelta, shown_for: timedelta) -> None:
+        """Change the arguments of these names. What must not be kept is deleted once a day."""
+        self._keep_events = keep_events
+        self._shown_for = shown_for
+
     def load(self, account_ids: Collection[str] | None = None) -> list[Stored]:
         """
         Load what is stored of the accounts *account_ids*. None: of all that have not ended.
@@ -102,7 +88,7 @@ class Store:
         """
         self._purge()
         with (
-            _without_garbage_collection(),
+            without_garbage_collection(),
             self._database.transaction(consistent=True) as connection,
         ):
             if account_ids is None:
@@ -201,40 +187,7 @@ class Store:
 
     def _read(self, connection: Connection, which: ColumnElement[bool]) -> list[Stored]:
         """Read the accounts of which *which* is true."""
-        ids = select(accounts.c.account_id).where(which)
-        since = _earlier(self._clock.now(), self._shown_for)
-
-        def rows_of(table: Table, *conditions: ColumnElement[bool]) -> list[Any]:
-            statement = select(table).where(table.c.account_id.in_(ids), *conditions)
-            found = fetch(connection, statement)
-            found.sort(key=BY_ORDER)
-            return found
-
-        to_time = time_reader(connection.dialect)
-        with readable():
-            seen_uses = rows.uses_by_account(rows_of(uses), to_time)
-            kept = or_(keys.c.deleted_at.is_(None), keys.c.deleted_at >= since)
-            known_keys = rows.keys_by_account(rows_of(keys, kept), seen_uses, to_time)
-            known_users = rows.users_by_account(rows_of(users), to_time)
-            recent = rows.events_by_account(
-                connection.execute(
-                    select(events)
-                    .where(events.c.noticed_at >= since, events.c.account_id.in_(ids))
-                    .order_by(events.c.id)
-                )
-            )
-            stored = []
-            for row in connection.execute(select(accounts).where(which)):
-                memory = AccountMemory(
-                    users=MappingProxyType(known_users.get(row.account_id, {})),
-                    users_as_of=row.users_listed_at,
-                    keys=MappingProxyType(known_keys.get(row.account_id, {})),
-                    root=rows.root_of(row),
-                    events=recent.get(row.account_id, ()),
-                )
-                snapshot = rows.snapshot_of(row, memory)
-                stored.append(Stored(snapshot, memory, row.revision, row.configured_as))
-        return stored
+        return stored_accounts(connection, which, earlier(self._clock.now(), self._shown_for))
 
     def _purge(self) -> None:
         """Delete what is older than `keep_events`, once a day."""
@@ -243,27 +196,5 @@ class Store:
             if self._purged_at is not None and now - self._purged_at < PURGE_EVERY:
                 return
             with self._database.transaction() as connection:
-                delete_older(connection, _earlier(now, self._keep_events))
+                delete_older(connection, earlier(now, self._keep_events))
             self._purged_at = now
-
-
-def _earlier(at: datetime, by: timedelta) -> datetime:
-    """Return *at* minus *by*, or the earliest time there is."""
-    earliest = datetime.min.replace(tzinfo=UTC)
-    return at - by if by < at - earliest else earliest
-
-
-@contextmanager
-def _without_garbage_collection() -> Iterator[None]:
-    """
-    Create millions of objects, none of which is garbage.
-
-    Looking for garbage among them again and again takes as long as everything else together.
-    """
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from tests.grafana.boards import BOARDS, panels
 from tests.grafana.history import demo_company, fine_company, history, key_ids, write_blocks
 from tests.grafana.live import Client
 from tests.grafana.readings import reading
-from tests.servers import prometheus
+from tests.servers import Release, find, prometheus
 
 # With pytest-xdist, only one process must write the history.
 pytestmark = [pytest.mark.process, pytest.mark.xdist_group("grafana_states")]
@@ -25,10 +26,16 @@ DOWN, UNKNOWN, FIRST, FINE = "down", "unknown", "first-minute", "fine"
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    """A Prometheus with four installations, each with a job of its own."""
+def end() -> float:
+    """Now."""
+    return float(int(datetime.now(UTC).timestamp()) // 3600 * 3600)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, end: float) -> Path:
+    """The data of four installations, each with a job of its own."""
+    find("prometheus")
     folder = tmp_path_factory.mktemp("states")
-    end = float(int(datetime.now(UTC).timestamp()) // 3600 * 3600)
     times = [end - 60 * minute for minute in range(MINUTES, -1, -1)]
     demo_now = demo_company(end)
     for job, company, scraped in (
@@ -39,8 +46,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     ):
         one = ("one:10064",)
         write_blocks(history(company, scraped, replicas=one, job=job, alerts=False), folder)
-    with prometheus(folder, "global: {}") as address:
-        yield Client(address, end)
+    return folder
 
 
 def subject(job: str, end: float) -> dict[str, str]:
@@ -87,10 +93,20 @@ ABOUT_USES = (
 )
 
 
+Said = dict[str, dict[Place, list[str]]]
+"""What every panel says, by installation."""
+
+
 @pytest.fixture(scope="module")
-def said(client: Client) -> dict[str, dict[Place, list[str]]]:
-    """What every panel says, by installation."""
-    return {job: _said(client, job) for job in (DOWN, UNKNOWN, FIRST, FINE)}
+def said(folder: Path, end: float) -> Said:
+    """What every panel says with the installed Prometheus."""
+    return _ask(folder, end)
+
+
+def _ask(folder: Path, end: float, release: Release = Release.INSTALLED) -> Said:
+    with prometheus(folder, "global: {}", release) as address:
+        client = Client(address, end)
+        return {job: _said(client, job) for job in (DOWN, UNKNOWN, FIRST, FINE)}
 
 
 def _said(client: Client, job: str) -> dict[Place, list[str]]:
@@ -118,9 +134,7 @@ PLACES = [
 
 @pytest.mark.parametrize(("board", "panel"), PLACES)
 class TestPanels:
-    def test_no_exporter(
-        self, said: dict[str, dict[Place, list[str]]], board: str, panel: dict[str, Any]
-    ) -> None:
+    def test_no_exporter(self, said: Said, board: str, panel: dict[str, Any]) -> None:
         """While no exporter is scraped, each panel says so."""
         place = board, panel["id"]
         if place not in NOT_OF_NOW:
@@ -129,9 +143,7 @@ class TestPanels:
             for text in texts:
                 assert not re.search(r"\b(none|nothing|never|no success yet)$", text), text
 
-    def test_unknown_uses(
-        self, said: dict[str, dict[Place, list[str]]], board: str, panel: dict[str, Any]
-    ) -> None:
+    def test_unknown_uses(self, said: Said, board: str, panel: dict[str, Any]) -> None:
         """While no last use can be read, each panel that depends on it says unknown."""
         place = board, panel["id"]
         exprs = " ".join(target["expr"] for target in panel["targets"])
@@ -139,21 +151,31 @@ class TestPanels:
             texts = said[UNKNOWN][place]
             assert any("unknown" in text for text in texts), texts
 
-    def test_first_minute(
-        self, said: dict[str, dict[Place, list[str]]], board: str, panel: dict[str, Any]
-    ) -> None:
+    def test_first_minute(self, said: Said, board: str, panel: dict[str, Any]) -> None:
         """Before the first refresh has finished, nothing is none or 0."""
         place = board, panel["id"]
         if place not in REALLY_NONE:
             for text in said[FIRST][place]:
                 assert not re.fullmatch(r"(.*: )?(0|none|nothing|never|never used)", text), text
 
-    def test_all_fine(
-        self, said: dict[str, dict[Place, list[str]]], board: str, panel: dict[str, Any]
-    ) -> None:
+    def test_all_fine(self, said: Said, board: str, panel: dict[str, Any]) -> None:
         """If all is fine and known, no panel says unknown, or that there is no exporter."""
         for text in said[FINE][board, panel["id"]]:
             assert not re.search(r"unknown(?!: 0)|no exporter", text), text
+
+
+def _words(texts: list[str]) -> list[str]:
+    """The texts without their numbers, except 0."""
+    return sorted(re.sub(r"\b(?!0\b(?!\.))[\d.]+(e[-+]\d+)?", "n", text) for text in texts)
+
+
+def test_newer_prometheus(folder: Path, end: float, said: Said) -> None:
+    """With Prometheus 3 panels say the same, though it extrapolates increases differently."""
+    newer = _ask(folder, end, Release.NEWER)
+
+    for job, panels_said in said.items():
+        for place, texts in panels_said.items():
+            assert _words(newer[job][place]) == _words(texts), (job, place)
 
 
 def test_no_exporter_is_red() -> None:

@@ -1,8 +1,9 @@
-"""Rows for people and their programs: a table for the terminal, CSV or JSON."""
+"""Formats of rows for people and their programs: a table for the terminal, CSV, JSON, Markdown."""
 
 import csv
 import io
 import json
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -38,6 +39,7 @@ class Output(StrEnum):
     TABLE = "table"
     CSV = "csv"
     JSON = "json"
+    MARKDOWN = "markdown"
 
 
 def as_table(
@@ -56,7 +58,7 @@ def as_table(
             None: each row is a line.
         unwrapped: The headings of columns that are not wrapped, even if the table is too wide then.
     """
-    widths = [max(map(cell_len, column)) for column in zip(headings, *rows, strict=True)]
+    widths = widths_of(headings, rows)
     total = sum(widths) + SPACES * (len(widths) - 1)
     if width is None or total <= width or len(rows) > MAX_WRAPPED:
         return _lines(_aligned(texts, widths) for texts in (headings, *rows))
@@ -82,6 +84,11 @@ def as_table(
     return _lines(page.getvalue().splitlines())
 
 
+def widths_of(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
+    """Return the width of each column, in cells of a terminal."""
+    return [max(map(cell_len, column)) for column in zip(headings, *rows, strict=True)]
+
+
 def _aligned(texts: Sequence[str], widths: Sequence[int]) -> str:
     padded = (
         text + " " * (wide - cell_len(text)) for text, wide in zip(texts, widths, strict=True)
@@ -93,7 +100,7 @@ def _lines(lines: Iterable[str]) -> str:
     return "".join(f"{line.rstrip()}\n" for line in lines)
 
 
-def as_csv(names: Sequence[str], records: Sequence[Record]) -> str:
+def as_csv(names: Sequence[str], records: Iterable[Record]) -> str:
     """
     Write the columns *names* of *records* as CSV, with a heading.
 
@@ -112,18 +119,44 @@ def _csv_cell(value: Value) -> str | float | None:
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
 
 
-def as_json(records: Sequence[Record]) -> str:
-    """Write *records* as a list of objects, in ASCII. Times are as in ``2026-12-31T23:59:59Z``."""
-    objects = [
-        {
-            name: iso_time(value) if isinstance(value, datetime) else value
-            for name, value in record.items()
-        }
-        for record in records
-    ]
-    return json.dumps(objects, indent=2) + "\n"
+def as_json(value: Sequence[Record] | Mapping[str, object]) -> str:
+    """
+    Write records, or an object with lists of records, in ASCII.
+
+    Times are as in ``2026-12-31T23:59:59Z``.
+    """
+    return json.dumps(value, indent=2, default=iso_time) + "\n"
+
+
+_MARKUP = re.compile(r"[\\`*{}\[\]<>|~&$]|(?<![^\W_])_|_(?![^\W_])")
+"""What Markdown, or HTML within it, gives a meaning to. It gives none to _ within a word."""
+
+
+def as_markdown(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """
+    Write *rows* as a table of GitHub Flavored Markdown.
+
+    Args:
+        rows: Their texts have neither line breaks nor other control characters.
+    """
+    rule = ["---"] * len(headings)
+    lines = [list(map(markdown_text, headings)), rule]
+    lines += [[markdown_text(text) for text in texts] for texts in rows]
+    return "".join(f"| {' | '.join(texts)} |\n" for texts in lines)
+
+
+def markdown_text(text: str) -> str:
+    """Escape what is markup in Markdown."""
+    return _MARKUP.sub(r"\\\g<0>", text)
 
 
 def iso_time(at: datetime) -> str:
     """Write *at* in UTC, to the second: ``2026-12-31T23:59:59Z``."""
     return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def span(seconds: float) -> str:
+    """Write a duration in the largest unit of which it has at least two, rounded down."""
+    units = (("days", 86400), ("hours", 3600), ("minutes", 60), ("seconds", 1))
+    unit, size = next((unit for unit in units if seconds >= 2 * unit[1]), units[-1])
+    return f"{max(seconds, 0) // size:.0f} {unit}"

@@ -1,0 +1,341 @@
+"""The application: connects the modules, and changes to another configuration."""
+
+import gc
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from operator import attrgetter
+from types import MappingProxyType
+from typing import Final
+
+from exporter.cli.accounts import Accounts, Identities
+from exporter.cli.redaction import Redactor
+from exporter.cli.rounds import Rounds
+from exporter.cli.wiring import (
+    completed,
+    discovery_of,
+    exemptions_of,
+    key_id_formatter,
+    memory_options,
+    recorder_of,
+    refresher_of,
+    render_options,
+    sessions_of,
+)
+from exporter.config import Config
+from exporter.metrics import Exposition, MetricsStore, SelfMetrics
+from exporter.model import Account, AccountMemory, AccountSnapshot, Clock
+from exporter.refresh import Refresh, Scheduler, key_of
+from exporter.sharding import Shard
+
+log = logging.getLogger(__name__)
+
+
+class Application:
+    """
+    Everything that a configuration describes: created for one, and changed to another.
+
+    Args:
+        stop: Ends all waiting.
+        redactor: Formats key ids, and hides secrets, as the configuration in effect says.
+        shard: Which accounts this process reads.
+
+    Attributes:
+        config: The configuration in effect.
+        scheduler: Refreshes the accounts.
+        recorder: Remembers them.
+        accounts: Which ones they are.
+        exposition: Renders scrapes.
+        rounds: Sums up the refreshes.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        stop: threading.Event,
+        clock: Clock,
+        self_metrics: SelfMetrics,
+        redactor: Redactor | None = None,
+        shard: Shard = Shard(),  # noqa: B008 (immutable)
+    ) -> None:
+        self.config = config
+        self._stop = stop
+        self._clock = clock
+        self._self_metrics = self_metrics
+        self._redactor = redactor
+        self._shard = shard
+        self_metrics.shard(shard.ordinal, shard.total)
+        interval = config.collection.interval.total_seconds()
+        self._sessions = sessions_of(config, self_metrics, stop, clock)
+        self.recorder = recorder_of(config, self_metrics, clock)
+        rendering = Rendering(config)
+        self._renderings: tuple[Rendering, ...] = (rendering,)
+        self.exposition = Exposition(rendering.samples, self_metrics, clock)
+        self.rounds = Rounds(
+            calls=lambda: self_metrics.api_requests, interval=interval, clock=clock
+        )
+        self.scheduler = Scheduler(
+            refresher_of(config, self._sessions, clock).refresh,
+            self._publish,
+            interval=interval,
+            deadline=config.collection.deadline.total_seconds(),
+            workers=config.collection.workers,
+            stale_after=config.collection.stale_after,
+            stop=stop,
+            clock=clock,
+            remember=self._remember,
+            release=self._sessions.forget,
+            forget=self._forget,
+        )
+        self._discovery = discovery_of(config, self._sessions, clock)
+        self._identities = self._new_identities()
+        self.accounts = Accounts(
+            config.model_accounts(),
+            self._discovery,
+            interval=_discovery_interval(config),
+            identified=self._identified,
+            apply=self._apply,
+            report=self_metrics.discovery_up,
+        )
+        self_metrics.configuration_loaded(clock.now())
+
+    def start(self) -> None:
+        """Publish what is stored of every account, and begin to refresh them."""
+        self.restore()
+        self.scheduler.start()
+        self._start_thread("store", self.recorder.retry_until)
+        self._start_thread("discovery", self.accounts.keep_up_to_date)
+
+    def restore(self) -> None:
+        """Publish what is stored of every account."""
+        # Millions of objects are created, none of which is garbage: to look for garbage among them
+        # takes long now, and would hold up every scrape later.
+        gc.disable()
+        try:
+            configured = self.config.model_accounts()
+            restored = self.recorder.restore(configured, completed(self.config), self._reads)
+            accounts = list({key_of(each): each for each in (*configured, *restored)}.values())
+            self.accounts.restored(accounts)
+            self._set_accounts(accounts, restored)
+        finally:
+            gc.freeze()
+            gc.enable()
+
+    def refresh_once(self) -> bool:
+        """
+        Refresh every account once, instead of again and again, and publish the results.
+
+        Returns:
+            Whether all of them, and discovery, succeeded completely.
+        """
+        self.restore()
+        discovered = self._discovery is None or self.accounts.discover(self._discovery)
+        self.scheduler.make_due()
+        self.scheduler.start()
+        snapshots = self.rounds.wait_for_first()
+        self.scheduler.publish_to(self._publish)  # waits for the last one
+        self.recorder.retry()
+        self.recorder.close()
+        self.stop()
+        return discovered and all(snapshot.up for snapshot in snapshots)
+
+    def stop(self) -> None:
+        """End the threads."""
+        self.scheduler.stop()
+
+    def reconfigure(self, config: Config) -> list[str]:
+        """
+        Change to *config*, without interrupting what is under way.
+
+        Accounts that are not changed keep their schedule, facts, memory and counters.
+
+        Returns:
+            The options that have changed, but only take effect when the exporter is restarted.
+        """
+        before, wanted = self.config, config
+        self.config = config = _reloadable(before, wanted)
+        collection = config.collection
+        interval = collection.interval.total_seconds()
+        if self._redactor is not None:
+            self._redactor.change(key_id_formatter(config), config.secrets())
+        self.recorder.reconfigure(memory_options(config), keep_events=config.state.keep_events)
+        self._sessions.clients.set_workers(collection.workers)
+        self._sessions.set_rate(collection.requests_per_second, collection.burst)
+        self.rounds.set_interval(interval)
+        self.scheduler.reconfigure(
+            self._refresh_after(before),
+            interval=interval,
+            deadline=collection.deadline.total_seconds(),
+            workers=collection.workers,
+            stale_after=collection.stale_after,
+        )
+        if _rendered_by(config) != _rendered_by(before):
+            self._render_again()
+        if _discovered_by(config) != _discovered_by(before):
+            self._discovery = discovery_of(config, self._sessions, self._clock)
+        self._identities = self._new_identities()
+        is_other = self.accounts.reconfigure(
+            config.model_accounts(), self._discovery, interval=_discovery_interval(config)
+        )
+        if is_other:
+            self._start_thread("discovery", self.accounts.keep_up_to_date)
+        return _differences(config, wanted)
+
+    def _start_thread(self, name: str, run: Callable[[threading.Event], None]) -> None:
+        threading.Thread(target=run, args=(self._stop,), name=name, daemon=True).start()
+
+    def _refresh_after(self, before: Config) -> Refresh:
+        """Return what refreshes an account after *before* was in effect."""
+        refresh = refresher_of(self.config, self._sessions, self._clock).refresh
+        if _tags_read_by(self.config) == _tags_read_by(before):
+            return refresh
+        read: set[str] = set()
+
+        def refresh_with_tags(account: Account, known: AccountSnapshot) -> AccountSnapshot:
+            # The tags that are known lack those that were not wanted before.
+            if key_of(account) not in read:
+                read.add(key_of(account))
+                known = replace(known, bookmarks=replace(known.bookmarks, tags_at=None))
+            return refresh(account, known)
+
+        return refresh_with_tags
+
+    # -- snapshots -----------------------------------------------------------------------------
+
+    def _remember(self, account: Account, snapshot: AccountSnapshot) -> None:
+        self.recorder.record(account, snapshot)
+        self.rounds.finished(account, snapshot)
+
+    def _publish(self, account: Account, snapshot: AccountSnapshot) -> None:
+        remembered = self.recorder.memory(snapshot)
+        for rendering in self._renderings:
+            rendering.publish(account, snapshot, remembered)
+
+    def _forget(self, account: Account) -> None:
+        for rendering in self._renderings:
+            rendering.forget(account)
+        self.recorder.forget(account.id)
+
+    def _render_again(self) -> None:
+        """Render every account as the configuration says by now; scrapes see all of it, or none."""
+        (before,) = self._renderings
+        after = Rendering(self.config)
+        # From now on both are kept up to date.
+        self._renderings = (before, after)
+        self.scheduler.publish_to(
+            lambda account, snapshot: after.publish(
+                account, snapshot, self.recorder.memory(snapshot)
+            )
+        )
+        self.exposition.use(after.samples)
+        self._renderings = (after,)
+
+    # -- accounts ------------------------------------------------------------------------------
+
+    def _apply(self, accounts: list[Account]) -> None:
+        self._set_accounts(accounts)
+        # Else any stored account may be one that is configured without its id.
+        if self._identities.are_complete():
+            ids = {account.id for account in accounts}
+            self.recorder.keep_only(self._identities.find() | ids)
+
+    def _set_accounts(
+        self,
+        accounts: Sequence[Account],
+        restored: Mapping[Account, AccountSnapshot] = MappingProxyType({}),
+    ) -> None:
+        interval = self.config.collection.interval.total_seconds()
+        self._self_metrics.configured(accounts=len(accounts), interval=interval)
+        ours = [account for account in accounts if self._reads(account)]
+        self.rounds.set_accounts(ours)
+        self.scheduler.set_accounts(ours, restored)
+
+    def _reads(self, account: Account) -> bool:
+        return self._shard.has(account.id)
+
+    def _identified(self) -> set[str]:
+        return self._identities.find()
+
+    def _new_identities(self) -> Identities:
+        return Identities(
+            self.config.model_accounts(),
+            None if self._discovery is None else self._discovery.identify,
+            lambda: [snapshot for snapshot, _ in self.scheduler.snapshots()],
+        )
+
+
+class Rendering:
+    """The samples of all accounts, as one configuration says. Thread-safe."""
+
+    def __init__(self, config: Config) -> None:
+        self._exemptions = exemptions_of(config)
+        options = render_options(config, key_id_formatter(config), self._exemptions)
+        self.samples = MetricsStore(options)
+
+    def publish(
+        self, account: Account, snapshot: AccountSnapshot, remembered: AccountMemory
+    ) -> None:
+        """Replace the samples of *account*."""
+        self._exemptions.check(snapshot)
+        self.samples.publish(account, snapshot, remembered)
+
+    def forget(self, account: Account) -> None:
+        """Keep nothing of *account*, which is no longer read."""
+        self.samples.remove(account)
+        self._exemptions.forget(account.id)
+
+
+RESTART: Final = (
+    "state.path",
+    "state.url",
+    "aws.region",
+    "aws.endpoint_urls",
+    "aws.use_fips",
+    "aws.use_dualstack",
+)
+"""Options that only take effect when the exporter is restarted."""
+
+
+def _reloadable(before: Config, wanted: Config) -> Config:
+    """Return *wanted*, but with the options that require a restart as they were *before*."""
+    kept = {"path": before.state.path, "url": before.state.url}
+    state = wanted.state.model_copy(update=kept)
+    return wanted.model_copy(update={"state": state, "aws": before.aws})
+
+
+def _differences(effective: Config, wanted: Config) -> list[str]:
+    """List the options whose values differ, of those that require a restart."""
+
+    def values(config: Config) -> dict[str, object]:
+        return {path: attrgetter(path)(config) for path in RESTART}
+
+    in_effect = values(effective)
+    return [path for path, value in values(wanted).items() if value != in_effect[path]]
+
+
+def _rendered_by(config: Config) -> object:
+    """Return the options that samples depend on."""
+    pace = config.collection.requests_per_second
+    shown_for = config.changes.shown_for
+    sections = config.labels, config.exemptions, config.counts
+    return *sections, config.collection.passwords, pace, shown_for
+
+
+def _discovered_by(config: Config) -> object:
+    """Return the options that discovery depends on, but for how often it is done."""
+    organization = config.organization
+    if organization is not None:
+        organization = organization.model_copy(update={"interval": timedelta()})
+    return organization, config.labels.account_tags, config.collection.deadline
+
+
+def _discovery_interval(config: Config) -> float:
+    return config.organization.interval.total_seconds() if config.organization else 0.0
+
+
+def _tags_read_by(config: Config) -> object:
+    """Return the options that decide which tags are read."""
+    return config.labels.user_tags, config.exemptions.tag, config.users, config.collection.user_tags
