@@ -7,7 +7,7 @@ def client_of(address: str) -> str:
     """
     Return the client that has an IP address: the address, or for IPv6 its network.
 
-    Whoever has an IPv6 network has more addresses than could be told apart.
+    An IPv6 client usually has a network, and so more addresses than can be counted.
     """
     try:
         parsed = ipaddress.ip_address(address.partition("%")[0])

@@ -24,9 +24,10 @@ class OpenConnections(Generic[C]):
     """
     Connections by what their clients have done.
 
-    Those who have no password cannot end the connections of those who have one; if nobody needs a
-    password, those who do not ask for anything cannot end the connections of those who do. A client
-    with many connections ends its own ones.
+    Half of them are for clients whose last request was admitted: those who have no password cannot
+    end the connections of those who have one and, if nobody needs a password, those who ask for
+    nothing cannot end the connections of those who do. Of the others, a client with many
+    connections ends its own ones.
 
     Args:
         limit: How many there may be.
@@ -55,10 +56,10 @@ class OpenConnections(Generic[C]):
         if client is not None:
             self.remove(connection)
             self._clients[connection] = client
-            group = (
-                self._admitted if connection.admitted else self._strangers.setdefault(client, {})
-            )
-            group[connection] = None
+            if connection.admitted:
+                self._admitted[connection] = None
+            else:
+                self._strangers.setdefault(client, {})[connection] = None
 
     def remove(self, connection: C) -> None:
         """Note that *connection* is closed."""
@@ -74,6 +75,6 @@ class OpenConnections(Generic[C]):
     def least_wanted(self) -> C | None:
         """Return the connection that is to be closed in favor of another, if there is one."""
         strangers = max(self._strangers.values(), key=len, default={})
-        few = 2 * (len(self._clients) - len(self._admitted)) < self._limit
-        groups = (self._admitted, strangers) if few else (strangers, self._admitted)
+        most_are_admitted = 2 * len(self._admitted) > len(self._clients)
+        groups = (self._admitted, strangers) if most_are_admitted else (strangers, self._admitted)
         return next((each for each in itertools.chain(*groups) if not each.sending), None)

@@ -30,7 +30,7 @@ class Invalid(Exception):
     The settings cannot be served.
 
     Attributes:
-        name: The field that is to blame, such as ``cert_file``.
+        name: The field with the problem, such as ``cert_file``.
     """
 
     def __init__(self, name: str, text: str) -> None:
@@ -67,7 +67,7 @@ class TLS:
     warnings: tuple[str, ...]
 
     def admits(self, certificate: Mapping[str, Any] | None) -> bool:
-        """Tell whether a client may connect, given its verified certificate as ssl returns it."""
+        """Return whether a client may connect, given its verified certificate as ssl returns it."""
         return self.allowed_sans is None or not self.allowed_sans.isdisjoint(_names(certificate))
 
 

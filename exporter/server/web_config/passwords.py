@@ -153,7 +153,7 @@ class Passwords:
 
 
 def matches(hashed: str, password: bytes) -> bool:
-    """Tell whether *password*, of at most 72 bytes, has the bcrypt hash *hashed*."""
+    """Return whether *password*, of at most 72 bytes, has the bcrypt hash *hashed*."""
     match = HASH.fullmatch(hashed)
     if match is None:
         return False  # Go accepts such a hash, which no password has
