@@ -221,7 +221,11 @@ class Scheduler:
             if account in restored:
                 entry.snapshot = self._restored(entry, restored[account], now, began)
                 due = max(due, began + self._seconds_left(entry.snapshot, now))
-            self._publish(account, entry.snapshot)
+            try:
+                self._publish(account, entry.snapshot)
+            except Exception:
+                # A bug: it must not keep the other accounts from being read.
+                log.exception("cannot publish account", extra={"account": account.label})
             with self._due:
                 self._entries[key] = entry
                 self._schedule(entry, due)

@@ -715,3 +715,20 @@ def test_workers_are_started_with_the_accounts(refresher: FakeRefresher) -> None
         scheduler.set_accounts([PROD])
         scheduler.set_accounts([PROD, TEST])
         wait_until(lambda: set(refresher.running) == {PROD, TEST}, "both are being refreshed")
+
+
+def test_an_account_that_cannot_be_published_does_not_stop_the_others(
+    refresher: FakeRefresher, caplog: pytest.LogCaptureFixture
+) -> None:
+    """If publishing what is known of one account fails, the others are refreshed all the same."""
+
+    def publish(account: Account, _: AccountSnapshot) -> None:
+        if account == PROD:
+            raise ValueError("a bug")
+
+    clock = FakeClock()
+    with scheduling(refresher, clock, PROD, TEST, publish=publish):
+        clock.advance(seconds=1)
+        wait_until(lambda: TEST in refresher.started, "the other is refreshed")
+
+    assert "cannot publish account" in caplog.messages
