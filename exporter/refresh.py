@@ -202,7 +202,12 @@ class Scheduler:
         with self._changing:
             for entry in list(self._entries.values()):
                 with entry.lock:
-                    publish(entry.account, entry.snapshot)
+                    try:
+                        publish(entry.account, entry.snapshot)
+                    except Exception:
+                        # A bug: it must not keep the other accounts from being published.
+                        account = entry.account.label
+                        log.exception("cannot publish account", extra={"account": account})
 
     def _reschedule(self, due: Callable[[_Entry, float], float]) -> None:
         """Set when each account that waits is due, given when it was."""
