@@ -56,6 +56,7 @@ bench: $(VENV)/dev  ## measure the performance claims
 	$(BIN)/python -m tests.bench
 	$(BIN)/python -m tests.bench_organization
 	$(BIN)/python -m tests.bench_dashboards
+	$(BIN)/python -m tests.bench_rules
 
 constraints:  ## pin the newest version of every dependency in constraints.txt
 	@venv=$$(mktemp -d) && trap 'rm -rf "$$venv"' EXIT && \

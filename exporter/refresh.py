@@ -202,7 +202,12 @@ class Scheduler:
         with self._changing:
             for entry in list(self._entries.values()):
                 with entry.lock:
-                    publish(entry.account, entry.snapshot)
+                    try:
+                        publish(entry.account, entry.snapshot)
+                    except Exception:
+                        # A bug: it must not keep the other accounts from being published.
+                        account = entry.account.label
+                        log.exception("cannot publish account", extra={"account": account})
 
     def _reschedule(self, due: Callable[[_Entry, float], float]) -> None:
         """Set when each account that waits is due, given when it was."""
@@ -221,7 +226,11 @@ class Scheduler:
             if account in restored:
                 entry.snapshot = self._restored(entry, restored[account], now, began)
                 due = max(due, began + self._seconds_left(entry.snapshot, now))
-            self._publish(account, entry.snapshot)
+            try:
+                self._publish(account, entry.snapshot)
+            except Exception:
+                # A bug: it must not keep the other accounts from being read.
+                log.exception("cannot publish account", extra={"account": account.label})
             with self._due:
                 self._entries[key] = entry
                 self._schedule(entry, due)

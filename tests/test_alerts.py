@@ -59,6 +59,7 @@ THROTTLED = "AwsIamExporterThrottled"
 SLOW = "AwsIamExporterRefreshSlow"
 REPORT_UNUSABLE = "AwsIamExporterReportUnusable"
 STORE_DOWN = "AwsIamExporterStoreDown"
+DISCOVERY_DOWN = "AwsIamExporterDiscoveryDown"
 
 HYGIENE = {UNUSED, NEVER_USED, NOT_ROTATED, NOT_DELETED, SAFE_TO_DELETE, TWO_ACTIVE}
 
@@ -901,6 +902,27 @@ def test_one_store_of_several_is_down() -> Scenario:
 def test_exporter_without_a_store_has_no_alert() -> Scenario:
     """If there is no store, there is no series and no alert."""
     return Scenario(exporter(store_up=None), {DAY: []})
+
+
+@scenario
+def test_discovery_down_fires_after_half_an_hour() -> Scenario:
+    """Discovery has half an hour to succeed again; the exporter retries it sooner."""
+    return Scenario(
+        exporter(discovery_up=[(DAY, 1), (DAY, 0), (DAY, 1)]),
+        {
+            DAY: [],
+            DAY + 20 * MINUTE: [],
+            DAY + HOUR: [DISCOVERY_DOWN],
+            2 * DAY - STEP: [DISCOVERY_DOWN],
+            2 * DAY + HOUR: [],
+        },
+    )
+
+
+@scenario
+def test_exporter_without_an_organization_has_no_alert() -> Scenario:
+    """If accounts are only configured, there is no series and no alert."""
+    return Scenario(exporter(), {DAY: []})
 
 
 # -- robustness --------------------------------------------------------------------------------

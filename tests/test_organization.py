@@ -783,11 +783,7 @@ def sizes(exporter: Running) -> dict[str, int]:
     application = exporter.application
     scheduler, recorder = application.scheduler, application.recorder
     sessions = scheduler._refresh.__self__.sessions  # type: ignore[attr-defined]
-    publish: Any = scheduler._publish
-    cells = {
-        name: cell.cell_contents
-        for name, cell in zip(publish.__code__.co_freevars, publish.__closure__, strict=True)
-    }
+    (rendering,) = application._renderings
     store = recorder._store
     return {
         "entries": len(scheduler._entries),
@@ -795,8 +791,9 @@ def sizes(exporter: Running) -> dict[str, int]:
         "sessions": len(sessions._sessions),
         "owners": len(sessions._owners),
         "base credentials": len(sessions._bases),
-        "samples": len(cells["samples"]._accounts),
-        "reported exemptions": len(cells["exemptions"]._reported),
+        "samples": len(rendering.samples._accounts),
+        "reported exemptions": len(rendering._exemptions._reported),
+        "rounds": len(application.rounds._latest),
         "records": len(recorder._records),
         **({"stored": len(store._written)} if store else {}),
     }

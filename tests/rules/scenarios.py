@@ -97,6 +97,7 @@ def exporter(
     report_usable: Value = 1,
     root_keys: Value = 0,
     store_up: Value | None = 1,
+    discovery_up: Value | None = None,
 ) -> Series:
     """
     Return what an exporter exports about itself and about one account; healthy by default.
@@ -104,6 +105,7 @@ def exporter(
     Args:
         last_success: When the last successful refresh began. None: at each scrape.
         store_up: None: there is no store.
+        discovery_up: None: there is no organization.
     """
     job = {"job": JOB, "instance": instance}
     of = {**job, **ACCOUNT}
@@ -123,6 +125,8 @@ def exporter(
     }
     if store_up is not None:
         exported |= series("aws_iam_exporter_store_up", job, store_up)
+    if discovery_up is not None:
+        exported |= series("aws_iam_exporter_discovery_up", job, discovery_up)
     return exported
 
 
