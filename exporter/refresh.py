@@ -165,6 +165,57 @@ class Scheduler:
             self._add(new, restored)
             self._start_workers()
 
+    def reconfigure(
+        self,
+        refresh: Refresh,
+        *,
+        interval: float,
+        deadline: float,
+        workers: int,
+        stale_after: timedelta,
+    ) -> None:
+        """
+        Go on with other arguments: see the class. Refreshes that are under way are not interrupted.
+
+        With another interval, no account is due later than it was.
+        """
+        with self._changing:
+            with self._due:
+                is_other, self._interval = interval != self._interval, interval
+                self._refresh, self._deadline = refresh, deadline
+                self._workers = workers
+                self._stale_after = stale_after.total_seconds()
+                if is_other:
+                    self._reschedule(lambda entry, at: min(at, self._next_due(entry)))
+                self._due.notify_all()  # there may be more workers than are needed
+            self._start_workers()
+
+    def make_due(self) -> None:
+        """Refresh every account as soon as there is a worker for it."""
+        with self._due:
+            now = self._clock.monotonic()
+            self._reschedule(lambda _, at: min(at, now))
+            self._due.notify_all()
+
+    def publish_to(self, publish: Publish) -> None:
+        """Publish the latest snapshot of every account once more, with *publish*."""
+        with self._changing:
+            for entry in list(self._entries.values()):
+                with entry.lock:
+                    try:
+                        publish(entry.account, entry.snapshot)
+                    except Exception:
+                        # A bug: it must not keep the other accounts from being published.
+                        account = entry.account.label
+                        log.exception("cannot publish account", extra={"account": account})
+
+    def _reschedule(self, due: Callable[[_Entry, float], float]) -> None:
+        """Set when each account that waits is due, given when it was."""
+        for at, _, entry in self._queue:
+            entry.next_at = due(entry, at)
+        self._queue = [(entry.next_at or 0.0, order, entry) for _, order, entry in self._queue]
+        heapq.heapify(self._queue)
+
     def _add(
         self, accounts: Mapping[str, Account], restored: Mapping[Account, AccountSnapshot]
     ) -> None:
@@ -263,9 +314,12 @@ class Scheduler:
                 return
 
     def _pop_due(self) -> _Entry | None:
-        """Wait for an account that is due. None: the exporter is shutting down."""
+        """Wait for an account that is due. None: this worker is not needed any more."""
         with self._due:
             while not self._stop.is_set():
+                if self._running > self._workers:
+                    self._running -= 1
+                    return None
                 now = self._clock.monotonic()
                 seconds = self._queue[0][0] - now if self._queue else None
                 if seconds is not None and seconds <= 0:
@@ -300,7 +354,7 @@ class Scheduler:
         with entry.lock:
             if entry.removed:
                 return
-            before, now = entry.snapshot, self._clock.monotonic()
+            now = self._clock.monotonic()
             seconds = now - (entry.began if entry.began is not None else now)
             snapshot = replace(snapshot, seconds=seconds, finished_at=self._clock.now())
             snapshot = _of(entry.account, self._without_stale_facts(entry, snapshot, now))
@@ -308,7 +362,7 @@ class Scheduler:
             self._publish(entry.account, snapshot)
             with self._due:
                 entry.snapshot = snapshot
-            _log_outcome(entry, before, now)
+            _log_outcome(entry, now)
 
     def _without_stale_facts(
         self, entry: _Entry, snapshot: AccountSnapshot, now: float
@@ -411,7 +465,7 @@ def _confirmations(snapshot: AccountSnapshot) -> set[datetime]:
     return {at for at in times if at is not None}
 
 
-def _log_outcome(entry: _Entry, before: AccountSnapshot, now: float) -> None:
+def _log_outcome(entry: _Entry, now: float) -> None:
     """Log a failure when it begins, when its reason changes, and hourly; and the recovery."""
     snapshot = entry.snapshot
     facts: dict[str, object] = {"account": snapshot.account.label}
@@ -423,11 +477,10 @@ def _log_outcome(entry: _Entry, before: AccountSnapshot, now: float) -> None:
             entry.logged = snapshot.failure, now
         log.log(logging.DEBUG if repeated else logging.WARNING, "refresh failed", extra=facts)
         return
-    entry.logged = None
+    recovered, entry.logged = entry.logged is not None, None
     facts |= {
         "users": len(snapshot.users),
         "keys": len(snapshot.keys),
         "seconds": round(snapshot.seconds, 3),
     }
-    first_or_recovered = not before.up
-    log.log(logging.INFO if first_or_recovered else logging.DEBUG, "account refreshed", extra=facts)
+    log.log(logging.INFO if recovered else logging.DEBUG, "account refreshed", extra=facts)

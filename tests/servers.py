@@ -23,6 +23,8 @@ import pytest
 
 PACKAGES = {
     "amtool": "prometheus-alertmanager",
+    "haproxy": "haproxy",
+    "nginx": "nginx-light",
     "prometheus": "prometheus",
     "prometheus-alertmanager": "prometheus-alertmanager",
     "promtool": "prometheus",
@@ -119,6 +121,7 @@ class Exporter:
 
     Args:
         wrapper: A command that becomes the exporter, given its command line.
+        inherit: File descriptors that it inherits.
 
     Attributes:
         lines: Its log so far.
@@ -129,6 +132,7 @@ class Exporter:
         *flags: str,
         environment: Mapping[str, str] | None = None,
         wrapper: Sequence[str] = (),
+        inherit: Sequence[int] = (),
     ) -> None:
         command = [*wrapper, sys.executable, "-m", "exporter", *flags]
         if not any(flag.startswith("--web.listen-address") for flag in flags):
@@ -138,6 +142,7 @@ class Exporter:
             env={**os.environ, **(environment or {})},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
+            pass_fds=inherit,
             text=True,
         )
         self.lines: list[str] = []
@@ -177,10 +182,13 @@ class Exporter:
 
 @contextmanager
 def exporter(
-    *flags: str, environment: Mapping[str, str] | None = None, wrapper: Sequence[str] = ()
+    *flags: str,
+    environment: Mapping[str, str] | None = None,
+    wrapper: Sequence[str] = (),
+    inherit: Sequence[int] = (),
 ) -> Iterator[Exporter]:
     """Run the exporter with *flags*, on a free port of 127.0.0.1 unless they set an address."""
-    running = Exporter(*flags, environment=environment, wrapper=wrapper)
+    running = Exporter(*flags, environment=environment, wrapper=wrapper, inherit=inherit)
     try:
         yield running
     finally:

@@ -9,11 +9,11 @@ from itertools import product
 
 import pytest
 
-from exporter.cli.application import SystemClock
 from exporter.cli.check import check
 from exporter.cli.check_page import Checked
 from exporter.cli.flags import parse_flags
 from exporter.cli.problems import Problem
+from exporter.cli.wiring import SystemClock
 from exporter.config import parse
 from exporter.model import Partition, ReportMode, TagSource
 from exporter.policy import (

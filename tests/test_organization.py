@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import pytest
 
-from exporter.cli.application import Application, build, key_id_formatter
+from exporter.cli.application import Application
 from exporter.config.load import parse
 from exporter.metrics import Format, SelfMetrics
 from exporter.model import Account
@@ -97,8 +97,8 @@ class Running:
         self._clock = clock
         self._stop = Stop()
         self._self_metrics = SelfMetrics(version="test", process=False)
-        self.application: Application = build(
-            config, key_id_formatter(config), self._stop, clock, self._self_metrics, shard=shard
+        self.application = Application(
+            config, stop=self._stop, clock=clock, self_metrics=self._self_metrics, shard=shard
         )
 
     def start(self) -> None:
@@ -783,11 +783,7 @@ def sizes(exporter: Running) -> dict[str, int]:
     application = exporter.application
     scheduler, recorder = application.scheduler, application.recorder
     sessions = scheduler._refresh.__self__.sessions  # type: ignore[attr-defined]
-    publish: Any = scheduler._publish
-    cells = {
-        name: cell.cell_contents
-        for name, cell in zip(publish.__code__.co_freevars, publish.__closure__, strict=True)
-    }
+    (rendering,) = application._renderings
     store = recorder._store
     return {
         "entries": len(scheduler._entries),
@@ -795,8 +791,9 @@ def sizes(exporter: Running) -> dict[str, int]:
         "sessions": len(sessions._sessions),
         "owners": len(sessions._owners),
         "base credentials": len(sessions._bases),
-        "samples": len(cells["samples"]._accounts),
-        "reported exemptions": len(cells["exemptions"]._reported),
+        "samples": len(rendering.samples._accounts),
+        "reported exemptions": len(rendering._exemptions._reported),
+        "rounds": len(application.rounds._latest),
         "records": len(recorder._records),
         **({"stored": len(store._written)} if store else {}),
     }

@@ -732,3 +732,38 @@ def test_an_account_that_cannot_be_published_does_not_stop_the_others(
         wait_until(lambda: TEST in refresher.started, "the other is refreshed")
 
     assert "cannot publish account" in caplog.messages
+
+
+# -- another configuration -----------------------------------------------------------------------
+
+
+def test_publishing_again_survives_a_bug(refresher: FakeRefresher, clock: FakeClock) -> None:
+    """An account that cannot be published once more does not keep the others from it."""
+    published: list[Account] = []
+
+    def publish(account: Account, _: AccountSnapshot) -> None:
+        if account is PROD:
+            raise ValueError("a bug")
+        published.append(account)
+
+    with scheduling(refresher, clock, PROD, TEST) as scheduler:
+        scheduler.publish_to(publish)
+
+    assert published == [TEST]
+
+
+def test_a_longer_interval_delays_nobody(refresher: FakeRefresher, clock: FakeClock) -> None:
+    """With a longer interval, an account is due when it was, and only then less often."""
+    with scheduling(refresher, clock, PROD) as scheduler:
+        wait_until(partial(is_waiting_after, scheduler, refresher, 1), "refreshed")
+        ((_, before),) = scheduler.snapshots()
+        scheduler.reconfigure(
+            refresher.refresh,
+            interval=86400.0,
+            deadline=3600.0,
+            workers=2,
+            stale_after=timedelta(days=7),
+        )
+        ((_, after),) = scheduler.snapshots()
+
+    assert before == after is not None

@@ -42,6 +42,11 @@ class RateLimiter:
         self._tokens = float(burst)
         self._at = clock.monotonic()
 
+    def set_rate(self, rate: float, burst: int) -> None:
+        """Set what is configured. What throttling has lowered stays lowered, in proportion."""
+        self._rate *= rate / self.full_rate
+        self.full_rate, self._burst = rate, burst
+
     @property
     def rate(self) -> float:
         """Requests per second at this moment."""

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 
 from exporter.aws import AccountCheck, AccountChecker, Identities, Outcome
-from exporter.cli import application
+from exporter.cli import wiring
 from exporter.cli.accounts import combine
 from exporter.cli.check_flags import CheckFlags
 from exporter.cli.check_page import Checked, CheckedAccount, DiscoveryCheck, render, source_of
@@ -37,7 +37,7 @@ def run(
     raise_on_signals()
     configure_logging("error", "logfmt", redact)  # failures are part of what is printed
     try:
-        checked = check(query, config, application.SystemClock(), config_file=config_file)
+        checked = check(query, config, wiring.SystemClock(), config_file=config_file)
         write_output(render(checked, query.output, redact, width=terminal_width()))
     except NoSuchAccount as error:
         write_error(redact(f"{NAME}: {error}\n"))
@@ -108,7 +108,7 @@ def _discover(
     config: Config, once: Once, clock: Clock, identities: Identities, diagnosis: Diagnosis
 ) -> tuple[DiscoveryCheck | None, list[Account]]:
     organization = config.organization
-    discovery = application.discovery_of(config, once.sessions, clock)
+    discovery = wiring.discovery_of(config, once.sessions, clock)
     if organization is None or discovery is None:
         return None, []
     caller = organization.caller()

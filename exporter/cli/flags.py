@@ -6,16 +6,17 @@ import platform
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, cast
 
-from exporter import __version__
+from exporter.cli.build import BUILD
 from exporter.cli.check_flags import EPILOG as CHECK_EPILOG
 from exporter.cli.check_flags import CheckFlags, add_check_flags
 from exporter.cli.logs import LEVELS
 from exporter.cli.report_flags import EPILOG as REPORT_EPILOG
 from exporter.cli.report_flags import ReportFlags, add_report_flags
+from exporter.cli.serve_flags import ADDRESSES, ServeFlags, add_flags, serve_flags
 from exporter.cli.streams import write_error, write_output
 from exporter.config import Config, parse_duration
 from exporter.model import Partition
@@ -41,7 +42,7 @@ SERVICE_LINK = re.compile(
 )
 """What Kubernetes adds to the prefix for services that are named like the exporter."""
 
-VERSION = f"""{NAME}, version {__version__}
+VERSION = f"""{NAME}, version {BUILD}
   python version:   {platform.python_version()}
   platform:         {sys.platform}/{platform.machine()}"""
 
@@ -155,6 +156,7 @@ class Flags:
         policy: The flags of the subcommand policy. None: the subcommand is another.
         report: The flags of the subcommand report. None: the subcommand is another.
         check: The flags of the subcommand check. None: the subcommand is another.
+        serve: Further flags of the subcommand serve.
     """
 
     config_file: str
@@ -171,6 +173,8 @@ class Flags:
     policy: PolicyFlags | None = None
     report: ReportFlags | None = None
     check: CheckFlags | None = None
+    serve: ServeFlags = field(default_factory=ServeFlags)
+    web_config_file: str = ""
 
 
 def variable(flag: str) -> str:
@@ -208,6 +212,7 @@ def parse_flags(argv: Sequence[str], environment: Mapping[str, str]) -> Flags:
     _check_state_path(parser, source("--state.path"), args.state_path)
     _check_state_path(parser, "environment variable STATE_DIRECTORY", default_state_path)
     events = policy = report = check = None
+    serve = ServeFlags()
     if args.command == "events":
         events = EventsFlags(args.account, args.user, args.key, args.since, Output(args.output))
     elif args.command == "policy":
@@ -218,6 +223,7 @@ def parse_flags(argv: Sequence[str], environment: Mapping[str, str]) -> Flags:
         check = CheckFlags.of(args)
     else:
         _check_serve(parser, source, args)
+        serve = serve_flags(parser, source, args)
     return Flags(
         args.config_file,
         args.config_check,
@@ -233,6 +239,8 @@ def parse_flags(argv: Sequence[str], environment: Mapping[str, str]) -> Flags:
         policy,
         report,
         check,
+        serve,
+        args.web_config_file,
     )
 
 
@@ -499,6 +507,14 @@ def _add_serve_flags(parser: argparse.ArgumentParser) -> None:
         " be a comma-separated list in the environment variable",
     )
     add(
+        "--web.config.file",
+        dest="web_config_file",
+        metavar="FILE",
+        default="",
+        help="file that enables TLS or authentication, in the format of all official exporters"
+        " (default: none)",
+    )
+    add(
         "--web.telemetry-path",
         dest="web_telemetry_path",
         metavar="PATH",
@@ -514,6 +530,7 @@ def _add_serve_flags(parser: argparse.ArgumentParser) -> None:
         help="how many scrapes may be in progress; others are answered with 503 (default: 40; 0: no"
         " limit)",
     )
+    add_flags(parser)
     add(
         "--state.path",
         dest="state_path",
@@ -567,6 +584,6 @@ def flags_from_environment(
         elif action.type is int and not re.fullmatch(r"\s*[+-]?\d{1,9}\s*", value, re.ASCII):
             parser.error(f"environment variable {variable(flag)} must be a whole number")
         else:
-            values = value.split(",") if flag == "--web.listen-address" else [value]
+            values = value.split(",") if flag in ADDRESSES else [value]
             flags += [f"{flag}={part.strip()}" for part in values if part.strip()]
     return flags

@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 
 from exporter import __version__, aws
 from exporter.cli.accounts import combine
-from exporter.cli.application import discovery_of, refresher_of, sessions_of
+from exporter.cli.wiring import discovery_of, refresher_of, sessions_of
 from exporter.config import Config
 from exporter.metrics import SelfMetrics
 from exporter.model import Account, AccountSnapshot, Clock, ReadError, Stopped

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Final, TypeVar
 
@@ -112,6 +112,12 @@ class Recorder:
         self._lock = threading.Lock()
         # Held by the refresh that writes: if the store hangs, one waits for it and not all.
         self._writing = threading.Lock()
+
+    def reconfigure(self, options: memory.Options, *, keep_events: timedelta) -> None:
+        """Remember with other options from the next refresh of each account on."""
+        self._options = options
+        if self._store is not None:
+            self._store.keep(keep_events=keep_events, shown_for=options.shown_for)
 
     def restore(
         self,
@@ -221,6 +227,11 @@ class Recorder:
             self._write_all(self._store, unwritten)
             if self._kept is not None and not self._others_ended:
                 self._end_others(self._store, self._kept, self._patience)
+
+    def close(self) -> None:
+        """Close the store, so that another process can use it."""
+        if self._store is not None:
+            self._store.close()
 
     # -- accounts ------------------------------------------------------------------------------
 

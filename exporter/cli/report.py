@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 
-from exporter.cli.application import SystemClock, exemptions_of
 from exporter.cli.events import terminal_width
 from exporter.cli.flags import NAME
 from exporter.cli.interrupts import SIGNALLED, Interrupted, raise_on_signals
@@ -14,6 +13,7 @@ from exporter.cli.logs import configure_logging
 from exporter.cli.once import Once
 from exporter.cli.report_flags import ReportFlags
 from exporter.cli.streams import CONTROL, write_error, write_output
+from exporter.cli.wiring import SystemClock, exemptions_of
 from exporter.config import Config, label_of_tag
 from exporter.key_ids import KeyIdFormatter
 from exporter.model import AccountMemory, AccountSnapshot, Clock, ReadError

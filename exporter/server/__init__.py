@@ -2,16 +2,22 @@
 
 from exporter.server.connections import Limits, max_connections, raise_file_limit
 from exporter.server.landing import AccountRow
-from exporter.server.routes import Site, serve
-from exporter.server.sockets import address_of, bind
+from exporter.server.routes import Lifecycle, Site, serve, serve_probes
+from exporter.server.sockets import address_of, bind, inherited
+from exporter.server.web_config import WebConfig, WebConfigError
 
 __all__ = [
     "AccountRow",
+    "Lifecycle",
     "Limits",
     "Site",
+    "WebConfig",
+    "WebConfigError",
     "address_of",
     "bind",
+    "inherited",
     "max_connections",
     "raise_file_limit",
     "serve",
+    "serve_probes",
 ]

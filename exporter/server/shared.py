@@ -15,9 +15,15 @@ THREADS = 2
 
 
 class Shared:
-    """Calls functions in threads. Requests for the same call within a second share one result."""
+    """
+    Calls functions in threads. Requests for the same call within a second share one result.
 
-    def __init__(self) -> None:
+    Args:
+        epoch: Returns a number that changes when no result from before may be shared any more.
+    """
+
+    def __init__(self, epoch: Callable[[], int]) -> None:
+        self._epoch = epoch
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="scrape")
         self._calls: dict[tuple[Any, ...], asyncio.Future[Any]] = {}
 
@@ -28,7 +34,7 @@ class Shared:
         Raises:
             Exception: That of *function*. The next request calls it again.
         """
-        key = (function, *args)
+        key = (self._epoch(), function, *args)
         if key not in self._calls:
             loop = asyncio.get_running_loop()
             future = loop.run_in_executor(self._pool, function, *args)

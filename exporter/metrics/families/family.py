@@ -152,9 +152,11 @@ class ExporterFamily(Family):
 
     Attributes:
         optional: There is no sample until the value is set.
+        serving: It is about requests to the exporter.
     """
 
     optional: bool = False
+    serving: bool = False
 
 
 def unix(at: datetime | None) -> int | None:
