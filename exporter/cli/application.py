@@ -149,7 +149,8 @@ def build(
         apply=apply,
         report=self_metrics.discovery_up,
     )
-    exposition = Exposition(samples, self_metrics, clock)
+    exclude = frozenset(config.metrics.exclude)
+    exposition = Exposition(samples, self_metrics, clock, exclude=exclude)
     return Application(scheduler, recorder, exposition, accounts, stop, restore)
 
 
@@ -279,5 +280,6 @@ def _render_options(
         exempt_until=exemptions.until,
         account_tags={tag: label_of_tag(tag) for tag in config.labels.account_tags},
         counts=Counts(config.counts.days, config.counts.by_tags),
+        exclude=frozenset(config.metrics.exclude),
         requests_per_second=config.collection.requests_per_second,
     )

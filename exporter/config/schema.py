@@ -19,6 +19,7 @@ from exporter.config.values import (
     Duration,
     Expiry,
     IdFormat,
+    MetricNames,
     Mode,
     Name,
     Names,
@@ -131,6 +132,10 @@ class Counts(Section):
         return self
 
 
+class Metrics(Section):
+    exclude: MetricNames = ()
+
+
 class State(Section):
     path: StatePath | None = None
     url: DatabaseUrl | None = Field(default=None, repr=False)
@@ -192,6 +197,7 @@ class Config(Section):
     exemptions: ExemptionList = ExemptionList()
     changes: Changes = Changes()
     counts: Counts = Counts()
+    metrics: Metrics = Metrics()
     state: State = State()
     aws: Aws = Aws()
 

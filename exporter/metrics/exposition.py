@@ -98,12 +98,21 @@ class Exposition:
 
     Args:
         clock: The time that ages are computed from.
+        exclude: The names of families about the exporter itself that are left out.
     """
 
-    def __init__(self, store: MetricsStore, self_metrics: SelfMetrics, clock: Clock) -> None:
+    def __init__(
+        self,
+        store: MetricsStore,
+        self_metrics: SelfMetrics,
+        clock: Clock,
+        *,
+        exclude: frozenset[str] = frozenset(),
+    ) -> None:
         self._store = store
         self._self_metrics = self_metrics
         self._clock = clock
+        self._exclude = exclude
 
     def count_request(self, handler: str, code: int) -> None:
         """Count a request to the exporter, not only for the metrics."""
@@ -124,7 +133,11 @@ class Exposition:
             if not names or family.name in names:
                 pieces.append(_header(family, as_openmetrics=is_openmetrics))
                 pieces.extend(lines)
-        pieces.append(self._self_metrics.render(as_openmetrics=is_openmetrics, names=names))
+        pieces.append(
+            self._self_metrics.render(
+                as_openmetrics=is_openmetrics, names=names, exclude=self._exclude
+            )
+        )
         if is_openmetrics:
             pieces.append(b"# EOF\n")
         page = Page(pieces, int(self._clock.now().timestamp()))
