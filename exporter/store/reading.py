@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Table, or_, select
 
-from exporter.model import AccountMemory, AccountSnapshot
+from exporter.model import Account, AccountMemory, AccountSnapshot
 from exporter.store import rows
 from exporter.store.databases import fetch, readable
 from exporter.store.locations import reading
@@ -37,6 +37,32 @@ class Stored:
     memory: AccountMemory
     revision: int
     configured_as: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """
+    An account that is stored.
+
+    Attributes:
+        account: Its id, name and source.
+        configured_as: How it was configured, if its id was not.
+    """
+
+    account: Account
+    configured_as: str
+
+
+def listed_accounts(connection: Connection) -> list[Listed]:
+    """List the accounts that have not ended."""
+    of = accounts.c
+    statement = select(of.account_id, of.account_name, of.source, of.configured_as)
+    return [
+        Listed(Account(id_, name, source=source), configured_as)
+        for id_, name, source, configured_as in connection.execute(
+            statement.where(of.ended_at.is_(None))
+        )
+    ]
 
 
 def read_accounts(location: Path | str, *, now: datetime, shown_for: timedelta) -> list[Stored]:

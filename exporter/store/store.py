@@ -13,8 +13,10 @@ from exporter.model import AccountMemory, AccountSnapshot, Clock, Event
 from exporter.store import rows
 from exporter.store.locations import database_at
 from exporter.store.reading import (
+    Listed,
     Stored,
     earlier,
+    listed_accounts,
     stored_accounts,
     without_garbage_collection,
 )
@@ -97,6 +99,16 @@ class Store:
         for one in stored:
             self._written[one.snapshot.account.id] = (one.revision, one.memory)
         return stored
+
+    def listed(self) -> list[Listed]:
+        """
+        List the accounts that are stored and have not ended, without what is known of them.
+
+        Raises:
+            StoreError: The store cannot be used.
+        """
+        with self._database.transaction() as connection:
+            return listed_accounts(connection)
 
     def save(
         self,
