@@ -101,7 +101,7 @@ def test_an_invalid_file_reports_every_problem(path: Path) -> None:
         ),
         (
             "metrics: {exclude: [aws_iam_access_keys_info]}",
-            "metrics.exclude[0]: is none of the exporter's metrics of AWS and of itself; did you mean",
+            "of AWS and of itself; did you mean aws_iam_access_key_info?",
         ),
         (
             "metrics: {exclude: [process_open_fds]}",

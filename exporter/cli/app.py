@@ -21,6 +21,7 @@ from exporter.metrics import (
     negotiate,
 )
 from exporter.refresh import Scheduler
+from exporter.sharding import Shard
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,7 @@ async def run(
     handler: QueueHandler,
     telemetry_path: str,
     max_requests: int,
+    shard: Shard,
 ) -> None:
     """
     Refresh accounts and serve on *sockets* until SIGTERM or SIGINT.
@@ -41,12 +43,13 @@ async def run(
     Args:
         redact: Removes what must not be shown from a text.
         handler: Counts the log messages that are dropped.
+        shard: Which accounts this process reads.
     """
     stopped = _stop_on_signals(asyncio.get_running_loop())
     self_metrics = SelfMetrics(version=__version__, operations=aws.Operation, redact=key_ids.redact)
     handler.on_drop(self_metrics.count_dropped_log_messages)
     stop = threading.Event()
-    application = build(config, key_ids, stop, SystemClock(), self_metrics)
+    application = build(config, key_ids, stop, SystemClock(), self_metrics, shard=shard)
     scheduler, exposition = application.scheduler, application.exposition
 
     def metrics(content_type: str, names: frozenset[str], gzip: bool) -> Page:  # noqa: FBT001 (called by position)

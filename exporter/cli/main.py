@@ -33,6 +33,7 @@ from exporter.config import Config, ConfigError, load, parse, summarize, warning
 from exporter.key_ids import KeyIdFormatter
 from exporter.model import KeyIdFormat
 from exporter.report import Output
+from exporter.sharding import Shard
 from exporter.store import StoreError, read_events
 
 log = logging.getLogger(__name__)
@@ -69,6 +70,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _serve(
     flags: Flags, config: Config, key_ids: KeyIdFormatter, redact: Callable[[str], str]
 ) -> int:
+    problem = _without_ids(config, flags.shard) if not flags.demo else ""
+    if problem:
+        write_error(redact(f"{NAME}: {problem}\n"))
+        return USAGE
     warnings = warnings_of(config, datetime.now(UTC), region_exists=is_region)
     warnings += [*unknown_variables(os.environ), *_unknown_region(config)]
     if flags.config_check:
@@ -106,10 +111,31 @@ def _serve(
                 handler=handler,
                 telemetry_path=flags.web_telemetry_path,
                 max_requests=flags.web_max_requests,
+                shard=flags.shard,
             )
         )
     log.info("stopped")
     return OK
+
+
+def _without_ids(config: Config, shard: Shard) -> str:
+    """Say which accounts no shard can be chosen for. Empty: there are none."""
+    if shard.total == 1:
+        return ""
+    flag = f"--total-shards={shard.total}"
+    if not config.accounts and config.organization is None:
+        return f"{flag} requires accounts or an organization in the configuration"
+    missing = [
+        f"accounts[{number}] ({account.label})"
+        for number, account in enumerate(entry.account() for entry in config.accounts)
+        if not account.id
+    ]
+    if not missing:
+        return ""
+    return (
+        f"{flag} requires the ID of each account, which decides which process reads it: set"
+        f" account_id or role_arn of {', '.join(missing)}"
+    )
 
 
 def _configuration(flags: Flags) -> Config:
