@@ -20,6 +20,7 @@ from exporter.metrics import (
     SelfMetrics,
     negotiate,
 )
+from exporter.model import Clock
 from exporter.refresh import Scheduler
 from exporter.sharding import Shard
 
@@ -36,6 +37,7 @@ async def run(
     telemetry_path: str,
     max_requests: int,
     shard: Shard,
+    clock: Clock = SystemClock(),  # noqa: B008 (has no state)
 ) -> None:
     """
     Refresh accounts and serve on *sockets* until SIGTERM or SIGINT.
@@ -44,12 +46,13 @@ async def run(
         redact: Removes what must not be shown from a text.
         handler: Counts the log messages that are dropped.
         shard: Which accounts this process reads.
+        clock: Another one than this machine's, for tests.
     """
     stopped = _stop_on_signals(asyncio.get_running_loop())
     self_metrics = SelfMetrics(version=__version__, operations=aws.Operation, redact=key_ids.redact)
     handler.on_drop(self_metrics.count_dropped_log_messages)
     stop = threading.Event()
-    application = build(config, key_ids, stop, SystemClock(), self_metrics, shard=shard)
+    application = build(config, key_ids, stop, clock, self_metrics, shard=shard)
     scheduler, exposition = application.scheduler, application.exposition
 
     def metrics(content_type: str, names: frozenset[str], gzip: bool) -> Page:  # noqa: FBT001 (called by position)
