@@ -56,6 +56,7 @@ bench: $(VENV)/dev  ## measure the performance claims
 	$(BIN)/python -m tests.bench
 	$(BIN)/python -m tests.bench_organization
 	$(BIN)/python -m tests.bench_dashboards
+	$(BIN)/python -m tests.bench_rules
 
 soak: $(VENV)/dev  ## two simulated weeks of 1000 accounts with every fault: nothing grows
 	$(BIN)/python -m tests.soak

@@ -50,7 +50,7 @@ class _Entry:
         removed: It no longer is.
         next_at: When the account is due. None: it is being refreshed.
         began: When its refresh began. None: it is not being refreshed.
-        overdue: The refresh that is under way was given up.
+        overdue: The refresh that is under way was given up, and another worker started.
         attempts: Refreshes so far.
         logged: The failure that was logged last, and when.
         confirmed: When each time of confirmation in the snapshot was first seen.
@@ -175,7 +175,11 @@ class Scheduler:
             if account in restored:
                 entry.snapshot = self._restored(entry, restored[account], now, began)
                 due = max(due, began + self._seconds_left(entry.snapshot, now))
-            self._publish(account, entry.snapshot)
+            try:
+                self._publish(account, entry.snapshot)
+            except Exception:
+                # A bug: it must not keep the other accounts from being read.
+                log.exception("cannot publish account", extra={"account": account.label})
             with self._due:
                 self._entries[key] = entry
                 self._schedule(entry, due)
@@ -195,6 +199,10 @@ class Scheduler:
             entry.removed = True  # a refresh that ends now is neither published nor repeated
             self._queue = [item for item in self._queue if item[2] is not entry]
             heapq.heapify(self._queue)
+            abandoned = entry.began is not None and not entry.overdue
+            entry.overdue |= abandoned
+        if abandoned:
+            self._start_worker()  # in place of the one whose refresh may hang, unseen from now on
         with entry.lock:
             self._release(entry.account)
             self._forget(entry.account)

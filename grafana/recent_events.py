@@ -43,7 +43,7 @@ def recent_events(
     unknown = f"max({q.select(q.CREATED, where)} unless on ({q.KEY_LABELS}) {used})"
     fields = {each.field for each in columns}
     if "tag_team" in fields:
-        queries["tags"] = q.tags_of(q.noticed(where), where)
+        queries["tags"] = q.event_tags(where)
     keys = {"account_id", "user", "access_key_id"}
     return table(
         panel_id,

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from exporter.metrics import FAMILIES, Format
-from exporter.metrics.families import ACCOUNT, KEY, USER, CountFamily, Family, KeyFamily
+from exporter.metrics.families import ACCOUNT, KEY, USER, CountFamily, Family, SnapshotFamily
 from tests.exposition import SCENES, a_scene, render
 from tests.iam import policies
 from tests.rules.files import FILES
@@ -83,7 +83,7 @@ def _labels(family: Family) -> str:
 def _tag_labels(family: Family) -> list[str]:
     if isinstance(family, CountFamily):
         return ["`C`"]
-    return ["`T`"] if isinstance(family, KeyFamily) and family.tag_labels else []
+    return ["`T`"] if isinstance(family, SnapshotFamily) and family.tag_labels else []
 
 
 def _without_python_version(text: str) -> str:

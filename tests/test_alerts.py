@@ -59,6 +59,7 @@ THROTTLED = "AwsIamExporterThrottled"
 SLOW = "AwsIamExporterRefreshSlow"
 REPORT_UNUSABLE = "AwsIamExporterReportUnusable"
 STORE_DOWN = "AwsIamExporterStoreDown"
+DISCOVERY_DOWN = "AwsIamExporterDiscoveryDown"
 
 HYGIENE = {UNUSED, NEVER_USED, NOT_ROTATED, NOT_DELETED, SAFE_TO_DELETE, TWO_ACTIVE}
 
@@ -631,17 +632,12 @@ def test_exemption_does_not_cover_events(noticed: Noticed, alert: str) -> Scenar
 @NOTICED
 @scenario
 def test_event_has_the_tags_to_route_by(noticed: Noticed, alert: str) -> Scenario:
-    """Team and owner are labels of the alert, also while replicas disagree about the path."""
+    """Team and owner are labels of the alert, and two replicas have one alert."""
     name, value, labels = noticed
     tags = {"tag_team": "data", "tag_owner": "ada"}
-    happened = event(name, value, 0, **labels)
+    happened = event(name, value, 0, **labels, **tags)
     return Scenario(
-        exporter()
-        | exporter("b")
-        | key(last_used=0, tags=tags)
-        | key(instance="b", last_used=0, tags={**tags, "path": "/b/"})
-        | happened
-        | of_instance(happened, "b"),
+        exporter() | exporter("b") | happened | of_instance(happened, "b"),
         {0: [f"{alert} data ada"], HOUR: [f"{alert} data ada"]},
         by=("tag_team", "tag_owner"),
     )
@@ -654,14 +650,10 @@ def test_event_of_replicas_with_different_tags_is_one_alert(
 ) -> Scenario:
     """While only one of two replicas has read a new tag, the key has one owner."""
     name, value, labels = noticed
-    happened = event(name, value, 0, **labels)
+    happened = event(name, value, 0, **labels, tag_team="data")
+    of_other = event(name, value, 0, **labels, tag_team="web")
     return Scenario(
-        exporter()
-        | exporter("b")
-        | key(last_used=0, tags={"tag_team": "data"})
-        | key(instance="b", last_used=0, tags={"tag_team": "web"})
-        | happened
-        | of_instance(happened, "b"),
+        exporter() | exporter("b") | happened | of_instance(of_other, "b"),
         every_step([alert], 0, 2 * HOUR),
     )
 
@@ -910,6 +902,27 @@ def test_one_store_of_several_is_down() -> Scenario:
 def test_exporter_without_a_store_has_no_alert() -> Scenario:
     """If there is no store, there is no series and no alert."""
     return Scenario(exporter(store_up=None), {DAY: []})
+
+
+@scenario
+def test_discovery_down_fires_after_half_an_hour() -> Scenario:
+    """Discovery has half an hour to succeed again; the exporter retries it sooner."""
+    return Scenario(
+        exporter(discovery_up=[(DAY, 1), (DAY, 0), (DAY, 1)]),
+        {
+            DAY: [],
+            DAY + 20 * MINUTE: [],
+            DAY + HOUR: [DISCOVERY_DOWN],
+            2 * DAY - STEP: [DISCOVERY_DOWN],
+            2 * DAY + HOUR: [],
+        },
+    )
+
+
+@scenario
+def test_exporter_without_an_organization_has_no_alert() -> Scenario:
+    """If accounts are only configured, there is no series and no alert."""
+    return Scenario(exporter(), {DAY: []})
 
 
 # -- robustness --------------------------------------------------------------------------------

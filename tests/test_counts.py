@@ -353,6 +353,20 @@ def test_an_unused_key_supersedes_nothing(use: LastUse) -> None:
     assert superseded(used(5), a_key("AKIA2", last_use=use, created=days_ago(5))) == []
 
 
+def test_an_inactive_key_supersedes_nothing() -> None:
+    """The other key must be active: an inactive one cannot replace this one."""
+    assert superseded(used(5), used(1, "AKIA2", status="Inactive")) == []
+
+
+def test_a_superseded_key_stays_superseded() -> None:
+    """With each use of the other key the time grows; while that is not used, it stays as it is."""
+    old = used(40)
+
+    times = [superseded(old, used(days, "AKIA2")) for days in (9, 9, 5, 1, 1)]
+
+    assert times == [[31], [31], [35], [39], [39]]
+
+
 # -- users -------------------------------------------------------------------------------------
 
 

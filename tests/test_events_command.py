@@ -59,7 +59,7 @@ LOG = [
         "111111111111",
         "prod",
         an_event(
-            EventKind.AWAKENED, seconds=300.9 * DAY, service="s3", region="us-east-1", user="backup"
+            EventKind.AWAKENED, seconds=25_997_760, service="s3", region="us-east-1", user="backup"
         ),
     ),
     Row(
@@ -67,7 +67,7 @@ LOG = [
         "222222222222",
         an_event(
             EventKind.FIRST_USED,
-            seconds=7000,
+            seconds=7000.9,  # whole seconds, as in the log and the metrics
             service="iam",
             region="N/A",
             access_key_id=SECOND,

@@ -185,6 +185,21 @@ def test_each_fact_says_what_absence_means(family: Family) -> None:
     assert "Absent:" in family.help
 
 
+def test_a_use_in_another_place_has_the_same_labels() -> None:
+    """The service and the region of the last use are labels of its age alone."""
+
+    def series(service: str, region: str) -> set[str]:
+        use = a_use(2, service=service, region=region)
+        return {f"{of}{by}" for of, by in samples(render(a_store(a_snapshot(a_key(last_use=use)))))}
+
+    changed = series("s3", "eu-west-1") - series("ec2", "us-east-1")
+
+    assert {name.partition("(")[0] for name in changed} == {
+        "aws_iam_access_key_last_used_age_seconds",
+        "aws_iam_account_access_keys_used_in",
+    }
+
+
 # -- facts -------------------------------------------------------------------------------------
 
 
@@ -465,11 +480,12 @@ def labels(
     elif family in EVENT_FAMILIES:
         about = {event.access_key_id: event.user for event in memory.events}
         present = [key for key in snapshot.keys if key.id in about]
-        yield from [((key.user, key.id), ()) for key in present]
+        yield from [((key.user, key.id), tags[key.user]) for key in present]
         for key in present:
             del about[key.id]
         for user in dict.fromkeys(about.values()):
-            yield from [((user, id_), ()) for id_, name in about.items() if name == user]
+            of_user = tags.get(user, ("",) * len(OPTIONS.tags))
+            yield from [((user, id_), of_user) for id_, name in about.items() if name == user]
     elif family in USER_FAMILIES:
         yield from [((user.name,), ()) for user in snapshot.users]
     elif family in COUNT_FAMILIES:

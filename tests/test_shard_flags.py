@@ -90,8 +90,8 @@ ROLE = "arn:aws:iam::111111111111:role/x"
             f"accounts: [{{role_arn: '{ROLE}'}}, {{profile: a, name: b}}]",
             2,
             (
-                "--total-shards=2 requires the ID of each account, which decides which process reads"
-                " it: set account_id or role_arn of accounts[1] (b)"
+                "--total-shards=2 requires the ID of each account, which decides which process"
+                " reads it: set account_id or role_arn of accounts[1] (b)"
             ),
         ),
     ],

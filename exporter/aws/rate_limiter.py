@@ -48,6 +48,10 @@ class RateLimiter:
         self._advance()
         return self._rate
 
+    def seconds_for(self, requests: int) -> float:
+        """Return the seconds that so many requests take, beginning with the full rate and burst."""
+        return max(0, requests - self._burst) / self.full_rate
+
     def delay(self) -> float:
         """Return the seconds until the next request may go."""
         self._advance()

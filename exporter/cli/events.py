@@ -104,7 +104,7 @@ def _record(row: EventRow, key_ids: KeyIdFormatter, redact: Callable[[str], str]
         "user": redact(event.user) or None,
         "access_key_id": key_ids.label(event.access_key_id) if event.access_key_id else None,
         "event": str(event.kind),
-        "seconds": None if event.seconds is None else round(event.seconds),
+        "seconds": None if event.seconds is None else int(event.seconds),
         "service": redact(event.service) or None,
         "region": redact(event.region) or None,
         "credential": event.credential or None,

@@ -12,6 +12,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, cast
 
 from exporter import __version__
+from exporter.cli.check_flags import EPILOG as CHECK_EPILOG
+from exporter.cli.check_flags import CheckFlags, add_check_flags
 from exporter.cli.logs import LEVELS
 from exporter.cli.report_flags import EPILOG as REPORT_EPILOG
 from exporter.cli.report_flags import ReportFlags, add_report_flags
@@ -66,9 +68,10 @@ examples:
   {NAME} --config.file=config.yaml --config.check
   {NAME} serve --config.file=config.yaml
   {NAME} serve --config.file=config.yaml --shard=0 --total-shards=3
+  {NAME} check --config.file=config.yaml
   {NAME} events --config.file=config.yaml --since=30d
-  {NAME} report --config.file=config.yaml --idle-for=90d
   {NAME} policy --config.file=config.yaml
+  {NAME} report --config.file=config.yaml --idle-for=90d
 """
 
 EVENTS_EPILOG: Final = f"""\
@@ -152,8 +155,9 @@ class Flags:
             configured.
         default_state_path: The SQLite file that is used if none is configured. Empty: none.
         events: The flags of the subcommand events. None: the subcommand is another.
-        report: The flags of the subcommand report. None: the subcommand is another.
         policy: The flags of the subcommand policy. None: the subcommand is another.
+        report: The flags of the subcommand report. None: the subcommand is another.
+        check: The flags of the subcommand check. None: the subcommand is another.
         shard: Which accounts this process reads.
     """
 
@@ -168,8 +172,9 @@ class Flags:
     state_path: str = ""
     default_state_path: str = ""
     events: EventsFlags | None = None
-    report: ReportFlags | None = None
     policy: PolicyFlags | None = None
+    report: ReportFlags | None = None
+    check: CheckFlags | None = None
     shard: Shard = Shard()  # noqa: RUF009 (immutable)
 
 
@@ -207,13 +212,16 @@ def parse_flags(argv: Sequence[str], environment: Mapping[str, str]) -> Flags:
     default_state_path = f"{directory}/{STATE_FILE}" if directory else ""
     _check_state_path(parser, source("--state.path"), args.state_path)
     _check_state_path(parser, "environment variable STATE_DIRECTORY", default_state_path)
-    events, report, policy, shard = None, None, None, Shard()
+    events = policy = report = check = None
+    shard = Shard()
     if args.command == "events":
         events = EventsFlags(args.account, args.user, args.key, args.since, Output(args.output))
-    elif args.command == "report":
-        report = ReportFlags.of(args)
     elif args.command == "policy":
         policy = _policy_flags(parser, args)
+    elif args.command == "report":
+        report = ReportFlags.of(args)
+    elif args.command == "check":
+        check = CheckFlags.of(args)
     else:
         _check_serve(parser, source, args)
         shard = _shard(parser, source, args, environment)
@@ -229,8 +237,9 @@ def parse_flags(argv: Sequence[str], environment: Mapping[str, str]) -> Flags:
         args.state_path,
         default_state_path,
         events,
-        report,
         policy,
+        report,
+        check,
         shard,
     )
 
@@ -345,7 +354,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog=NAME,
         usage="\n       ".join(
-            f"{NAME} {form} [flags]" for form in ("[serve]", "events", "report", "policy")
+            f"{NAME} {form} [flags]" for form in ("[serve]", "check", "events", "policy", "report")
         ),
         description=DESCRIPTION,
         epilog=EPILOG,
@@ -366,14 +375,18 @@ def make_parser() -> argparse.ArgumentParser:
         action.default = argparse.SUPPRESS  # keeps what is given before the subcommand
     events = _add_command(commands, "events", "print the log of what changed", EVENTS_EPILOG)
     _add_events_flags(events)
-    report = _add_command(
-        commands, "report", "print access keys and what is wrong with them", REPORT_EPILOG
-    )
-    add_report_flags(report)
     policy = _add_command(
         commands, "policy", "print the IAM policies that the exporter needs", POLICY_EPILOG
     )
     _add_policy_flags(policy)
+    report = _add_command(
+        commands, "report", "print access keys and what is wrong with them", REPORT_EPILOG
+    )
+    add_report_flags(report)
+    check = _add_command(
+        commands, "check", "check what the exporter needs to read accounts", CHECK_EPILOG
+    )
+    add_check_flags(check)
     return parser
 
 

@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 
 from exporter import __version__, server
 from exporter.aws.regions import is_region, partition_of
-from exporter.cli import app, events, policy, report
+from exporter.cli import app, check, events, policy, report
 from exporter.cli.application import key_id_formatter
 from exporter.cli.flags import (
     NAME,
@@ -60,10 +60,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     redact = redactor(key_ids, config.secrets())
     if flags.events is not None:
         return _print_events(flags.events, config, key_ids, redact)
-    if flags.report is not None:
-        return report.run(flags.report, config, key_ids, redact)
     if flags.policy is not None:
         return _print_policy(flags.policy, config)
+    if flags.report is not None:
+        return report.run(flags.report, config, key_ids, redact)
+    if flags.check is not None:
+        return check.run(flags.check, config, redact, config_file=flags.config_file)
     return _serve(flags, config, key_ids, redact)
 
 

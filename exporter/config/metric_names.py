@@ -84,6 +84,7 @@ NEEDED_BY_RULES: Final = frozenset(
         "aws_iam_exporter_accounts_configured",
         "aws_iam_exporter_api_request_errors_total",
         "aws_iam_exporter_api_requests_total",
+        "aws_iam_exporter_discovery_up",
         "aws_iam_exporter_refresh_interval_seconds",
         "aws_iam_exporter_store_up",
     }

@@ -23,8 +23,8 @@ from exporter.model import (
     latest,
 )
 
-NO_REGION: Final = "N/A"
-"""What AWS reports as the region of a service that has none."""
+UNNAMED: Final = "N/A"
+"""What AWS reports as the region of a service without regions, and as a service it cannot name."""
 
 LISTING_DELAY: Final = timedelta(minutes=15)
 """How long IAM, which is eventually consistent, may take to list a new user."""
@@ -258,9 +258,9 @@ class _Comparison:
         since = known.watched_since
         if not known.uses or since is None or self._now - since < self._options.learning:
             return
-        if new.service not in {use.service for use in known.uses}:
+        if new.service not in {UNNAMED, *(use.service for use in known.uses)}:
             self._notice_use(EventKind.NEW_SERVICE, key, new, new.service)
-        if new.region not in {NO_REGION, *(use.region for use in known.uses)}:
+        if new.region not in {UNNAMED, *(use.region for use in known.uses)}:
             self._notice_use(EventKind.NEW_REGION, key, new, new.region)
 
     def _proven_idle(self, known: KeyMemory, new: LastUse) -> timedelta:

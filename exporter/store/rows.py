@@ -105,10 +105,16 @@ def snapshot_of(row: Any, memory: AccountMemory) -> AccountSnapshot:
         source=row.source,
         tags=tuple((row.account_tags or {}).items()),
     )
+    # A key is remembered for longer than its user if two processes went on to read apart.
+    users = {user.name for user in memory.users.values()}
     return AccountSnapshot(
         account,
         users=tuple(memory.users.values()),
-        keys=tuple(key.key for key in memory.keys.values() if key.deleted_at is None),
+        keys=tuple(
+            known.key
+            for known in memory.keys.values()
+            if known.deleted_at is None and known.key.user in users
+        ),
         root=memory.root,
         report=None
         if row.report_usable is None

@@ -203,7 +203,7 @@ class Oracle:
     def _place(self, seen: Seen, key_id: str, use: LastUse, now: datetime) -> Iterator[Required]:
         learned = seen.watched is not None and now - seen.watched >= self.options.learning
         if learned and seen.services and not self.clock_was_wrong:
-            if use.service not in seen.services:
+            if use.service not in {*seen.services, "N/A"}:
                 yield EventKind.NEW_SERVICE, key_id, use.service
             if use.region not in {*seen.regions, "N/A"}:
                 yield EventKind.NEW_REGION, key_id, use.region

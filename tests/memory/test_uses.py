@@ -149,6 +149,39 @@ def test_a_key_awakens_again() -> None:
     assert len({event.identity for event in events}) == 2
 
 
+def test_a_key_that_stays_in_use_awakens_once() -> None:
+    """The uses after the one that awakened it are not events, however many there are."""
+    watcher = Watcher()
+    watcher.look(0, key(used(-100)))
+    looks = [1 + hours / 24 for hours in range(100)]
+    events = [event for at in looks for event in watcher.look(at, key(used(at - 0.01)))]
+    assert kinds(events) == [AWAKENED]
+    assert events[0].noticed_at == day(1)
+
+
+def test_a_key_that_is_seen_for_the_first_time_does_not_awaken() -> None:
+    """Nobody knows when it was used before its last use."""
+    watcher = Watcher()
+    assert watcher.look(0, key(used(-0.01), created=day(-400))) == []
+
+
+def test_a_dormant_key_awakens_soon_after_the_first_look() -> None:
+    """One look proves all the time since the last use."""
+    watcher = Watcher()
+    watcher.look(0, key(used(-100)))
+    (event,) = watcher.look(0.04, key(used(0.02)))
+    assert event.seconds == timedelta(days=100).total_seconds()
+
+
+def test_a_key_that_awakens_during_an_outage() -> None:
+    """What was proven before the outage counts, and not how long the outage lasted."""
+    watcher = Watcher()
+    watcher.look(0, key(used(-100)))
+    (event,) = watcher.look(3, key(used(2)))
+    assert event.seconds == timedelta(days=100).total_seconds()
+    assert event.noticed_at == day(3)
+
+
 def test_an_older_answer_is_no_use() -> None:
     """IAM, or a report, may return an earlier use than it did before."""
     watcher = Watcher()
@@ -257,6 +290,14 @@ def test_a_service_without_regions_is_in_no_new_region() -> None:
     assert kinds(watcher.look(8, key(used(7, "iam", "N/A")))) == [NEW_SERVICE]
 
 
+def test_a_service_that_aws_cannot_name_is_not_new() -> None:
+    """AWS reports N/A as such a service, which is remembered like others."""
+    watcher = Watcher()
+    watcher.look(0, key(used(-1)))
+    assert watcher.look(8, key(used(7, "N/A", "N/A"))) == []
+    assert [use.service for use in watcher.key.uses] == ["s3", "N/A"]
+
+
 def test_places_are_remembered() -> None:
     """A place is new once."""
     watcher = Watcher()
@@ -268,6 +309,15 @@ def test_places_are_remembered() -> None:
         SeenUse("iam", "us-east-1", day(7), day(7)),
         SeenUse("s3", "us-east-1", day(19), day(19)),
     )
+
+
+def test_a_place_of_long_ago_is_not_new() -> None:
+    """However long ago the key was used there, also if nothing is scraped for that long."""
+    watcher = Watcher()
+    watcher.look(0, key(used(-1)))
+    for at in range(8, 400, 8):
+        watcher.look(at, key(used(at - 1, "ec2", "us-east-1")))
+    assert watcher.look(401, key(used(400))) == []
 
 
 def test_the_first_and_the_latest_use_of_a_place_are_remembered() -> None:

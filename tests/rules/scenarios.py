@@ -97,6 +97,7 @@ def exporter(
     report_usable: Value = 1,
     root_keys: Value = 0,
     store_up: Value | None = 1,
+    discovery_up: Value | None = None,
 ) -> Series:
     """
     Return what an exporter exports about itself and about one account; healthy by default.
@@ -104,6 +105,7 @@ def exporter(
     Args:
         last_success: When the last successful refresh began. None: at each scrape.
         store_up: None: there is no store.
+        discovery_up: None: there is no organization.
     """
     job = {"job": JOB, "instance": instance}
     of = {**job, **ACCOUNT}
@@ -123,6 +125,8 @@ def exporter(
     }
     if store_up is not None:
         exported |= series("aws_iam_exporter_store_up", job, store_up)
+    if discovery_up is not None:
+        exported |= series("aws_iam_exporter_discovery_up", job, discovery_up)
     return exported
 
 
@@ -187,7 +191,7 @@ def event(name: str, value: float, at: int, access_key_id: str = "AKIA1", **labe
 
     Args:
         name: Of the family, without what all families of keys begin with.
-        labels: Others than those of the key.
+        labels: Others than those of the key; also the tags of its user.
     """
     of = {"job": JOB, "instance": "a", **ACCOUNT, "user": "ada", "access_key_id": access_key_id}
     shown: Value = [(at, None), (DAY, value), (STEP, None)] if at else [(DAY, value), (STEP, None)]

@@ -93,6 +93,20 @@ ANSWERS = [
 """The answers to the README's questions, in their order."""
 
 
+RUNBOOKS = Path(__file__).parent.parent.parent / "deploy/prometheus/runbooks"
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("name", ["AwsIamAccessKeyNewRegion", "AwsIamAccessKeyNewService"])
+def test_query_of_a_runbook(path: Path, name: str) -> None:
+    """A runbook's command prints where the key was used, from the directory of the store."""
+    (command,) = re.findall(r"^sqlite3 .+$", (RUNBOOKS / f"{name}.md").read_text(), re.MULTILINE)
+
+    printed = _sqlite(["bash", "-c", command.replace("'KEY'", f"'{EXAMPLE}'")], path.parent)
+
+    assert sorted(printed.splitlines()) == ANSWERS[0]
+
+
 @pytest.mark.process
 @pytest.mark.parametrize(
     ("query", "answer"),
@@ -103,14 +117,17 @@ ANSWERS = [
 )
 def test_query(path: Path, query: str, answer: list[str]) -> None:
     """A query of the README, in the sqlite3 shell, while the store is open."""
-    program = shutil.which("sqlite3")
-    if program is None:
+    printed = _sqlite(["sqlite3", "-readonly", "-batch", str(path), query], path.parent)
+
+    assert printed.splitlines() == answer
+
+
+def _sqlite(command: list[str], folder: Path) -> str:
+    """Run a *command* that needs sqlite3 in *folder*; its output."""
+    if shutil.which("sqlite3") is None:
         text = "sqlite3 is not installed: apt-get install sqlite3"
         if os.environ.get("REQUIRE_REAL_SERVERS") == "1":
             pytest.fail(text)
         pytest.skip(text)
-
-    command = [program, "-readonly", "-batch", str(path), query]
-    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-
-    assert printed.splitlines() == answer
+    run = subprocess.run(command, check=True, capture_output=True, text=True, cwd=folder)
+    return run.stdout

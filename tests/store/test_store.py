@@ -252,6 +252,16 @@ class TestChanges:
         assert before.snapshot.keys == ()
         assert after.memory.keys == {}
 
+    def test_a_key_without_a_user(self, store: Store) -> None:
+        """A key whose user is not listed is remembered, and not part of the snapshot."""
+        memory = a_memory(a_key_memory("AKIA1"), a_key_memory("AKIA2", key=a_key("AKIA2", "bob")))
+        save(store, memory)
+
+        (loaded,) = store.load()
+
+        assert loaded.memory == memory
+        assert [key.id for key in loaded.snapshot.keys] == ["AKIA1"]
+
     def test_many_threads(self, store: Store) -> None:
         """Eight threads save accounts of their own at the same time."""
         memory = a_memory(a_key_memory())

@@ -1,6 +1,6 @@
 """What is stored: values that mention only what a test is about, and arbitrary ones."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from types import MappingProxyType
@@ -115,7 +115,8 @@ def users(id_: str) -> st.SearchStrategy[User]:
     )
 
 
-def keys(id_: str) -> st.SearchStrategy[KeyMemory]:
+def keys(id_: str, owners: Collection[User]) -> st.SearchStrategy[KeyMemory]:
+    """Arbitrary memories of a key of one of *owners*, if there are any."""
     last_uses = st.sampled_from([NEVER, UNKNOWN]) | st.builds(
         LastUse, at=TIMES, service=TEXTS, region=REGIONS
     )
@@ -124,7 +125,7 @@ def keys(id_: str) -> st.SearchStrategy[KeyMemory]:
         key=st.builds(
             AccessKey,
             id=st.just(id_),
-            user=TEXTS,
+            user=st.sampled_from([user.name for user in owners]) if owners else TEXTS,
             status=st.sampled_from(["Active", "Inactive", "Expired"]),
             created=TIMES,
             last_use=last_uses,
@@ -165,10 +166,11 @@ def memories(draw: st.DrawFn) -> AccountMemory:
     """Arbitrary memories of one account, which have some users and keys in common."""
     user_ids = draw(st.lists(st.sampled_from(["AIDA1", "AIDA2", "AIDA3"]), unique=True))
     key_ids = draw(st.lists(st.sampled_from(["AKIA1", "AKIA2", "AKIA3", "AKIA4"]), unique=True))
-    found = [draw(keys(id_)) for id_ in key_ids]
+    found_users = {id_: draw(users(id_)) for id_ in user_ids}
+    found = [draw(keys(id_, found_users.values())) for id_ in key_ids]
     found.sort(key=lambda memory: memory.deleted_at is not None)
     return AccountMemory(
-        users=MappingProxyType({id_: draw(users(id_)) for id_ in user_ids}),
+        users=MappingProxyType(found_users),
         users_as_of=draw(MAYBE_TIMES),
         keys=MappingProxyType({memory.key.id: memory for memory in found}),
         root=draw(st.none() | ROOTS),
@@ -181,13 +183,15 @@ NAMES = st.frozensets(TEXTS, max_size=3)
 
 def snapshots(memory: AccountMemory) -> st.SearchStrategy[AccountSnapshot]:
     """Arbitrary snapshots that have the facts of *memory*."""
+    listed = {user.name for user in memory.users.values()}
+    existing = [one.key for one in memory.keys.values() if one.deleted_at is None]
     return st.builds(
         AccountSnapshot,
         account=st.builds(
             Account, id=st.just(PROD), name=TEXTS.filter(bool), partition=st.sampled_from(Partition)
         ),
         users=st.just(tuple(memory.users.values())),
-        keys=st.just(tuple(one.key for one in memory.keys.values() if one.deleted_at is None)),
+        keys=st.just(tuple(key for key in existing if key.user in listed)),
         root=st.just(memory.root),
         report=st.none() | st.builds(ReportState, generated=MAYBE_TIMES, usable=st.booleans()),
         bookmarks=st.builds(

@@ -99,6 +99,8 @@ class EventFamily(SnapshotFamily[Sequence[Event]]):
 
     subject: ClassVar[tuple[str, ...]] = KEY
 
+    tag_labels: bool = True
+
     def subjects(self, of: Subjects) -> Sequence[Subject[Sequence[Event]]]:
         return of.events
 
