@@ -1,7 +1,7 @@
 """Reads what is stored of accounts."""
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -103,7 +103,7 @@ def stored_accounts(
         found.sort(key=BY_ORDER)
         return found
 
-    to_time = time_reader(connection.dialect)
+    to_time = _Shared(time_reader(connection.dialect)).__getitem__
     with readable():
         seen_uses = rows.uses_by_account(rows_of(uses), to_time)
         kept = or_(keys.c.deleted_at.is_(None), keys.c.deleted_at >= events_since)
@@ -128,6 +128,18 @@ def stored_accounts(
             snapshot = rows.snapshot_of(row, memory)
             stored.append(Stored(snapshot, memory, row.revision, row.configured_as))
     return stored
+
+
+class _Shared(dict[Any, Any]):
+    """Converts values, and equal ones only once: most times are those of a few refreshes."""
+
+    def __init__(self, convert: Callable[[Any], Any]) -> None:
+        super().__init__()
+        self._convert = convert
+
+    def __missing__(self, value: Any) -> Any:
+        converted = self[value] = self._convert(value)
+        return converted
 
 
 def earlier(at: datetime, by: timedelta) -> datetime:

@@ -37,6 +37,9 @@ Returns what to save: the memory, and the events that may be new.
 Its argument is the stored memory if another process has changed it, else None.
 """
 
+ACCOUNTS_AT_ONCE: Final = 50
+"""How many accounts are loaded at once: their rows need as much memory as what becomes of them."""
+
 PURGE_EVERY: Final = timedelta(days=1)
 
 
@@ -93,7 +96,7 @@ class Store:
             else:
                 stored = [
                     one
-                    for chunk in chunks(account_ids)
+                    for chunk in chunks(account_ids, ACCOUNTS_AT_ONCE)
                     for one in self._read(connection, accounts.c.account_id.in_(chunk))
                 ]
         for one in stored:
