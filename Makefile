@@ -10,7 +10,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses=auto --dist=loadgroup
 COVERAGE := $(if $(ARGS),,--cov --cov-report=term)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-stack test unit test-slow lint types format generate bench constraints clean
+.PHONY: help demo demo-stack test unit test-slow lint types format generate bench soak constraints clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -57,6 +57,9 @@ bench: $(VENV)/dev  ## measure the performance claims
 	$(BIN)/python -m tests.bench_organization
 	$(BIN)/python -m tests.bench_dashboards
 	$(BIN)/python -m tests.bench_rules
+
+soak: $(VENV)/dev  ## two simulated weeks of 1000 accounts with every fault: nothing grows
+	$(BIN)/python -m tests.soak
 
 constraints:  ## pin the newest version of every dependency in constraints.txt
 	@venv=$$(mktemp -d) && trap 'rm -rf "$$venv"' EXIT && \

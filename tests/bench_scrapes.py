@@ -1,8 +1,8 @@
 """
 The cost of samples and scrapes of 100,000 keys.
 
-How many samples there are and how long rendering them takes; memory and liveness while many clients
-scrape at once.
+What `tests.bench_servers` measures, scrapes compared with other servers; how many samples there are
+and how long rendering them takes; memory and liveness while many clients scrape at once.
 
     python -m tests.bench_scrapes
 
@@ -35,6 +35,7 @@ from exporter.metrics import (
 from exporter.metrics.families import SNAPSHOT_FAMILIES
 from exporter.model import AccessKey
 from exporter.server import Limits, Site
+from tests import bench_servers
 from tests.builders import a_key, a_snapshot, a_use, an_account, days_ago
 
 KEYS: Final = 100_000
@@ -241,6 +242,7 @@ def _server() -> Iterator[tuple[int, int]]:
 
 
 def main() -> None:
+    bench_servers.main([])
     print_samples()
     print(f"\nscrapes of {KEYS:,} keys, any number of requests allowed\n")
     print(f"{'':34}     wall    memory     added  slowest probe")

@@ -1,20 +1,24 @@
 """
-Generates the README's table of metrics, IAM policies, and the expositions that the tests expect.
+Generates the README's table of metrics, the names of metrics, IAM policies, and expositions.
 
     python -m tests.generate [--check]
 """
 
 import platform
+import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from exporter.metrics import FAMILIES, Format
 from exporter.metrics.families import ACCOUNT, KEY, USER, CountFamily, Family, SnapshotFamily
 from tests.exposition import SCENES, a_scene, render
 from tests.iam import policies
+from tests.rules.files import FILES
 
 ROOT = Path(__file__).parent.parent
 EXPOSITIONS = "tests/data/exposition"
+METRIC_NAMES = "exporter/config/metric_names.py"
 BEGIN, END = "<!-- metrics: begin -->\n", "<!-- metrics: end -->"
 
 SUFFIXES = {Format.TEXT: "txt", Format.OPENMETRICS: "openmetrics"}
@@ -32,7 +36,37 @@ def files() -> dict[str, str]:
         for format_, suffix in SUFFIXES.items()
     }
     readme = f"{head}{BEGIN}{metrics_table()}{END}{tail}"
-    return {"README.md": readme, **expositions, **policies.files()}
+    return {
+        "README.md": readme,
+        METRIC_NAMES: metric_names(),
+        **expositions,
+        **policies.files(),
+    }
+
+
+def metric_names() -> str:
+    """Return the module with the names of all metrics, and of those that the rules refer to."""
+    rules = "".join(file.read_text() for file in FILES)
+    needed = set(re.findall(r"\baws_iam_\w+", rules))
+    names = sorted(family.name for family in FAMILIES)
+    return "\n".join(
+        [
+            '"""The names of metrics that can be left out. Written by make generate."""',
+            "",
+            "from typing import Final",
+            "",
+            *_frozenset("METRICS", names),
+            "",
+            *_frozenset("NEEDED_BY_RULES", [name for name in names if name in needed]),
+            '"""What the shipped alerts refer to."""',
+            "",
+        ]
+    )
+
+
+def _frozenset(name: str, values: Sequence[str]) -> list[str]:
+    lines = [f'        "{value}",' for value in values]
+    return [f"{name}: Final = frozenset(", "    {", *lines, "    }", ")"]
 
 
 def metrics_table() -> str:

@@ -99,6 +99,15 @@ def test_an_invalid_file_reports_every_problem(path: Path) -> None:
             TAGS + "labels: {user_tags: [a]}\ncounts: {by_tags: [a, a]}",
             "by_tags must not have a tag twice",
         ),
+        (
+            "metrics: {exclude: [aws_iam_access_keys_info]}",
+            "of AWS and of itself; did you mean aws_iam_access_key_info?",
+        ),
+        (
+            "metrics: {exclude: [process_open_fds]}",
+            """is none of the exporter's metrics of AWS and of itself: "process_open_fds\"""",
+        ),
+        ("metrics: {exclude: [1]}", 'metrics.exclude[0]: must be a string: "1"'),
         ("state: {path: /x, url: 'postgresql://db/x'}", "path and url exclude each other"),
         ("state: {path: ~/x.db}", "must not begin with ~, which is not expanded"),
         ("state: {path: ''}", "must be the path of a file"),
@@ -648,6 +657,10 @@ def test_stale_after_must_exceed_the_interval() -> None:
             TAGS + "labels: {user_tags: [Owner]}\ncounts: {by_tags: [Owner]}",
             "counts.by_tags with 'Owner': if it has a value per person",
         ),
+        (
+            "metrics: {exclude: [aws_iam_access_key_info]}",
+            "metrics.exclude with aws_iam_access_key_info: shipped alerts need it",
+        ),
         ("labels: {hash_secret: 0123456789abcdef}", "labels.hash_secret has no effect"),
         ("aws: {region: eu-west-9}", "aws.region: AWS is not known to have a region 'eu-west-9'"),
     ],
@@ -672,6 +685,7 @@ def test_what_is_inadvisable_or_has_no_effect_is_a_warning(text: str, warning: s
         "labels: {access_key_id: hashed, hash_secret: 0123456789abcdef}",
         "aws: {region: eu-west-1}",
         "changes: {min_idle: 90d, shown_for: 10m}",
+        "metrics: {exclude: [aws_iam_access_key_last_used_age_seconds]}",
         TAGS + "labels: {user_tags: [a, b]}\ncounts: {by_tags: [a, b]}",
     ],
 )

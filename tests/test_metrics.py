@@ -346,6 +346,40 @@ def test_names_select_families() -> None:
     assert set(re.findall(r"^# TYPE (\S+)", text, re.MULTILINE)) == names
 
 
+@pytest.mark.parametrize("format_", Format)
+@pytest.mark.parametrize("excluded", [family.name for family in FAMILIES])
+def test_a_family_is_left_out(excluded: str, format_: Format) -> None:
+    """Exactly the families that are excluded are missing, of snapshots and self metrics alike."""
+    complete = families_of(frozenset(), format_)
+    name = excluded.removesuffix("_total") if format_ is Format.OPENMETRICS else excluded
+
+    assert families_of(frozenset({excluded}), format_) == complete - {name}
+    assert name in complete
+
+
+def families_of(exclude: frozenset[str], format_: Format) -> set[str]:
+    """Render a page without some families; the names of those that it has."""
+    store = a_store(*SCENES["after"], options=RenderOptions(exclude=exclude))
+    self_metrics = SelfMetrics(version="1", process=False)
+    text = Exposition(store, self_metrics, FakeClock()).render(format_).decode()
+    return set(re.findall(r"^# TYPE (\S+)", text, re.MULTILINE))
+
+
+def test_a_family_is_left_out_although_it_is_selected() -> None:
+    """A scrape that selects a family by name does not get it if it is left out."""
+    exclude = frozenset({"aws_iam_exporter_refresh_interval_seconds"})
+    names = exclude | {"aws_iam_exporter_accounts_configured"}
+    self_metrics = SelfMetrics(version="1", process=False)
+    store = a_store(options=RenderOptions(exclude=exclude))
+    exposition = Exposition(store, self_metrics, FakeClock())
+
+    text = exposition.render(Format.TEXT, names=names).decode()
+
+    assert re.findall(r"^# TYPE (\S+)", text, re.MULTILINE) == [
+        "aws_iam_exporter_accounts_configured"
+    ]
+
+
 def test_gzip() -> None:
     """The compressed body decompresses to the plain one."""
     exposition = Exposition(a_store(COMPLETE), SelfMetrics(version="1", process=False), FakeClock())

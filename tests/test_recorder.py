@@ -29,7 +29,7 @@ from exporter.model import (
     Reason,
     Root,
 )
-from exporter.store import Remember, Saved, Store, Stored, StoreError, read_events
+from exporter.store import Listed, Remember, Saved, Store, Stored, StoreError, read_events
 from tests.builders import PROD, TEST, FakeClock
 from tests.facts import NOON, a_key, a_snapshot, a_use, a_user, an_account
 from tests.test_logs import restored as restored_logging
@@ -50,6 +50,7 @@ class UnreliableStore(Store):
         refuses: The ids of accounts that cannot be saved.
         waits_for: Set when it responds. None: it responds.
         tries: The ids of the accounts that were to be saved, in order.
+        loaded: The ids of the accounts that were loaded.
     """
 
     def __init__(self, path: Path, clock: FakeClock) -> None:
@@ -59,10 +60,17 @@ class UnreliableStore(Store):
         self.refuses: set[str] = set()
         self.waits_for: threading.Event | None = None
         self.tries: list[str] = []
+        self.loaded: set[str] = set()
 
     def load(self, account_ids: Collection[str] | None = None) -> list[Stored]:
         self._fail()
-        return super().load(account_ids)
+        stored = super().load(account_ids)
+        self.loaded |= {each.snapshot.account.id for each in stored}
+        return stored
+
+    def listed(self) -> list[Listed]:
+        self._fail()
+        return super().listed()
 
     def end_accounts(self, keep: Collection[str], at: datetime) -> None:
         self._fail()
@@ -430,6 +438,22 @@ def test_an_id_that_is_configured_elsewhere_is_not_restored_twice(setting: Setti
     setting.restart()
 
     assert set(setting.without_start().restore([unnamed, named])) == {named}
+
+
+def test_a_shard_loads_its_own_accounts(setting: Setting) -> None:
+    """Of what was discovered, a shard loads the accounts that it reads, and no others."""
+    found = [Account(f"{number:012}", f"a{number}", source="organization") for number in range(9)]
+    recorder = setting.recorder(*found)
+    for account in found:
+        record(recorder, setting.read(a_key(), account=account))
+    setting.restart()
+
+    restored = setting.without_start().restore(
+        [], lambda account: account, lambda account: account.id in {found[2].id, found[7].id}
+    )
+
+    assert set(restored) == {found[2], found[7]}
+    assert setting.store.loaded == {found[2].id, found[7].id}
 
 
 def test_accounts_that_are_not_configured_end(setting: Setting) -> None:

@@ -23,6 +23,7 @@ from exporter.cli.systemd import notify
 from exporter.cli.wiring import SystemClock
 from exporter.config import Config
 from exporter.metrics import Exposition, Format, Page, SelfMetrics, negotiate
+from exporter.model import Clock
 from exporter.refresh import Scheduler
 
 log = logging.getLogger(__name__)
@@ -52,6 +53,7 @@ async def run(
     redactor: Redactor,
     handler: QueueHandler,
     web: server.WebConfig | None = None,
+    clock: Clock = SystemClock(),  # noqa: B008 (has no state)
 ) -> None:
     """
     Refresh accounts and serve until SIGTERM or SIGINT.
@@ -61,6 +63,7 @@ async def run(
         probe_sockets: Serve probes on these.
         handler: Counts the log messages that are dropped.
         web: TLS, passwords and rate limits. None: there are none.
+        clock: Another one than this machine's, for tests.
     """
     self_metrics = SelfMetrics(
         version=BUILD.version,
@@ -72,13 +75,13 @@ async def run(
         serving=not flags.serve.disable_exporter_metrics,
     )
     handler.on_drop(self_metrics.count_dropped_log_messages)
-    clock = SystemClock()
     application = Application(
         config,
         stop=threading.Event(),
         clock=clock,
         self_metrics=self_metrics,
         redactor=redactor,
+        shard=flags.shard,
     )
     reloader = Reloader(
         source.load,

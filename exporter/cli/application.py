@@ -320,7 +320,7 @@ def _rendered_by(config: Config) -> object:
     """Return the options that samples depend on."""
     pace = config.collection.requests_per_second
     shown_for = config.changes.shown_for
-    sections = config.labels, config.exemptions, config.counts
+    sections = config.labels, config.exemptions, config.counts, config.metrics
     return *sections, config.collection.passwords, pace, shown_for
 
 

@@ -4,6 +4,7 @@ import argparse
 import difflib
 import platform
 import re
+import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from exporter.config import Config, parse_duration
 from exporter.model import Partition
 from exporter.policy import Policy
 from exporter.report import Output
+from exporter.sharding import Shard, ordinal_of
 
 NAME = "aws-iam-key-exporter"
 ENVIRONMENT_PREFIX = "AWS_IAM_KEY_EXPORTER_"
@@ -66,6 +68,7 @@ examples:
   {NAME} --demo
   {NAME} --config.file=config.yaml --config.check
   {NAME} serve --config.file=config.yaml
+  {NAME} serve --config.file=config.yaml --shard=0 --total-shards=3
   {NAME} check --config.file=config.yaml
   {NAME} events --config.file=config.yaml --since=30d
   {NAME} policy --config.file=config.yaml
@@ -157,6 +160,7 @@ class Flags:
         report: The flags of the subcommand report. None: the subcommand is another.
         check: The flags of the subcommand check. None: the subcommand is another.
         serve: Further flags of the subcommand serve.
+        shard: Which accounts this process reads.
     """
 
     config_file: str
@@ -175,6 +179,7 @@ class Flags:
     check: CheckFlags | None = None
     serve: ServeFlags = field(default_factory=ServeFlags)
     web_config_file: str = ""
+    shard: Shard = Shard()  # noqa: RUF009 (immutable)
 
 
 def variable(flag: str) -> str:
@@ -213,6 +218,7 @@ def parse_flags(argv: Sequence[str], environment: Mapping[str, str]) -> Flags:
     _check_state_path(parser, "environment variable STATE_DIRECTORY", default_state_path)
     events = policy = report = check = None
     serve = ServeFlags()
+    shard = Shard()
     if args.command == "events":
         events = EventsFlags(args.account, args.user, args.key, args.since, Output(args.output))
     elif args.command == "policy":
@@ -224,6 +230,7 @@ def parse_flags(argv: Sequence[str], environment: Mapping[str, str]) -> Flags:
     else:
         _check_serve(parser, source, args)
         serve = serve_flags(parser, source, args)
+        shard = _shard(parser, source, args, environment)
     return Flags(
         args.config_file,
         args.config_check,
@@ -241,6 +248,7 @@ def parse_flags(argv: Sequence[str], environment: Mapping[str, str]) -> Flags:
         check,
         serve,
         args.web_config_file,
+        shard,
     )
 
 
@@ -276,6 +284,35 @@ def _check_serve(
         parser.error(f"{source('--web.max-requests')} must not be negative")
     if args.demo and args.config_file:
         parser.error(f"{source('--demo')} cannot be combined with {source('--config.file')}")
+
+
+def _shard(
+    parser: argparse.ArgumentParser,
+    source: Callable[[str], str],
+    args: argparse.Namespace,
+    environment: Mapping[str, str],
+) -> Shard:
+    total_flag, flag = source("--total-shards"), source("--shard")
+    if args.total_shards is None and args.shard is not None:
+        parser.error(f"{flag} requires --total-shards: how many processes share the accounts")
+    total = 1 if args.total_shards is None else args.total_shards
+    if total < 1:
+        parser.error(f"{total_flag} must be at least 1")
+    if args.shard is not None:
+        what, ordinal = flag, args.shard
+    elif total == 1:
+        return Shard()
+    else:
+        pod = environment.get("POD_NAME") or socket.gethostname()
+        what, ordinal = f"the ordinal of pod {pod}", ordinal_of(pod)
+        if ordinal is None:
+            parser.error(
+                f"{total_flag} requires --shard: the name of the pod (the environment variable"
+                f" POD_NAME, or the host name) does not end with its ordinal, but is {pod!r}"
+            )
+    if not 0 <= ordinal < total:
+        parser.error(f"{what} must be from 0 to {total - 1}: {total_flag} is {total}")
+    return Shard(ordinal, total)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -539,6 +576,21 @@ def _add_serve_flags(parser: argparse.ArgumentParser) -> None:
         help="SQLite file that keeps what is known, over restarts; overrides state.path and"
         " state.url of the configuration (default: none, or as systemd and the container image set"
         " it: $STATE_DIRECTORY/state.db)",
+    )
+    add(
+        "--shard",
+        metavar="ORDINAL",
+        type=int,
+        help="which of --total-shards processes this is, from 0 (default: the number at the end of"
+        " $POD_NAME or the host name, which the pods of a StatefulSet have)",
+    )
+    add(
+        "--total-shards",
+        dest="total_shards",
+        metavar="NUMBER",
+        type=int,
+        help="how many processes share the accounts; each refreshes and exports those that a hash"
+        " of their IDs assigns to it (default: 1)",
     )
     add(
         "--log.level",

@@ -34,6 +34,7 @@ from exporter.config import Config, ConfigError, checksums, load, parse, summari
 from exporter.key_ids import KeyIdFormatter
 from exporter.model import KeyIdFormat
 from exporter.report import Output
+from exporter.sharding import Shard
 from exporter.store import StoreError, read_events
 
 log = logging.getLogger(__name__)
@@ -71,6 +72,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return report.run(flags.report, config, key_ids, redact)
     if flags.check is not None:
         return check.run(flags.check, config, redact, config_file=flags.config_file)
+    problem = _without_ids(config, flags.shard) if not flags.demo else ""
+    if problem:
+        write_error(redact(f"{NAME}: {problem}\n"))
+        return USAGE
     return _serve(flags, config, app.Source(partial(_reload, flags), seen), redact)
 
 
@@ -133,6 +138,26 @@ def _serve(flags: Flags, config: Config, source: app.Source, redact: Redactor) -
         asyncio.run(running)
     log.info("stopped")
     return OK
+
+
+def _without_ids(config: Config, shard: Shard) -> str:
+    """Say which accounts no shard can be chosen for. Empty: there are none."""
+    if shard.total == 1:
+        return ""
+    flag = f"--total-shards={shard.total}"
+    if not config.accounts and config.organization is None:
+        return f"{flag} requires accounts or an organization in the configuration"
+    missing = [
+        f"accounts[{number}] ({account.label})"
+        for number, account in enumerate(entry.account() for entry in config.accounts)
+        if not account.id
+    ]
+    if not missing:
+        return ""
+    return (
+        f"{flag} requires the ID of each account, which decides which process reads it: set"
+        f" account_id or role_arn of {', '.join(missing)}"
+    )
 
 
 def _configuration(flags: Flags) -> Config:

@@ -249,7 +249,14 @@ class Recorder:
             StoreError: The store cannot be used.
         """
         ids = {account.id for account in accounts if reads(account)}
-        which = None if "" in ids or discovered is not None else ids
+        which = ids - {""}
+        if "" in ids or discovered is not None:
+            names = {account.label for account in accounts if not account.id}
+            listed = self._call(store.listed, START_SECONDS)
+            which |= {each.account.id for each in listed if each.configured_as in names}
+            if discovered is not None:
+                others = (each.account for each in listed)
+                which |= {each.id for each in others if _is_discovered(each) and reads(each)}
         stored = self._call(lambda: store.load(which), START_SECONDS)
         by_id = {each.snapshot.account.id: each for each in stored}
         # An account that is configured without its id is the one that its credentials belonged to
@@ -271,7 +278,7 @@ class Recorder:
         if discovered is not None:
             for each in stored:
                 account = each.snapshot.account
-                if account.source == "organization" and account.id not in taken and reads(account):
+                if _is_discovered(account) and account.id not in taken and reads(account):
                     found[discovered(account)] = each
         return found
 
@@ -463,6 +470,10 @@ class Recorder:
             level = logging.WARNING if event.kind in WARNINGS else logging.INFO
             facts = {"account": snapshot.account.label, **_facts(event)}
             log.log(level, MESSAGES[event.kind], extra=facts)
+
+
+def _is_discovered(account: Account) -> bool:
+    return account.source == "organization"
 
 
 def _facts(event: Event) -> Mapping[str, object]:

@@ -161,5 +161,6 @@ def render_options(
         exempt_until=exemptions.until,
         account_tags={tag: label_of_tag(tag) for tag in config.labels.account_tags},
         counts=Counts(config.counts.days, config.counts.by_tags),
+        exclude=frozenset(config.metrics.exclude),
         requests_per_second=config.collection.requests_per_second,
     )

@@ -20,6 +20,7 @@ from exporter.config.values import (
     Duration,
     Expiry,
     IdFormat,
+    MetricNames,
     Mode,
     Name,
     Names,
@@ -133,6 +134,10 @@ class Counts(Section):
         return self
 
 
+class Metrics(Section):
+    exclude: MetricNames = ()
+
+
 class State(Section):
     path: StatePath | None = None
     url: DatabaseUrl | None = Field(default=None, repr=False)
@@ -194,6 +199,7 @@ class Config(Section):
     exemptions: ExemptionList = ExemptionList()
     changes: Changes = Changes()
     counts: Counts = Counts()
+    metrics: Metrics = Metrics()
     state: State = State()
     aws: Aws = Aws()
 

@@ -1,5 +1,6 @@
 """The types of options: how values are validated, and how they are written in a summary."""
 
+import difflib
 import re
 import warnings
 from datetime import date, datetime, timedelta
@@ -12,6 +13,7 @@ import yaml
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, PlainValidator
 from pydantic_core import PydanticCustomError
 
+from exporter.config.metric_names import METRICS
 from exporter.model import KeyIdFormat, ReportMode, RoleArn, TagSource, parse_expiry
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -234,6 +236,14 @@ def _boolean(value: object) -> object:
     return value
 
 
+def _metric_name(value: object) -> object:
+    if not isinstance(value, str) or value in METRICS:
+        return value
+    close = difflib.get_close_matches(value[:100], sorted(METRICS), n=1)
+    suggestion = f"; did you mean {close[0]}?" if close else ""
+    raise invalid(f"is none of the exporter's metrics of AWS and of itself{suggestion}")
+
+
 def _list(value: object) -> object:
     """Split a variable: ``a, b`` or, for what has commas itself, a list in YAML: ``["a", "b"]``."""
     if not isinstance(value, FromEnvironment):
@@ -335,6 +345,8 @@ Days = Annotated[
     AfterValidator(_unique_and_sorted),
 ]
 Names = Annotated[tuple[Name, ...], Field(strict=False), BeforeValidator(_list)]
+MetricName = Annotated[str, BeforeValidator(_metric_name)]
+MetricNames = Annotated[tuple[MetricName, ...], Field(strict=False), BeforeValidator(_list)]
 Patterns = Annotated[tuple[Pattern, ...], Field(strict=False), BeforeValidator(_list)]
 Units = Annotated[tuple[Unit, ...], Field(strict=False), BeforeValidator(_list)]
 AccountIds = Annotated[tuple[AccountId, ...], Field(strict=False), BeforeValidator(_list)]

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Final
 
+from exporter.config.metric_names import NEEDED_BY_RULES
 from exporter.config.schema import Config, Counts, ExemptionEntry
 from exporter.model import KeyIdFormat, TagSource
 
@@ -27,6 +28,7 @@ def warnings_of(
         *_exemptions(config, now),
         *_changes(config),
         *_counts(config),
+        *_metrics(config),
         *_others(config, region_exists),
     ]
 
@@ -103,6 +105,12 @@ def _counts(config: Config) -> Iterator[str]:
                 f"counts.by_tags with {tag!r}: if it has a value per person, the counts are as many"
                 " series as the keys; use tags with few values, such as the team"
             )
+
+
+def _metrics(config: Config) -> Iterator[str]:
+    for name in dict.fromkeys(config.metrics.exclude):
+        if name in NEEDED_BY_RULES:
+            yield f"metrics.exclude with {name}: shipped alerts need it and will not fire"
 
 
 def _others(config: Config, region_exists: Callable[[str], bool]) -> Iterator[str]:

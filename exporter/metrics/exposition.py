@@ -100,7 +100,12 @@ class Exposition:
         clock: The time that ages are computed from.
     """
 
-    def __init__(self, store: MetricsStore, self_metrics: SelfMetrics, clock: Clock) -> None:
+    def __init__(
+        self,
+        store: MetricsStore,
+        self_metrics: SelfMetrics,
+        clock: Clock,
+    ) -> None:
         self._store = store
         self._self_metrics = self_metrics
         self._clock = clock
@@ -128,7 +133,11 @@ class Exposition:
             if not names or family.name in names:
                 pieces.append(_header(family, as_openmetrics=is_openmetrics))
                 pieces.extend(lines)
-        pieces.append(self._self_metrics.render(as_openmetrics=is_openmetrics, names=names))
+        pieces.append(
+            self._self_metrics.render(
+                as_openmetrics=is_openmetrics, names=names, exclude=self._store.exclude
+            )
+        )
         if is_openmetrics:
             pieces.append(b"# EOF\n")
         page = Page(pieces, int(self._clock.now().timestamp()))

@@ -32,6 +32,7 @@ class RenderOptions:
         tags: The user tags exposed as labels: label name by tag name.
         account_tags: The tags of accounts exposed as labels: label name by tag name.
         counts: How keys are counted.
+        exclude: The names of families that are left out.
         passwords: Expose when console passwords were last used.
         requests_per_second: The rate limit of accounts that do not set one.
         key_labels: Returns the label value of each key of one user, by key id.
@@ -45,6 +46,7 @@ class RenderOptions:
     tags: Mapping[str, str] = field(default_factory=dict)
     account_tags: Mapping[str, str] = field(default_factory=dict)
     counts: Counts = Counts()
+    exclude: frozenset[str] = frozenset()
     passwords: bool = False
     requests_per_second: float = 5.0
     key_labels: Callable[[Iterable[AccessKey]], Mapping[str, str]] = lambda keys: {

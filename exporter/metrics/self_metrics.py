@@ -18,7 +18,7 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
@@ -168,12 +168,36 @@ class SelfMetrics:
         if at is not None:
             self._reloaded_at.set(int(at.timestamp()))
 
-    def render(self, *, as_openmetrics: bool, names: frozenset[str]) -> bytes:
-        """Render the families with these *names*, all if empty; without OpenMetrics' `# EOF`."""
-        registry = self._registry.restricted_registry(names) if names else self._registry
+    def render(
+        self, *, as_openmetrics: bool, names: frozenset[str], exclude: frozenset[str] = frozenset()
+    ) -> bytes:
+        """
+        Render the families with these *names*, all if empty; without OpenMetrics' `# EOF`.
+
+        Args:
+            exclude: The names of families that are left out in any case.
+        """
+        registry: Any = self._registry.restricted_registry(names) if names else self._registry
+        if exclude:
+            registry = _Remaining(registry, exclude)
         if as_openmetrics:
             return openmetrics.generate_latest(registry).removesuffix(b"# EOF\n")  # type: ignore[no-any-return, no-untyped-call]
         return generate_latest(registry)
+
+
+class _Remaining(Collector):
+    """The families of a registry without those that are excluded."""
+
+    def __init__(self, registry: Collector, exclude: frozenset[str]) -> None:
+        self._registry = registry
+        self._exclude = exclude
+
+    def collect(self) -> Iterator[Metric]:
+        for metric in self._registry.collect():
+            # The client library has counters without their suffix.
+            name = f"{metric.name}_total" if metric.type == "counter" else metric.name
+            if name not in self._exclude:
+                yield metric
 
 
 class OptionalGauge(Collector):

@@ -72,8 +72,9 @@ class MetricsStore:
         families: Sequence[SnapshotFamily[Any]] = SNAPSHOT_FAMILIES,
     ) -> None:
         self._options = options
-        self._families = families
-        self._enabled = [family for family in families if family.enabled(options)]
+        self.exclude = options.exclude
+        self._families = [family for family in families if family.name not in options.exclude]
+        self._enabled = [family for family in self._families if family.enabled(options)]
         self._accounts: Mapping[str, Mapping[str, Sequence[Lines]]] = {}
         self._lock = threading.Lock()
 

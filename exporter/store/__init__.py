@@ -7,11 +7,12 @@ one code path serve both, through SQLAlchemy Core.
 
 from exporter.store.databases import StoreError
 from exporter.store.event_log import EventRow, read_events
-from exporter.store.reading import Stored, read_accounts
+from exporter.store.reading import Listed, Stored, read_accounts
 from exporter.store.store import Remember, Saved, Store
 
 __all__ = [
     "EventRow",
+    "Listed",
     "Remember",
     "Saved",
     "Store",

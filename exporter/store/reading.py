@@ -1,7 +1,7 @@
 """Reads what is stored of accounts."""
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Table, or_, select
 
-from exporter.model import AccountMemory, AccountSnapshot
+from exporter.model import Account, AccountMemory, AccountSnapshot
 from exporter.store import rows
 from exporter.store.databases import fetch, readable
 from exporter.store.locations import reading
@@ -37,6 +37,32 @@ class Stored:
     memory: AccountMemory
     revision: int
     configured_as: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """
+    An account that is stored.
+
+    Attributes:
+        account: Its id, name and source.
+        configured_as: How it was configured, if its id was not.
+    """
+
+    account: Account
+    configured_as: str
+
+
+def listed_accounts(connection: Connection) -> list[Listed]:
+    """List the accounts that have not ended."""
+    of = accounts.c
+    statement = select(of.account_id, of.account_name, of.source, of.configured_as)
+    return [
+        Listed(Account(id_, name, source=source), configured_as)
+        for id_, name, source, configured_as in connection.execute(
+            statement.where(of.ended_at.is_(None))
+        )
+    ]
 
 
 def read_accounts(location: Path | str, *, now: datetime, shown_for: timedelta) -> list[Stored]:
@@ -77,7 +103,7 @@ def stored_accounts(
         found.sort(key=BY_ORDER)
         return found
 
-    to_time = time_reader(connection.dialect)
+    to_time = _Shared(time_reader(connection.dialect)).__getitem__
     with readable():
         seen_uses = rows.uses_by_account(rows_of(uses), to_time)
         kept = or_(keys.c.deleted_at.is_(None), keys.c.deleted_at >= events_since)
@@ -102,6 +128,18 @@ def stored_accounts(
             snapshot = rows.snapshot_of(row, memory)
             stored.append(Stored(snapshot, memory, row.revision, row.configured_as))
     return stored
+
+
+class _Shared(dict[Any, Any]):
+    """Converts values, and equal ones only once: most times are those of a few refreshes."""
+
+    def __init__(self, convert: Callable[[Any], Any]) -> None:
+        super().__init__()
+        self._convert = convert
+
+    def __missing__(self, value: Any) -> Any:
+        converted = self[value] = self._convert(value)
+        return converted
 
 
 def earlier(at: datetime, by: timedelta) -> datetime:

@@ -160,11 +160,11 @@ def users_by_account(rows: Iterable[Any], time: TimeReader) -> Mapping[str, Mapp
     """Read the driver's rows of `users`, sorted by their order."""
     found: defaultdict[str, dict[str, User]] = defaultdict(dict)
     for account, id_, name, path, created, password, tags, keys_at, keys_as_of, _ in rows:
-        found[account][id_] = User(
-            name=name,
+        found[account][intern(id_)] = User(
+            name=intern(name),
             path=path,
             created=time(created),
-            id=id_,
+            id=intern(id_),
             password_last_used=time(password),
             tags=tuple(json.loads(tags).items()) if tags else (),
             keys_at=time(keys_at),
@@ -216,8 +216,10 @@ def keys_by_account(
         else:
             use = NEVER if last_use == "never" else NoUse(last_use)
         found[account][id_] = KeyMemory(
-            key=AccessKey(id_, user, intern(status), time(created), use, time(as_of), bool(final)),
-            user_id=user_id,
+            key=AccessKey(
+                id_, intern(user), intern(status), time(created), use, time(as_of), bool(final)
+            ),
+            user_id=intern(user_id),
             status_as_of=time(status_as_of),
             watched_since=time(watched_since),
             uses=uses.get(account, _NO_USES).get(id_, ()),

@@ -13,8 +13,10 @@ from exporter.model import AccountMemory, AccountSnapshot, Clock, Event
 from exporter.store import rows
 from exporter.store.locations import database_at
 from exporter.store.reading import (
+    Listed,
     Stored,
     earlier,
+    listed_accounts,
     stored_accounts,
     without_garbage_collection,
 )
@@ -34,6 +36,9 @@ Returns what to save: the memory, and the events that may be new.
 
 Its argument is the stored memory if another process has changed it, else None.
 """
+
+ACCOUNTS_AT_ONCE: Final = 50
+"""How many accounts are loaded at once: their rows need as much memory as what becomes of them."""
 
 PURGE_EVERY: Final = timedelta(days=1)
 
@@ -96,12 +101,22 @@ class Store:
             else:
                 stored = [
                     one
-                    for chunk in chunks(account_ids)
+                    for chunk in chunks(account_ids, ACCOUNTS_AT_ONCE)
                     for one in self._read(connection, accounts.c.account_id.in_(chunk))
                 ]
         for one in stored:
             self._written[one.snapshot.account.id] = (one.revision, one.memory)
         return stored
+
+    def listed(self) -> list[Listed]:
+        """
+        List the accounts that are stored and have not ended, without what is known of them.
+
+        Raises:
+            StoreError: The store cannot be used.
+        """
+        with self._database.transaction() as connection:
+            return listed_accounts(connection)
 
     def save(
         self,

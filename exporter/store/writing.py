@@ -151,7 +151,7 @@ def _delete(
         connection.execute(delete(table).where(table.c.account_id == account_id, column.in_(chunk)))
 
 
-def chunks(values: Iterable[Any]) -> Iterable[list[Any]]:
+def chunks(values: Iterable[Any], size: int = CHUNK) -> Iterable[list[Any]]:
     remaining = iter(values)
-    while chunk := list(islice(remaining, CHUNK)):
+    while chunk := list(islice(remaining, size)):
         yield chunk
