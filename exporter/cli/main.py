@@ -64,19 +64,29 @@ def main(argv: Sequence[str] | None = None) -> int:
         return USAGE
     key_ids = key_id_formatter(config)
     redact = Redactor(key_ids, config.secrets())
-    if flags.events is not None:
-        return _print_events(flags.events, config, key_ids, redact)
-    if flags.policy is not None:
-        return _print_policy(flags.policy, config)
-    if flags.report is not None:
-        return report.run(flags.report, config, key_ids, redact)
-    if flags.check is not None:
-        return check.run(flags.check, config, redact, config_file=flags.config_file)
+    command = _command(flags, config, key_ids, redact)
+    if command is not None:
+        return command()
     problem = _without_ids(config, flags.shard) if not flags.demo else ""
     if problem:
         write_error(redact(f"{NAME}: {problem}\n"))
         return USAGE
     return _serve(flags, config, app.Source(partial(_reload, flags), seen), redact)
+
+
+def _command(
+    flags: Flags, config: Config, key_ids: KeyIdFormatter, redact: Redactor
+) -> Callable[[], int] | None:
+    """Return what runs the subcommand. None: it is serve."""
+    if flags.events is not None:
+        return partial(_print_events, flags.events, config, key_ids, redact)
+    if flags.policy is not None:
+        return partial(_print_policy, flags.policy, config)
+    if flags.report is not None:
+        return partial(report.run, flags.report, config, key_ids, redact)
+    if flags.check is not None:
+        return partial(check.run, flags.check, config, redact, config_file=flags.config_file)
+    return None
 
 
 def _serve(flags: Flags, config: Config, source: app.Source, redact: Redactor) -> int:
