@@ -12,6 +12,7 @@ from exporter import __version__, aws, server
 from exporter.cli.application import SystemClock, build
 from exporter.cli.bounded import call_in_thread
 from exporter.cli.logs import QueueHandler
+from exporter.cli.pages import content_of
 from exporter.config import Config
 from exporter.key_ids import KeyIdFormatter
 from exporter.metrics import (
@@ -20,7 +21,6 @@ from exporter.metrics import (
     SelfMetrics,
     negotiate,
 )
-from exporter.refresh import Scheduler
 
 log = logging.getLogger(__name__)
 
@@ -34,31 +34,38 @@ async def run(
     handler: QueueHandler,
     telemetry_path: str,
     max_requests: int,
+    config_file: str,
+    disable_pages: bool,
 ) -> None:
     """
     Refresh accounts and serve on *sockets* until SIGTERM or SIGINT.
 
     Args:
         redact: Removes what must not be shown from a text.
+        config_file: Empty: there is none.
         handler: Counts the log messages that are dropped.
     """
     stopped = _stop_on_signals(asyncio.get_running_loop())
     self_metrics = SelfMetrics(version=__version__, operations=aws.Operation, redact=key_ids.redact)
     handler.on_drop(self_metrics.count_dropped_log_messages)
     stop = threading.Event()
-    application = build(config, key_ids, stop, SystemClock(), self_metrics)
+    clock = SystemClock()
+    application = build(config, key_ids, stop, clock, self_metrics)
     scheduler, exposition = application.scheduler, application.exposition
 
     def metrics(content_type: str, names: frozenset[str], gzip: bool) -> Page:  # noqa: FBT001 (called by position)
         return exposition.page(Format(content_type), names=names, gzip=gzip)
 
+    content = None
+    if not disable_pages:
+        content = content_of(config, key_ids, redact, application, clock=clock, file=config_file)
     site = server.Site(
         __version__,
         telemetry_path,
         negotiate,
         metrics,
         scheduler.is_ready,
-        partial(_account_rows, scheduler, redact),
+        content,
         exposition.count_request,
     )
     # Requests wait until everything that is stored is published: a page without it would resolve
@@ -99,18 +106,3 @@ def _stop_on_signals(loop: asyncio.AbstractEventLoop) -> asyncio.Event:
     text = "ignoring SIGHUP: restart the exporter to change its configuration"
     signal.signal(signal.SIGHUP, in_loop(partial(log.warning, text)))
     return stopped
-
-
-def _account_rows(scheduler: Scheduler, redact: Callable[[str], str]) -> list[server.AccountRow]:
-    return [
-        server.AccountRow(
-            id=snapshot.account.id,
-            name=redact(snapshot.account.label),
-            up=snapshot.up if snapshot.finished_at else None,
-            keys=len(snapshot.keys) if snapshot.keys_known else None,
-            last_success=snapshot.read_at,
-            next_refresh=seconds,
-            error=redact(f"{snapshot.failure}: {snapshot.error}") if snapshot.failure else "",
-        )
-        for snapshot, seconds in scheduler.snapshots()
-    ]

@@ -166,6 +166,7 @@ class Flags:
     events: EventsFlags | None = None
     report: ReportFlags | None = None
     policy: PolicyFlags | None = None
+    web_disable_pages: bool = False
 
 
 def variable(flag: str) -> str:
@@ -225,6 +226,7 @@ def parse_flags(argv: Sequence[str], environment: Mapping[str, str]) -> Flags:
         events,
         report,
         policy,
+        args.web_disable_pages,
     )
 
 
@@ -492,6 +494,12 @@ def _add_serve_flags(parser: argparse.ArgumentParser) -> None:
         metavar="PATH",
         default="/metrics",
         help="path of the metrics (default: /metrics)",
+    )
+    add(
+        "--web.disable-pages",
+        dest="web_disable_pages",
+        action="store_true",
+        help="serve only metrics and probes, no pages for people",
     )
     add(
         "--web.max-requests",

@@ -106,6 +106,8 @@ def _serve(
                 handler=handler,
                 telemetry_path=flags.web_telemetry_path,
                 max_requests=flags.web_max_requests,
+                config_file=flags.config_file,
+                disable_pages=flags.web_disable_pages,
             )
         )
     log.info("stopped")

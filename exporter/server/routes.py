@@ -6,7 +6,6 @@ import re
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from socket import socket
 from typing import Any, ClassVar, Protocol, cast
 
@@ -15,7 +14,7 @@ from tornado.iostream import StreamClosedError
 from tornado.log import access_log, gen_log
 from tornado.web import Application, HTTPError, RequestHandler
 
-from exporter.server import landing
+from exporter.server import pages
 from exporter.server.connections import Connection, Limits, Server
 from exporter.server.shared import Shared
 
@@ -45,7 +44,7 @@ class Site:
         metrics: Renders the metrics, given the content type, the names of the families (empty: all)
             and whether to compress with gzip. Called from several threads.
         is_ready: Whether the first refresh of every account has finished.
-        accounts: The table of the landing page. Called from several threads.
+        content: What the pages for people show. None: there are none.
         observe: Counts a request, given the name of its handler and the status code.
     """
 
@@ -54,7 +53,7 @@ class Site:
     negotiate: Callable[[str], str]
     metrics: Callable[[str, frozenset[str], bool], Page]
     is_ready: Callable[[], bool]
-    accounts: Callable[[], list[landing.AccountRow]]
+    content: pages.Content | None
     observe: Callable[[str, int], None]
 
 
@@ -70,7 +69,7 @@ def serve(site: Site, sockets: Sequence[socket], limits: Limits) -> Server:
     application = Application(
         [
             (re.escape(site.telemetry_path), MetricsHandler, limited()),
-            (r"/", LandingHandler, limited()),
+            *(_page_routes(options, limits) if site.content is not None else ()),
             (r"/-/healthy", HealthyHandler, options),
             (r"/-/ready", ReadyHandler, options),
         ],
@@ -230,25 +229,62 @@ class NotFoundHandler(Handler):
         self.send_text(f"404 Not Found. The metrics are at {self.site.telemetry_path}\n", 404)
 
 
-class LandingHandler(PageHandler):
-    name = "landing"
+class PagesHandler(PageHandler):
+    """Serves the pages for people."""
 
-    CONTENT_SECURITY_POLICY: ClassVar[str] = (
-        "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none';"
-        " form-action 'none'"
-    )
+    def initialize(self, page: pages.Page, **options: Any) -> None:  # type: ignore[override]
+        super().initialize(**options)
+        self.page = page
+        self.name = page.name  # type: ignore[misc]
+
+    async def get(self, *_: str) -> None:
+        await super().get()
 
     async def send_page(self, connection: Connection) -> None:
-        html = await self.shared.call(self.render_page, self.site)
-        self.set_header("Content-Type", "text/html; charset=utf-8")
-        self.set_header("Content-Security-Policy", self.CONTENT_SECURITY_POLICY)
-        await self.send(connection, len(html), [html])
+        facts = pages.Facts(self.site.version, self.site.telemetry_path)
+        arguments = [(name, self.get_query_argument(name)) for name in self.request.query_arguments]
+        asked, path = tuple(arguments), tuple(self.path_args)
+        answer = await self.shared.call(_respond, self.page, self.site, facts, path, asked)
+        self.set_status(answer.status)
+        for name, value in answer.headers.items():
+            self.set_header(name, value)
+        if isinstance(answer.body, bytes):
+            await self.send(connection, len(answer.body), [answer.body])
+        else:
+            await self.send_rendering(connection, answer.body)
 
-    @staticmethod
-    def render_page(site: Site) -> bytes:
-        return landing.render(
-            version=site.version,
-            telemetry_path=site.telemetry_path,
-            accounts=site.accounts(),
-            now=datetime.now(UTC),
-        )
+    async def send_rendering(self, connection: Connection, body: Iterable[bytes]) -> None:
+        """Send a body of unknown size, whose chunks take a while to render."""
+        if self.request.method == "HEAD":
+            return
+        chunks = iter(body)
+        try:
+            async with asyncio.timeout(self.limits.response):
+                while chunk := await self.shared.run(next, chunks, b""):
+                    self.write(chunk)
+                    await self.flush()
+                    if connection.closed():
+                        return
+        except Exception:
+            # What was sent looks complete unless the connection ends at once.
+            connection.close()
+            raise
+        except asyncio.CancelledError:
+            connection.close()
+
+
+def _page_routes(options: dict[str, Any], limits: Limits) -> Iterator[Any]:
+    for page in pages.PAGES:
+        slots = asyncio.Semaphore(page.clients or limits.pages or sys.maxsize)
+        yield page.path, PagesHandler, options | {"slots": slots, "page": page}
+
+
+def _respond(
+    page: pages.Page,
+    site: Site,
+    facts: pages.Facts,
+    path: Sequence[str],
+    asked: Sequence[tuple[str, str]],
+) -> pages.Response:
+    # There are no pages without content.
+    return page.respond(cast(pages.Content, site.content), facts, path, dict(asked))

@@ -42,6 +42,15 @@ class Shared:
             raise
         return result
 
+    async def run(self, function: Callable[..., T], *args: Any) -> T:
+        """
+        Call *function*, whose result is not shared.
+
+        Raises:
+            Exception: That of *function*.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._pool, function, *args)
+
     def _forget_when_done(self, key: tuple[Any, ...], call: asyncio.Future[Any]) -> None:
         call.add_done_callback(lambda call: self._forget(key, call))
 

@@ -1,0 +1,116 @@
+"""What to do about a key: the commands of the runbooks."""
+
+import shlex
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from exporter.report import FindingKind
+from exporter.server import Step
+
+RUNBOOKS: Final = (
+    "https://github.com/aws-iam-key-exporter/aws-iam-key-exporter/blob/main/deploy/prometheus/"
+    "runbooks/"
+)
+
+ALERTS: Final[Mapping[FindingKind, str]] = {
+    FindingKind.ROOT_ACCESS_KEY: "AwsIamRootAccessKeyPresent",
+    FindingKind.AWAKENED: "AwsIamAccessKeyAwakened",
+    FindingKind.FIRST_USE: "AwsIamAccessKeyFirstUse",
+    FindingKind.UNUSED: "AwsIamAccessKeyUnused",
+    FindingKind.NEVER_USED: "AwsIamAccessKeyNeverUsed",
+    FindingKind.UNKNOWN: "AwsIamExporterAccountDown",
+    FindingKind.SUPERSEDED: "AwsIamAccessKeySafeToDelete",
+    FindingKind.NOT_ROTATED: "AwsIamAccessKeyNotRotated",
+    FindingKind.INACTIVE_NOT_DELETED: "AwsIamAccessKeyInactiveNotDeleted",
+    FindingKind.TWO_ACTIVE_KEYS: "AwsIamUserHasTwoActiveKeys",
+}
+"""The alert, and so the runbook, for each finding."""
+
+INVESTIGATED: Final = {FindingKind.AWAKENED, FindingKind.FIRST_USE}
+"""Findings about a use: somebody may have stolen the key."""
+
+REPLACED: Final = {FindingKind.NOT_ROTATED}
+
+HIDDEN_KEY: Final = '"$ACCESS_KEY_ID"'
+HIDDEN_USER: Final = '"$USER_NAME"'
+"""What takes the place of what is not shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """
+    The key that commands are about.
+
+    Attributes:
+        key: Its id. Empty: it is not shown.
+        user: Empty: the name is not shown.
+        exemption_tag: The tag that exempts the keys of a user. Empty: none does.
+    """
+
+    account_id: str
+    key: str
+    user: str
+    active: bool
+    exemption_tag: str = ""
+
+    @property
+    def note(self) -> str:
+        """How the commands have to be completed. Empty: they are complete."""
+        hidden = [
+            *(["USER_NAME to the name of the user"] if not self.user else []),
+            *(["ACCESS_KEY_ID to the full ID, which list-access-keys prints"] * (not self.key)),
+        ]
+        return f"Set {' and '.join(hidden)}: this page does not show it." if hidden else ""
+
+
+def runbook_of(kind: FindingKind) -> str:
+    """Return the URL of the runbook for a finding."""
+    return f"{RUNBOOKS}{ALERTS[kind]}.md"
+
+
+def steps_of(target: Target, findings: Collection[FindingKind]) -> Iterator[Step]:
+    """Yield what to do about a key with these findings, with commands for a shell."""
+    user = f"--user-name {_quoted(target.user) if target.user else HIDDEN_USER}"
+    key = f"--access-key-id {_quoted(target.key) if target.key else HIDDEN_KEY}"
+    yield Step(
+        f"Look at the key, with credentials of the account {target.account_id}.",
+        (f"aws iam list-access-keys {user}", f"aws iam get-access-key-last-used {key}"),
+    )
+    if not findings:
+        return
+    if INVESTIGATED & set(findings):
+        attribute = "AttributeKey=AccessKeyId,AttributeValue="
+        value = _quoted(target.key) if target.key else HIDDEN_KEY
+        yield Step(
+            "See in CloudTrail what the key was used for, in each region in which it was used.",
+            (f"aws cloudtrail lookup-events --lookup-attributes {attribute}{value}",),
+        )
+    update, delete = f"aws iam update-access-key {user} {key}", f"aws iam delete-access-key {user}"
+    if REPLACED & set(findings):
+        yield Step(
+            "Create a second key, and give it to whatever uses this one.",
+            (f"aws iam create-access-key {user}",),
+        )
+    if target.active:
+        yield Step(
+            "Ask its owner whether the key is needed. If not, deactivate it, which can be undone.",
+            (f"{update} --status Inactive",),
+        )
+        yield Step(
+            "Watch for failures for two weeks. This is how to undo it:",
+            (f"{update} --status Active",),
+        )
+    yield Step("Delete it for good.", (f"{delete} {key}",))
+    if target.exemption_tag:
+        tag = _quoted(f"Key={target.exemption_tag},Value=YYYY-MM-DD")
+        yield Step(
+            "If it has to stay as it is, exempt the keys of the user until a date. This requires"
+            " that the exporter reads tags.",
+            (f"aws iam tag-user {user} --tags {tag}",),
+        )
+
+
+def _quoted(text: str) -> str:
+    """Quote *text* for a shell. One that begins with a dash is no option in an argument of ours."""
+    return shlex.quote(text)
