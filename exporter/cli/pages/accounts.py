@@ -12,13 +12,17 @@ from exporter.model import AccountSnapshot, Reason, ReportMode
 REASONS: Final[Mapping[Reason, tuple[str, str]]] = {
     Reason.ACCESS_DENIED: (
         "AWS denied a call.",
-        "Add the permission named below to the policy of the role, and check service control"
-        " policies. aws-iam-key-exporter policy prints the policy that is required.",
+        (
+            "Add the permission named below to the policy of the role, and check service control"
+            " policies. aws-iam-key-exporter policy prints the policy that is required."
+        ),
     ),
     Reason.ASSUME_ROLE: (
         "The role cannot be assumed.",
-        "Create the role, or fix its trust policy or the external ID; allow the exporter to call"
-        " sts:AssumeRole.",
+        (
+            "Create the role, or fix its trust policy or the external ID; allow the exporter to call"
+            " sts:AssumeRole."
+        ),
     ),
     Reason.WRONG_ACCOUNT: (
         "The credentials belong to another account, or the account is configured twice.",
@@ -54,8 +58,10 @@ REASONS: Final[Mapping[Reason, tuple[str, str]]] = {
     ),
     Reason.DEADLINE: (
         "The refresh took longer than collection.deadline.",
-        "Raise the deadline or the rate limit. For a very large account, set"
-        " collection.credential_report to values.",
+        (
+            "Raise the deadline or the rate limit. For a very large account, set"
+            " collection.credential_report to values."
+        ),
     ),
     Reason.UNEXPECTED: (
         "Something happened that the exporter does not expect.",

@@ -33,6 +33,7 @@ from exporter.model import (
     User,
 )
 from exporter.report import (
+    UNWRAPPED,
     KeyRow,
     Order,
     Record,
@@ -68,6 +69,9 @@ _SORTS: Final = {
     "FINDING": Order.URGENCY,
 }
 """The order that a heading links to."""
+
+_NAMES: Final = (Order.ACCOUNT, Order.USER)
+"""Orders that begin with the least. Others begin with the longest, or the most urgent."""
 
 
 class EventsUnavailable(Exception):
@@ -384,14 +388,23 @@ def _row(row: KeyRow) -> server.KeyRow:
 
 
 def _column(heading: str, selected: Selected) -> server.Column:
-    order = _SORTS.get(heading)
     if heading.startswith("TAG "):
         return server.Column(f"Tag {heading.removeprefix('TAG ')}")
-    text = heading.capitalize().replace(" id", " ID")
-    if order is None:
-        return server.Column(text)
-    again = selected.order is order and not selected.reversed
-    return server.Column(text, f"-{order}" if again else order)
+    order = _SORTS.get(heading)
+    is_sorted, up = order is selected.order, (order in _NAMES) is not selected.reversed
+    return server.Column(
+        heading.capitalize().replace(" id", " ID"),
+        sort=_link_of(order, selected) if order else "",
+        sorted=("ascending" if up else "descending") if is_sorted else "",
+        unwrapped=heading in UNWRAPPED,
+        name=heading == "ACCESS KEY ID",
+        finding=heading == "FINDING",
+    )
+
+
+def _link_of(order: Order, selected: Selected) -> str:
+    """Return the order that a heading leads to: the other way round if it is the present one."""
+    return f"-{order}" if order is selected.order and not selected.reversed else order
 
 
 def _filters(

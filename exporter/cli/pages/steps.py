@@ -30,7 +30,8 @@ ALERTS: Final[Mapping[FindingKind, str]] = {
 INVESTIGATED: Final = {FindingKind.AWAKENED, FindingKind.FIRST_USE}
 """Findings about a use: somebody may have stolen the key."""
 
-REPLACED: Final = {FindingKind.NOT_ROTATED}
+IDLE: Final = {FindingKind.UNUSED, FindingKind.NEVER_USED, FindingKind.SUPERSEDED}
+"""Findings about a key that nobody seems to need."""
 
 HIDDEN_KEY: Final = '"$ACCESS_KEY_ID"'
 HIDDEN_USER: Final = '"$USER_NAME"'
@@ -71,8 +72,8 @@ def runbook_of(kind: FindingKind) -> str:
 
 def steps_of(target: Target, findings: Collection[FindingKind]) -> Iterator[Step]:
     """Yield what to do about a key with these findings, with commands for a shell."""
-    user = f"--user-name {_quoted(target.user) if target.user else HIDDEN_USER}"
-    key = f"--access-key-id {_quoted(target.key) if target.key else HIDDEN_KEY}"
+    user = _option("--user-name", target.user, HIDDEN_USER)
+    key = _option("--access-key-id", target.key, HIDDEN_KEY)
     yield Step(
         f"Look at the key, with credentials of the account {target.account_id}.",
         (f"aws iam list-access-keys {user}", f"aws iam get-access-key-last-used {key}"),
@@ -81,13 +82,13 @@ def steps_of(target: Target, findings: Collection[FindingKind]) -> Iterator[Step
         return
     if INVESTIGATED & set(findings):
         attribute = "AttributeKey=AccessKeyId,AttributeValue="
-        value = _quoted(target.key) if target.key else HIDDEN_KEY
+        value = shlex.quote(target.key) if target.key else HIDDEN_KEY
         yield Step(
             "See in CloudTrail what the key was used for, in each region in which it was used.",
             (f"aws cloudtrail lookup-events --lookup-attributes {attribute}{value}",),
         )
     update, delete = f"aws iam update-access-key {user} {key}", f"aws iam delete-access-key {user}"
-    if REPLACED & set(findings):
+    if FindingKind.NOT_ROTATED in findings and not IDLE & set(findings):
         yield Step(
             "Create a second key, and give it to whatever uses this one.",
             (f"aws iam create-access-key {user}",),
@@ -103,7 +104,7 @@ def steps_of(target: Target, findings: Collection[FindingKind]) -> Iterator[Step
         )
     yield Step("Delete it for good.", (f"{delete} {key}",))
     if target.exemption_tag:
-        tag = _quoted(f"Key={target.exemption_tag},Value=YYYY-MM-DD")
+        tag = shlex.quote(f"Key={target.exemption_tag},Value=YYYY-MM-DD")
         yield Step(
             "If it has to stay as it is, exempt the keys of the user until a date. This requires"
             " that the exporter reads tags.",
@@ -111,6 +112,7 @@ def steps_of(target: Target, findings: Collection[FindingKind]) -> Iterator[Step
         )
 
 
-def _quoted(text: str) -> str:
-    """Quote *text* for a shell. One that begins with a dash is no option in an argument of ours."""
-    return shlex.quote(text)
+def _option(name: str, value: str, hidden: str) -> str:
+    """Write an option for a shell, which takes no value for another option."""
+    separator = "=" if value.startswith("-") else " "
+    return f"{name}{separator}{shlex.quote(value) if value else hidden}"

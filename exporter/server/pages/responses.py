@@ -7,7 +7,7 @@ from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 from exporter.server.pages.templates import CONTENT_SECURITY_POLICY, fill
-from exporter.server.pages.values import AccountRow, Content, Namesakes
+from exporter.server.pages.values import AccountRow, Column, Content, KeyRow, Namesakes
 
 ACCOUNTS_PER_PAGE: Final = 250
 
@@ -186,8 +186,18 @@ def keys(content: Content, facts: Facts, _: Sequence[str], asked: Mapping[str, s
         pager=Pager("keys", table.page, table.pages, table.asked),
         now=table.at,
         key_path=key_path,
+        column_class=_column_class,
     )
     return _page(html)
+
+
+def _column_class(column: Column, row: KeyRow, cell: str) -> str:
+    """Return the classes of a cell."""
+    if not cell:
+        return "none"
+    if column.finding:
+        return "finding failing" if row.finding else "finding"
+    return "short" if column.unwrapped else ""
 
 
 def keys_csv(content: Content, _: Facts, __: Sequence[str], asked: Mapping[str, str]) -> Response:

@@ -52,10 +52,18 @@ class Column:
 
     Attributes:
         sort: The order that its heading links to. Empty: there is none.
+        sorted: ``ascending`` or ``descending`` if the rows are sorted by it. Else empty.
+        unwrapped: Whether its cells are one line.
+        name: Whether its cells name the key.
+        finding: Whether its cells say what is wrong with the key.
     """
 
     heading: str
     sort: str = ""
+    sorted: str = ""
+    unwrapped: bool = False
+    name: bool = False
+    finding: bool = False
 
 
 @dataclass(frozen=True, slots=True)
