@@ -22,7 +22,7 @@ from tornado.websocket import WebSocketClientConnection, websocket_connect
 
 from tests.servers import find, wait_until
 
-HEIGHT = 900
+HEIGHT = 1200
 MAX_MESSAGE = 100 * 1024 * 1024
 SECONDS = 30.0
 """Within which Chromium must do what it is asked to."""

@@ -20,8 +20,8 @@ REASONS: Final[Mapping[Reason, tuple[str, str]]] = {
     Reason.ASSUME_ROLE: (
         "The role cannot be assumed.",
         (
-            "Create the role, or fix its trust policy or the external ID; allow the exporter to call"
-            " sts:AssumeRole."
+            "Create the role, or fix its trust policy or the external ID; allow the exporter to"
+            " call sts:AssumeRole."
         ),
     ),
     Reason.WRONG_ACCOUNT: (

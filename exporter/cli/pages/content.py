@@ -13,6 +13,7 @@ from exporter.cli.pages.accounts import REASONS, calls_of, report_mode
 from exporter.cli.pages.selection import (
     FINDINGS,
     LAST_USES,
+    SORTS,
     STATUSES,
     Field,
     Selected,
@@ -61,12 +62,14 @@ MAX_CHOICES: Final = 1000
 ROOT_KEY: Final = "root"
 """What stands for the keys of the root user, which have no ids, in a path."""
 
+_KEY, _FINDING = "ACCESS KEY ID", "FINDING"
+
 _SORTS: Final = {
     "ACCOUNT": Order.ACCOUNT,
     "USER": Order.USER,
     "AGE": Order.AGE,
     "IDLE": Order.IDLE,
-    "FINDING": Order.URGENCY,
+    _FINDING: Order.URGENCY,
 }
 """The order that a heading links to."""
 
@@ -183,10 +186,13 @@ class Content:
         pages = max(1, -(-len(rows) // KEYS_PER_PAGE))
         page = min(max(1, _number(parameters.get("page", ""))), pages)
         shown = rows[(page - 1) * KEYS_PER_PAGE : page * KEYS_PER_PAGE]
+        headings = key_headings(options.tags)
+        places = _places(headings)
         return server.KeyTable(
-            columns=[_column(each, selected) for each in key_headings(options.tags)],
-            rows=[_row(row) for row in shown],
+            columns=[_column(headings[place], selected) for place in places],
+            rows=[_row(row, places) for row in shown],
             filters=_filters(settings, snapshots, selected),
+            sorts=SORTS,
             asked=selected.asked,
             total=len(rows),
             known=sum(len(each.keys) + _has_root_key(each) for each in snapshots),
@@ -379,9 +385,17 @@ def _has_root_key(snapshot: AccountSnapshot) -> bool:
     return snapshot.root is not None and bool(snapshot.root.access_keys)
 
 
-def _row(row: KeyRow) -> server.KeyRow:
+def _places(headings: Sequence[str]) -> list[int]:
+    """Return the order of columns: what is wrong with a key follows the key."""
+    places = [place for place, heading in enumerate(headings) if heading != _FINDING]
+    places.insert(headings.index(_KEY) + 1, headings.index(_FINDING))
+    return places
+
+
+def _row(row: KeyRow, places: Sequence[int]) -> server.KeyRow:
+    cells = key_texts(row, str)
     return server.KeyRow(
-        cells=key_texts(row, str),
+        cells=[cells[place] for place in places],
         path=(row.account_id, ROOT_KEY if is_root(row) else row.access_key_id),
         finding=bool(row.findings),
     )
@@ -397,8 +411,8 @@ def _column(heading: str, selected: Selected) -> server.Column:
         sort=_link_of(order, selected) if order else "",
         sorted=("ascending" if up else "descending") if is_sorted else "",
         unwrapped=heading in UNWRAPPED,
-        name=heading == "ACCESS KEY ID",
-        finding=heading == "FINDING",
+        name=heading == _KEY,
+        finding=heading == _FINDING,
     )
 
 

@@ -18,6 +18,20 @@ FINDINGS: Final = (ANY, NONE, *FindingKind)
 LAST_USES: Final = ("used", *(each.value for each in NoUse))
 STATUSES: Final = ("Active", "Inactive", "Expired")
 
+SORTS: Final = (
+    ("", "most urgent first"),
+    ("-urgency", "least urgent first"),
+    ("idle", "longest idle first"),
+    ("-idle", "latest use first"),
+    ("age", "oldest first"),
+    ("-age", "newest first"),
+    ("account", "account"),
+    ("-account", "account, reversed"),
+    ("user", "user"),
+    ("-user", "user, reversed"),
+)
+"""The orders, and what they are called. Public: values of the parameter ``sort``."""
+
 MAX_LENGTH: Final = 200
 """The length to which a parameter is cut, in characters."""
 
@@ -97,12 +111,12 @@ class Selected:
                 asked[tag] = text
                 tests.append(partial(_has_tag, place, pattern(text)))
         sort = given.get("sort", "")
-        order = sort.removeprefix(_REVERSED)
-        if order in tuple(Order):
+        if sort and sort in dict(SORTS):
             asked["sort"] = sort
         else:
-            order, sort = Order.URGENCY, ""
-        return cls(asked, account, tests, Order(order), sort.startswith(_REVERSED))
+            sort = Order.URGENCY
+        order = Order(sort.removeprefix(_REVERSED))
+        return cls(asked, account, tests, order, sort.startswith(_REVERSED))
 
     def has(self, row: KeyRow) -> bool:
         return all(test(row) for test in self.tests)

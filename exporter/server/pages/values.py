@@ -108,6 +108,7 @@ class KeyTable:
 
     Attributes:
         asked: The parameters that led to it, but for its number.
+        sorts: The orders there are, with what they are called. Empty: the default.
         rows: Those of this page.
         total: The number of rows on all pages.
         known: The number of rows without filters.
@@ -119,6 +120,7 @@ class KeyTable:
     columns: Sequence[Column]
     rows: Sequence[KeyRow]
     filters: Sequence[Filter]
+    sorts: Sequence[tuple[str, str]]
     asked: Mapping[str, str]
     total: int
     known: int
