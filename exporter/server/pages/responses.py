@@ -91,7 +91,7 @@ def link(path: str, parameters: Mapping[str, str]) -> str:
 
 def key_path(account_id: str, key: str) -> str:
     """Return the path of the page of a key, relative to the root."""
-    return f"keys/{quote(account_id, safe='')}/{quote(key, safe='')}"
+    return f"keys/{quote(account_id, safe='')}/{quote(key, safe='*')}"
 
 
 def _html(facts: Facts, template: str, title: str, **values: Any) -> bytes:
