@@ -2,12 +2,13 @@
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.error import HTTPError
 
 import pytest
 
-from tests.builders import PROD, TEST
+from tests.builders import PROD, ROLE, TEST
 from tests.fake_aws import FakeAws
 from tests.servers import exporter, get
 from tests.test_cli import setup
@@ -15,6 +16,17 @@ from tests.test_cli import setup
 pytestmark = pytest.mark.process
 
 NAME = "ci-AKIAQQQQQQQQQQQQSAME"
+
+
+@pytest.fixture
+def aws() -> Iterator[FakeAws]:
+    with FakeAws() as fake:
+        for id_ in (PROD, TEST):
+            account = fake.account(id_)
+            account.role(ROLE)
+            account.report.instant = True
+            account.add_user("alice").add_key().use()
+        yield fake
 
 
 def status(url: str) -> int:
