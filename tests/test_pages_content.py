@@ -67,7 +67,8 @@ def test_accounts_show_what_is_known() -> None:
     rows = {row.name: row for row in a_content().accounts()}
 
     assert (rows["prod"].keys, rows["prod"].findings, rows["prod"].up) == (10, 8, True)
-    assert (rows["test"].keys, rows["test"].findings, rows["test"].up) == (None, 2, False)
+    assert (rows["test"].keys, rows["test"].findings, rows["test"].up) == (2, 2, False)
+    assert (rows["test"].complete, rows["prod"].complete) == (False, True)
     assert (rows["audit"].keys, rows["audit"].findings, rows["audit"].calls) == (None, None, None)
     assert (rows["new"].keys, rows["new"].up, rows["new"].mode) == (None, None, "")
 

@@ -274,9 +274,10 @@ class PagesHandler(PageHandler):
 
 
 def _page_routes(options: dict[str, Any], limits: Limits) -> Iterator[Any]:
+    shared = Shared(1, "pages")  # scrapes do not wait for people
     for page in pages.PAGES:
         slots = asyncio.Semaphore(page.clients or limits.pages or sys.maxsize)
-        yield page.path, PagesHandler, options | {"slots": slots, "page": page}
+        yield page.path, PagesHandler, options | {"shared": shared, "slots": slots, "page": page}
 
 
 def _respond(

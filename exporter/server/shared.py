@@ -11,14 +11,19 @@ SHARED_FOR = 1.0
 """Seconds after its start for which the result of a call is shared."""
 
 THREADS = 2
-"""How many calls are made at the same time; others wait. Probes never wait for them."""
+"""How many scrapes are rendered at the same time; others wait. Probes never wait for them."""
 
 
 class Shared:
-    """Calls functions in threads. Requests for the same call within a second share one result."""
+    """
+    Calls functions in threads. Requests for the same call within a second share one result.
 
-    def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="scrape")
+    Args:
+        threads: How many calls are made at the same time.
+    """
+
+    def __init__(self, threads: int = THREADS, name: str = "scrape") -> None:
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
         self._calls: dict[tuple[Any, ...], asyncio.Future[Any]] = {}
 
     async def call(self, function: Callable[..., T], *args: Any) -> T:

@@ -127,9 +127,12 @@ def test_no_keys_are_not_unknown_keys() -> None:
     assert (row[0], row[3], row[4]) == ("up", "0", "0")
 
 
-def test_findings_of_some_keys_are_a_lower_bound() -> None:
-    """Where not all keys are known, the number of findings is the least there are."""
-    assert cells(render(replace(ROW, keys=None, findings=2)))[3:5] == ["unknown", "at least 2"]
+def test_numbers_of_some_keys_are_lower_bounds() -> None:
+    """Where not all keys are known, the numbers of keys and findings may be larger."""
+    page = render(replace(ROW, keys=2, findings=1, complete=False), replace(ROW, keys=5))
+
+    assert cells(page)[3:5] == ["at least 2", "at least 1"]
+    assert "at least <b>7</b>" in page
 
 
 def test_failing_accounts_come_first() -> None:

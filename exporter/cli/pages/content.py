@@ -29,8 +29,10 @@ from exporter.model import (
     AccountSnapshot,
     Clock,
     Event,
+    KeyMemory,
     LastUse,
     NoUse,
+    SeenUse,
     User,
 )
 from exporter.report import (
@@ -146,7 +148,7 @@ class Content:
             id=snapshot.account.id,
             name=redact(snapshot.account.label),
             up=snapshot.up if snapshot.finished_at else None,
-            keys=len(snapshot.keys) if snapshot.keys_known else None,
+            keys=None if snapshot.listed_at is None else len(snapshot.keys),
             last_success=snapshot.read_at,
             next_refresh=seconds,
             error=redact(f"{failure}: {snapshot.error}") if failure else "",
@@ -155,6 +157,7 @@ class Content:
             findings=self._count_findings(settings, snapshot),
             mode=str(mode or ""),
             calls=calls_of(snapshot, mode),
+            complete=snapshot.keys_known,
         )
 
     def _count_findings(self, settings: Settings, snapshot: AccountSnapshot) -> int | None:
@@ -287,12 +290,12 @@ class Content:
             account_id=snapshot.account.id,
             account=row.account,
             user=row.user,
-            key=row.access_key_id or "of the root user",
+            key=row.access_key_id,
             facts=[*_facts(settings, snapshot, memory, row, key)],
             problems=[server.Problem(str(each), runbook_of(each.kind)) for each in row.findings],
             uses=[
                 (redact(use.service), redact(use.region), _minute(use.first), _minute(use.latest))
-                for use in sorted(known.uses if known else (), key=lambda use: use.latest)[::-1]
+                for use in sorted(_uses(key, known), key=lambda use: use.latest)[::-1]
             ],
             events=[
                 (_minute(each.at), _text(each, redact))
@@ -481,6 +484,14 @@ def _by_user(keys: Iterable[AccessKey]) -> dict[str, list[AccessKey]]:
     return by_user
 
 
+def _uses(key: AccessKey | None, known: KeyMemory | None) -> Sequence[SeenUse]:
+    """Return where a key was seen used: at least its last use."""
+    if known is not None and known.uses:
+        return known.uses
+    use = key.last_use if key else None
+    return [SeenUse(use.service, use.region, use.at, use.at)] if isinstance(use, LastUse) else []
+
+
 def _facts(
     settings: Settings,
     snapshot: AccountSnapshot,
@@ -494,7 +505,8 @@ def _facts(
     user = next((each for each in snapshot.users if key and each.name == key.user), None)
     if user is not None and key is not None:
         yield from _user_facts(user, key, redact)
-    for tag, value in zip(settings.options.tags, row.tags, strict=True):
+    tags = zip(settings.options.tags, row.tags, strict=True) if key else ()
+    for tag, value in tags:
         yield f"Tag {tag}", value or "none"
     yield "Status", row.status
     yield "Created", f"{_minute(row.created)}; {row.age.days} days old" if row.age else unknown

@@ -131,9 +131,15 @@ def render_landing(
         pager=Pager("./", number, pages, {"q": search}),
         search=search,
         totals=Totals.of(accounts),
+        least=_least,
         now=now,
         timedelta=timedelta,
     )
+
+
+def _least(row: AccountRow) -> str:
+    """Return what precedes a number that may be larger."""
+    return "" if row.complete or row.keys is None else "at least "
 
 
 def _has(row: AccountRow, search: str) -> bool:
@@ -150,7 +156,8 @@ class Totals:
     All accounts together.
 
     Attributes:
-        keys: Of the accounts of which they are known, as are findings.
+        keys: Those that are known.
+        findings: The number of known keys with findings.
         unknown: The number of accounts whose keys are not known completely.
     """
 
@@ -172,7 +179,7 @@ class Totals:
             refreshing=sum(each.next_refresh is None for each in accounts),
             keys=sum(each.keys or 0 for each in accounts),
             findings=sum(each.findings or 0 for each in accounts),
-            unknown=sum(each.keys is None for each in accounts),
+            unknown=sum(each.keys is None or not each.complete for each in accounts),
         )
 
 
@@ -220,7 +227,7 @@ def key(content: Content, facts: Facts, path: Sequence[str], asked: Mapping[str,
     if isinstance(found, Namesakes):
         html = _html(facts, "namesakes.html", found.key, found=found, now=datetime.now(UTC), **up)
         return _page(html)
-    return _page(_html(facts, "key.html", found.key, key=found, now=found.at, **up))
+    return _page(_html(facts, "key.html", found.key or "Root user", key=found, now=found.at, **up))
 
 
 def configuration(

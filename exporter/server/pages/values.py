@@ -14,13 +14,14 @@ class AccountRow:
     Attributes:
         id: Twelve digits. Empty: unknown.
         up: Whether the last refresh succeeded. None: there was none yet.
-        keys: The number of access keys. None: unknown.
+        keys: The number of access keys that are known. None: none is.
+        complete: Whether there are no others.
         last_success: Aware. None: never.
         next_refresh: Seconds until the next refresh. None: it is in progress.
         error: Why the last refresh failed, as it was reported. Empty: it did not.
         reason: The same in plain words.
         advice: What to do about it.
-        findings: The number of keys with findings. None: unknown.
+        findings: The number of known keys with findings. None: unknown.
         mode: What the credential report is used for. Empty: unknown.
         calls: About how many calls a refresh takes. None: unknown.
     """
@@ -37,6 +38,7 @@ class AccountRow:
     findings: int | None = None
     mode: str = ""
     calls: int | None = None
+    complete: bool = True
 
     @property
     def state(self) -> str:
@@ -157,6 +159,7 @@ class KeyDetails:
     Everything that is known of a key.
 
     Attributes:
+        key: Empty: those of the root user.
         facts: Names and values.
         uses: Where it was seen used: service, region, first and latest use.
         events: When and what.
