@@ -16,14 +16,14 @@ from exporter import server
 from exporter.cli.pages import EventsUnavailable
 from exporter.cli.pages.accounts import REASONS, calls_of, report_mode
 from exporter.cli.pages.content import KEYS_PER_PAGE
-from exporter.cli.pages.selection import SORTS, pattern
+from exporter.cli.pages.selection import SORTS, Selected, pattern
 from exporter.cli.pages.steps import ALERTS, Target, runbook_of, steps_of
 from exporter.config import Config, parse
 from exporter.model import AccountMemory, Event, EventKind, Reason, ReportMode
-from exporter.report import FindingKind, key_names
+from exporter.report import FindingKind, Order, ShowOptions, key_names, key_rows, sort_keys
 from tests.builders import NOON, PROD, TEST, a_key, a_snapshot, a_user, an_account, days_ago
 from tests.report_scene import key_id
-from tests.server.pages_scene import HOSTILE, LONG, MARKUP, NAMED, a_content, config_of
+from tests.server.pages_scene import ACCOUNTS, HOSTILE, LONG, MARKUP, NAMED, a_content, config_of
 
 RUNBOOKS = Path(__file__).parent.parent / "deploy" / "prometheus" / "runbooks"
 SECRETS = ("hunter2", "external-secret", "0123456789abcdef0123456789abcdef")
@@ -443,3 +443,29 @@ def test_users_with_the_same_masked_name_are_different() -> None:
     content = a_content([(snapshot, AccountMemory())], config=config_of("masked"))
 
     assert len(set(column(content.keys({}), "User"))) == 2
+
+
+@pytest.mark.parametrize("sort", dict(SORTS))
+@pytest.mark.parametrize("count", [0, 1, 7, 100])
+def test_the_first_rows_are_those_of_all(sort: str, count: int) -> None:
+    """The rows of a page are those that come first when all rows are sorted."""
+    rows = [
+        row
+        for snapshot, memory in ACCOUNTS
+        for row in key_rows(snapshot, memory, ShowOptions(), NOON)
+    ]
+    selected = Selected.of({"sort": sort}, (), str)
+
+    assert selected.first(count, rows) == selected.sorted(rows)[:count]
+
+
+@pytest.mark.parametrize("order", Order)
+def test_orders_are_those_of_reports(order: Order) -> None:
+    """The page sorts as the subcommand report does."""
+    rows = [
+        row
+        for snapshot, memory in ACCOUNTS
+        for row in key_rows(snapshot, memory, ShowOptions(), NOON)
+    ]
+
+    assert Selected.of({"sort": order}, (), str).sorted(rows) == sort_keys(rows, order)

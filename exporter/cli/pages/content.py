@@ -185,10 +185,12 @@ class Content:
         options = settings.options
         selected = Selected.of(parameters, options.tags.values(), options.redact)
         snapshots = [snapshot for snapshot, _ in self._snapshots()]
-        rows = selected.sorted(self._rows(settings, snapshots, selected, now))
-        pages = max(1, -(-len(rows) // KEYS_PER_PAGE))
-        page = min(max(1, _number(parameters.get("page", ""))), pages)
-        shown = rows[(page - 1) * KEYS_PER_PAGE : page * KEYS_PER_PAGE]
+        known = sum(len(each.keys) + _has_root_key(each) for each in snapshots)
+        page = min(max(1, _number(parameters.get("page", ""))), _pages(known))
+        rows = Counted(self._rows(settings, snapshots, selected, now))
+        first = selected.first(page * KEYS_PER_PAGE, rows)
+        page = min(page, _pages(rows.count))
+        shown = first[(page - 1) * KEYS_PER_PAGE : page * KEYS_PER_PAGE]
         headings = key_headings(options.tags)
         places = _places(headings)
         return server.KeyTable(
@@ -197,10 +199,10 @@ class Content:
             filters=_filters(settings, snapshots, selected),
             sorts=SORTS,
             asked=selected.asked,
-            total=len(rows),
-            known=sum(len(each.keys) + _has_root_key(each) for each in snapshots),
+            total=rows.count,
+            known=known,
             page=page,
-            pages=pages,
+            pages=_pages(rows.count),
             not_seen=_not_seen(snapshots, selected, options, now),
             at=now,
         )
@@ -314,6 +316,19 @@ class Content:
         return settings.options.redact(settings.summary())
 
 
+class Counted:
+    """Rows that are counted when they are iterated."""
+
+    def __init__(self, rows: Iterable[KeyRow]) -> None:
+        self._rows = rows
+        self.count = 0
+
+    def __iter__(self) -> Iterator[KeyRow]:
+        for row in self._rows:
+            self.count += 1
+            yield row
+
+
 class Export:
     """
     The rows of the table of keys in the format ``csv`` or ``json``, rendered chunk by chunk.
@@ -373,6 +388,10 @@ def _printable(record: Record) -> dict[str, Value]:
         name: value.translate(CONTROL) if isinstance(value, str) else value
         for name, value in record.items()
     }
+
+
+def _pages(rows: int) -> int:
+    return max(1, -(-rows // KEYS_PER_PAGE))
 
 
 def _number(text: str) -> int:

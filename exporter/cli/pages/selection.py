@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from functools import partial
+from heapq import nlargest, nsmallest
 from typing import Final
 
 from exporter.model import NoUse
-from exporter.report import ROOT, FindingKind, KeyRow, Order, sort_keys
+from exporter.report import ROOT, FindingKind, KeyRow, Order, sort_key
 
 ANY, NONE = "any", "none"
 """Values of the filter of findings: keys with findings, and those without."""
@@ -123,14 +124,17 @@ class Selected:
 
     def sorted(self, rows: Iterable[KeyRow]) -> list[KeyRow]:
         """Sort *rows*. Unknown durations come last, also in reverse."""
-        found = sort_keys(rows, self.order)
-        if not self.reversed:
-            return found
-        duration = _DURATIONS.get(self.order)
-        if duration is None:
-            return found[::-1]
-        known = [row for row in found if duration(row) is not None]
-        return known[::-1] + [row for row in found if duration(row) is None]
+        return sorted(rows, key=self._key(), reverse=self.reversed)
+
+    def first(self, count: int, rows: Iterable[KeyRow]) -> list[KeyRow]:
+        """Return the first rows of `sorted`, without keeping the others."""
+        return (nlargest if self.reversed else nsmallest)(count, rows, key=self._key())
+
+    def _key(self) -> Callable[[KeyRow], tuple[object, ...]]:
+        key, duration = sort_key(self.order), _DURATIONS.get(self.order)
+        if not self.reversed or duration is None:
+            return key
+        return lambda row: (duration(row) is not None, *key(row))
 
 
 def pattern(text: str) -> Callable[[str], bool]:
