@@ -6,6 +6,10 @@ ARG EXTRAS="[postgres]"
 RUN python -m venv /app
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY exporter exporter
+# What --version and the metric build_info report.
+ARG REVISION=unknown
+ARG BRANCH=unknown
+RUN printf '{"revision": "%s", "branch": "%s"}\n' "$REVISION" "$BRANCH" > exporter/build.json
 RUN /app/bin/pip install --no-cache-dir --constraint constraints.txt ".${EXTRAS}" \
  && /app/bin/pip uninstall --yes pip \
  && mkdir /state

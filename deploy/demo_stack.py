@@ -45,7 +45,7 @@ WELCOME = """
   Alertmanager  http://{alertmanager}/
 
   its log       {folder}/exporter.log
-  what changed  aws-iam-key-exporter events --state.path={folder}/state.db
+  what changed  {events} --state.path={folder}/state.db
 
 Notifications follow, starting with the existing findings. In about three minutes, the dormant key
 of user backup-2019 in account pipelines is used. Kill the exporter if you like: it is started
@@ -123,7 +123,7 @@ def run(stack: ExitStack, wake_up: float) -> None:
         ]
         running[name] = stack.enter_context(process(command, folder / f"{name}.log"))
         wait(partial(ready, addresses[name]), running[name], folder / f"{name}.log")
-    print(WELCOME.format(folder=folder, **addresses), flush=True)
+    print(WELCOME.format(folder=folder, events=demo.events_command(), **addresses), flush=True)
     while True:
         time.sleep(0.5)
         for name in [name for name, child in running.items() if child.poll() is not None]:

@@ -14,12 +14,16 @@ import csv
 import io
 import logging
 import re
+import shlex
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from shutil import which
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -74,7 +78,7 @@ aws-iam-key-exporter reads a simulated AWS with four accounts. The role of one c
 
   landing page  http://{address}/
   metrics       http://{address}/metrics
-  what changed  aws-iam-key-exporter events --state.path={state}
+  what changed  {events} --state.path={state}
 
 Scrape it with Prometheus, using deploy/prometheus/prometheus.yml{change}, and try these queries:
 
@@ -194,7 +198,15 @@ def serve(*, wake_up: float = WAKE_UP) -> str:
 def welcome(address: str, state: str) -> str:
     """Return what is printed at the start of a demo that listens on *address*."""
     change = "" if address == TARGET else f"\nwith the target {address} instead of {TARGET}"
-    return WELCOME.format(address=address, state=state, change=change)
+    return WELCOME.format(address=address, state=state, change=change, events=events_command())
+
+
+def events_command() -> str:
+    """Return the command that prints events: with the path of the program if it is not on PATH."""
+    name = "aws-iam-key-exporter"
+    beside = Path(sys.executable).with_name(name)
+    program = str(beside) if which(name) is None and beside.exists() else name
+    return f"{shlex.quote(program)} events"
 
 
 Use = tuple[float, float, Callable[[], None]]

@@ -50,7 +50,7 @@ class _Entry:
         removed: It no longer is.
         next_at: When the account is due. None: it is being refreshed.
         began: When its refresh began. None: it is not being refreshed.
-        overdue: The refresh that is under way was given up.
+        overdue: The refresh that is under way was given up, and another worker started.
         attempts: Refreshes so far.
         logged: The failure that was logged last, and when.
         confirmed: When each time of confirmation in the snapshot was first seen.
@@ -165,6 +165,52 @@ class Scheduler:
             self._add(new, restored)
             self._start_workers()
 
+    def reconfigure(
+        self,
+        refresh: Refresh,
+        *,
+        interval: float,
+        deadline: float,
+        workers: int,
+        stale_after: timedelta,
+    ) -> None:
+        """
+        Go on with other arguments: see the class. Refreshes that are under way are not interrupted.
+
+        With another interval, no account is due later than it was.
+        """
+        with self._changing:
+            with self._due:
+                is_other, self._interval = interval != self._interval, interval
+                self._refresh, self._deadline = refresh, deadline
+                self._workers = workers
+                self._stale_after = stale_after.total_seconds()
+                if is_other:
+                    self._reschedule(lambda entry, at: min(at, self._next_due(entry)))
+                self._due.notify_all()  # there may be more workers than are needed
+            self._start_workers()
+
+    def make_due(self) -> None:
+        """Refresh every account as soon as there is a worker for it."""
+        with self._due:
+            now = self._clock.monotonic()
+            self._reschedule(lambda _, at: min(at, now))
+            self._due.notify_all()
+
+    def publish_to(self, publish: Publish) -> None:
+        """Publish the latest snapshot of every account once more, with *publish*."""
+        with self._changing:
+            for entry in list(self._entries.values()):
+                with entry.lock:
+                    publish(entry.account, entry.snapshot)
+
+    def _reschedule(self, due: Callable[[_Entry, float], float]) -> None:
+        """Set when each account that waits is due, given when it was."""
+        for at, _, entry in self._queue:
+            entry.next_at = due(entry, at)
+        self._queue = [(entry.next_at or 0.0, order, entry) for _, order, entry in self._queue]
+        heapq.heapify(self._queue)
+
     def _add(
         self, accounts: Mapping[str, Account], restored: Mapping[Account, AccountSnapshot]
     ) -> None:
@@ -195,6 +241,10 @@ class Scheduler:
             entry.removed = True  # a refresh that ends now is neither published nor repeated
             self._queue = [item for item in self._queue if item[2] is not entry]
             heapq.heapify(self._queue)
+            abandoned = entry.began is not None and not entry.overdue
+            entry.overdue |= abandoned
+        if abandoned:
+            self._start_worker()  # in place of the one whose refresh may hang, unseen from now on
         with entry.lock:
             self._release(entry.account)
             self._forget(entry.account)
@@ -255,9 +305,12 @@ class Scheduler:
                 return
 
     def _pop_due(self) -> _Entry | None:
-        """Wait for an account that is due. None: the exporter is shutting down."""
+        """Wait for an account that is due. None: this worker is not needed any more."""
         with self._due:
             while not self._stop.is_set():
+                if self._running > self._workers:
+                    self._running -= 1
+                    return None
                 now = self._clock.monotonic()
                 seconds = self._queue[0][0] - now if self._queue else None
                 if seconds is not None and seconds <= 0:
@@ -292,7 +345,7 @@ class Scheduler:
         with entry.lock:
             if entry.removed:
                 return
-            before, now = entry.snapshot, self._clock.monotonic()
+            now = self._clock.monotonic()
             seconds = now - (entry.began if entry.began is not None else now)
             snapshot = replace(snapshot, seconds=seconds, finished_at=self._clock.now())
             snapshot = _of(entry.account, self._without_stale_facts(entry, snapshot, now))
@@ -300,7 +353,7 @@ class Scheduler:
             self._publish(entry.account, snapshot)
             with self._due:
                 entry.snapshot = snapshot
-            _log_outcome(entry, before, now)
+            _log_outcome(entry, now)
 
     def _without_stale_facts(
         self, entry: _Entry, snapshot: AccountSnapshot, now: float
@@ -403,7 +456,7 @@ def _confirmations(snapshot: AccountSnapshot) -> set[datetime]:
     return {at for at in times if at is not None}
 
 
-def _log_outcome(entry: _Entry, before: AccountSnapshot, now: float) -> None:
+def _log_outcome(entry: _Entry, now: float) -> None:
     """Log a failure when it begins, when its reason changes, and hourly; and the recovery."""
     snapshot = entry.snapshot
     facts: dict[str, object] = {"account": snapshot.account.label}
@@ -415,11 +468,10 @@ def _log_outcome(entry: _Entry, before: AccountSnapshot, now: float) -> None:
             entry.logged = snapshot.failure, now
         log.log(logging.DEBUG if repeated else logging.WARNING, "refresh failed", extra=facts)
         return
-    entry.logged = None
+    recovered, entry.logged = entry.logged is not None, None
     facts |= {
         "users": len(snapshot.users),
         "keys": len(snapshot.keys),
         "seconds": round(snapshot.seconds, 3),
     }
-    first_or_recovered = not before.up
-    log.log(logging.INFO if first_or_recovered else logging.DEBUG, "account refreshed", extra=facts)
+    log.log(logging.INFO if recovered else logging.DEBUG, "account refreshed", extra=facts)

@@ -30,7 +30,7 @@ from typing import Any, Final
 import boto3
 
 from exporter.aws import AccountSessions, Clients, Endpoints
-from exporter.cli.application import SystemClock
+from exporter.cli.wiring import SystemClock
 from exporter.model import Account, AccountSnapshot, ReportMode, RoleArn
 from exporter.refresh import Scheduler
 from tests import bench_scrapes, bench_start

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from exporter import server
-from exporter.cli.application import SystemClock
+from exporter.cli.wiring import SystemClock
 from exporter.metrics import (
     Exposition,
     Format,

@@ -25,8 +25,8 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from exporter.cli.application import SystemClock
 from exporter.cli.recorder import Recorder
+from exporter.cli.wiring import SystemClock
 from exporter.memory import Options
 from exporter.model import Account, AccountSnapshot, ReportMode, RoleArn
 from exporter.store import Store

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from exporter.metrics import FAMILIES, Format
-from exporter.metrics.families import ACCOUNT, KEY, USER, CountFamily, Family, KeyFamily
+from exporter.metrics.families import ACCOUNT, KEY, USER, CountFamily, Family, SnapshotFamily
 from tests.exposition import SCENES, a_scene, render
 from tests.iam import policies
 
@@ -49,7 +49,7 @@ def _labels(family: Family) -> str:
 def _tag_labels(family: Family) -> list[str]:
     if isinstance(family, CountFamily):
         return ["`C`"]
-    return ["`T`"] if isinstance(family, KeyFamily) and family.tag_labels else []
+    return ["`T`"] if isinstance(family, SnapshotFamily) and family.tag_labels else []
 
 
 def _without_python_version(text: str) -> str:

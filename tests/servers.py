@@ -24,6 +24,8 @@ import pytest
 PACKAGES = {
     "amtool": "prometheus-alertmanager",
     "chromium": "chromium",
+    "haproxy": "haproxy",
+    "nginx": "nginx-light",
     "prometheus": "prometheus",
     "prometheus-alertmanager": "prometheus-alertmanager",
     "promtool": "prometheus",
@@ -120,6 +122,7 @@ class Exporter:
 
     Args:
         wrapper: A command that becomes the exporter, given its command line.
+        inherit: File descriptors that it inherits.
 
     Attributes:
         lines: Its log so far.
@@ -130,6 +133,7 @@ class Exporter:
         *flags: str,
         environment: Mapping[str, str] | None = None,
         wrapper: Sequence[str] = (),
+        inherit: Sequence[int] = (),
     ) -> None:
         command = [*wrapper, sys.executable, "-m", "exporter", *flags]
         if not any(flag.startswith("--web.listen-address") for flag in flags):
@@ -139,6 +143,7 @@ class Exporter:
             env={**os.environ, **(environment or {})},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
+            pass_fds=inherit,
             text=True,
         )
         self.lines: list[str] = []
@@ -178,10 +183,13 @@ class Exporter:
 
 @contextmanager
 def exporter(
-    *flags: str, environment: Mapping[str, str] | None = None, wrapper: Sequence[str] = ()
+    *flags: str,
+    environment: Mapping[str, str] | None = None,
+    wrapper: Sequence[str] = (),
+    inherit: Sequence[int] = (),
 ) -> Iterator[Exporter]:
     """Run the exporter with *flags*, on a free port of 127.0.0.1 unless they set an address."""
-    running = Exporter(*flags, environment=environment, wrapper=wrapper)
+    running = Exporter(*flags, environment=environment, wrapper=wrapper, inherit=inherit)
     try:
         yield running
     finally:

@@ -40,7 +40,7 @@ class Reader:
 
     def __init__(self, discovery: FakeDiscovery, *configured: Account) -> None:
         self.applied: list[list[Account]] = []
-        self.up: list[bool] = []
+        self.up: list[bool | None] = []
         self.identified: list[str] = []
         self._discovery = discovery
         self.accounts = Accounts(

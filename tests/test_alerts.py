@@ -631,17 +631,12 @@ def test_exemption_does_not_cover_events(noticed: Noticed, alert: str) -> Scenar
 @NOTICED
 @scenario
 def test_event_has_the_tags_to_route_by(noticed: Noticed, alert: str) -> Scenario:
-    """Team and owner are labels of the alert, also while replicas disagree about the path."""
+    """Team and owner are labels of the alert, and two replicas have one alert."""
     name, value, labels = noticed
     tags = {"tag_team": "data", "tag_owner": "ada"}
-    happened = event(name, value, 0, **labels)
+    happened = event(name, value, 0, **labels, **tags)
     return Scenario(
-        exporter()
-        | exporter("b")
-        | key(last_used=0, tags=tags)
-        | key(instance="b", last_used=0, tags={**tags, "path": "/b/"})
-        | happened
-        | of_instance(happened, "b"),
+        exporter() | exporter("b") | happened | of_instance(happened, "b"),
         {0: [f"{alert} data ada"], HOUR: [f"{alert} data ada"]},
         by=("tag_team", "tag_owner"),
     )
@@ -654,14 +649,10 @@ def test_event_of_replicas_with_different_tags_is_one_alert(
 ) -> Scenario:
     """While only one of two replicas has read a new tag, the key has one owner."""
     name, value, labels = noticed
-    happened = event(name, value, 0, **labels)
+    happened = event(name, value, 0, **labels, tag_team="data")
+    of_other = event(name, value, 0, **labels, tag_team="web")
     return Scenario(
-        exporter()
-        | exporter("b")
-        | key(last_used=0, tags={"tag_team": "data"})
-        | key(instance="b", last_used=0, tags={"tag_team": "web"})
-        | happened
-        | of_instance(happened, "b"),
+        exporter() | exporter("b") | happened | of_instance(of_other, "b"),
         every_step([alert], 0, 2 * HOUR),
     )
 

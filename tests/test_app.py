@@ -6,7 +6,8 @@ from typing import Any, cast
 
 from pydantic import BaseModel
 
-from exporter.cli.application import SystemClock, build, key_id_formatter
+from exporter.cli.application import Application
+from exporter.cli.wiring import SystemClock
 from exporter.config import Config
 from exporter.metrics import SelfMetrics, negotiate
 from tests.test_config import load_example
@@ -55,19 +56,26 @@ def options(section: type[BaseModel], path: str = "") -> set[str]:
 FOR_READERS = {"exemptions.entries.reason"}
 """Options that are for the reader of the file; --config.check prints them."""
 
+FOR_LOADING = {
+    "accounts.external_id_file",
+    "labels.hash_secret_file",
+    "organization.discovery_external_id_file",
+    "organization.external_id_file",
+}
+"""Options that are replaced by others when the file is loaded."""
+
 
 def unread(config: Config) -> set[str]:
     """Return the options that creating the application for *config* does not read."""
     read: set[str] = set()
     recorder = cast(Config, Recorder(config, "", read))
-    build(
+    Application(
         recorder,
-        key_id_formatter(recorder),
-        threading.Event(),
-        SystemClock(),
-        SelfMetrics(version="1.2.3"),
+        stop=threading.Event(),
+        clock=SystemClock(),
+        self_metrics=SelfMetrics(version="1.2.3"),
     )
-    return options(type(config)) - read - FOR_READERS
+    return options(type(config)) - read - FOR_READERS - FOR_LOADING
 
 
 def test_every_option_is_read() -> None:
@@ -87,8 +95,8 @@ def test_an_unread_option_is_found() -> None:
 def test_accounts_are_exported_before_their_first_refresh() -> None:
     """As soon as the application is started, each account is exported as down."""
     config, stop = load_example(), threading.Event()
-    application = build(
-        config, key_id_formatter(config), stop, SystemClock(), SelfMetrics(version="1.2.3")
+    application = Application(
+        config, stop=stop, clock=SystemClock(), self_metrics=SelfMetrics(version="1.2.3")
     )
     stop.set()
 

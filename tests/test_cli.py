@@ -123,10 +123,13 @@ def test_help_describes_every_flag(call: Call) -> None:
 
 
 def test_version_is_in_the_common_form(call: Call) -> None:
-    """--version starts like that of every exporter."""
+    """--version starts like that of every exporter: version, branch and revision."""
     result = call("--version")
 
-    assert re.match(r"aws-iam-key-exporter, version \d+\.\d+\.\d+\n", result.stdout)
+    assert re.match(
+        r"aws-iam-key-exporter, version \d+\.\d+\.\d+ \(branch: \S+, revision: \S+\)\n",
+        result.stdout,
+    )
     assert result.code == 0
 
 
@@ -162,6 +165,29 @@ def test_check_of_an_invalid_file_is_exit_code_2(call: Call, tmp_path: Path) -> 
 
     assert (result.code, result.stdout) == (2, "")
     assert "cannot read file: No such file or directory" in result.stderr
+
+
+def test_check_includes_the_web_configuration(call: Call, tmp_path: Path) -> None:
+    """--config.check reports the problems of the file that --web.config.file names."""
+    file = tmp_path / "web.yml"
+    file.write_text("basic_auth_user: {}", encoding="utf-8")
+
+    result = call("--config.check", f"--web.config.file={file}")
+
+    assert (result.code, result.stdout) == (2, "")
+    problem = "basic_auth_user: unknown field; did you mean basic_auth_users?"
+    assert result.stderr == f"{file}: 1 problem\n  {file}:1: {problem}\n"
+
+
+def test_check_shows_warnings_of_the_web_configuration(call: Call, tmp_path: Path) -> None:
+    """--config.check shows what is valid in a web configuration, but hardly meant."""
+    file = tmp_path / "web.yml"
+    file.write_text("rate_limit: {interval: 1s}", encoding="utf-8")
+
+    result = call("--config.check", f"--web.config.file={file}")
+
+    assert result.code == 0
+    assert f"{file}: rate_limit.burst: without one, every request is answered" in result.stdout
 
 
 def test_check_without_a_file_shows_the_defaults(call: Call) -> None:

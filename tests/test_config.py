@@ -37,8 +37,8 @@ def complete_example() -> str:
 
 
 def load_example(**environment: str) -> Config:
-    """Load the complete example; of the file and the database, it has the database."""
-    text = re.sub(r"(?m)^  path: .*\n", "", complete_example())
+    """Load the complete example, but of what exclude each other the database and variables."""
+    text = re.sub(r"(?m)^ +(path|\w+_file): .*\n", "", complete_example())
     return parse(text, "config.yaml", {**SECRETS, **environment})
 
 

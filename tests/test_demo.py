@@ -55,6 +55,23 @@ def test_the_welcome_says_how_to_print_the_events() -> None:
 
 
 @pytest.mark.process
+def test_the_command_that_prints_events_works_as_it_is_printed() -> None:
+    """In a virtual environment that is not activated, such as that of make, its path is printed."""
+    code = "from exporter import demo; print(demo.events_command())"
+    bare = {"PATH": "/usr/bin:/bin"}
+    printed = subprocess.run(
+        [sys.executable, "-c", code], env=bare, capture_output=True, text=True, check=True
+    )
+
+    command = f"{printed.stdout.strip()} --state.path=/nonexistent"
+    run = subprocess.run(
+        ["sh", "-c", command], env=bare, capture_output=True, text=True, check=False
+    )
+
+    assert (run.returncode, "/nonexistent does not exist" in run.stderr) == (1, True), run.stderr
+
+
+@pytest.mark.process
 def test_the_demo_needs_nothing_of_motos_server() -> None:
     """The demo works where Flask and the rest of moto's server are not installed."""
     code = (

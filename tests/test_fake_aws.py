@@ -689,6 +689,34 @@ class TestSessions:
         with Refused("ValidationError", 400):
             assume(chained, DurationSeconds=3601)
 
+    def test_session_tags(self, prod: Account, sts: Any) -> None:
+        """Tags of a session need sts:TagSession in the trust policy."""
+        prod.role("reader", allows_tags=False)
+
+        assume(sts)
+        with Refused("AccessDenied", 403) as refused:
+            assume(sts, Tags=[{"Key": "cluster", "Value": "a"}])
+        assert "sts:TagSession on resource" in refused.message
+
+    def test_transitive_session_tags(self, aws: FakeAws, prod: Account) -> None:
+        """A session with transitive tags needs it for every role, and passes them on."""
+        pod = aws.session(aws.account(PROD).role("pod"), tagged=True)
+        prod.role("first")
+        prod.role("reader", allows_tags=False)
+        sts = signed_by(
+            aws,
+            "sts",
+            AccessKeyId=pod.key_id,
+            SecretAccessKey=pod.secret,
+            SessionToken=pod.token,
+        )
+        chained = signed_by(aws, "sts", **assume(sts, "first"))
+
+        for client in (sts, chained):
+            with Refused("AccessDenied", 403) as refused:
+                assume(client)
+            assert "sts:TagSession on resource" in refused.message
+
     @pytest.mark.parametrize("seconds", [899, 43201])
     def test_out_of_range(self, prod: Account, sts: Any, seconds: int) -> None:
         """A session lasts at least 15 minutes and at most 12 hours."""

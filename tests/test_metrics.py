@@ -432,11 +432,12 @@ def labels(
     elif family in EVENT_FAMILIES:
         about = {event.access_key_id: event.user for event in memory.events}
         present = [key for key in snapshot.keys if key.id in about]
-        yield from [((key.user, key.id), ()) for key in present]
+        yield from [((key.user, key.id), tags[key.user]) for key in present]
         for key in present:
             del about[key.id]
         for user in dict.fromkeys(about.values()):
-            yield from [((user, id_), ()) for id_, name in about.items() if name == user]
+            of_user = tags.get(user, ("",) * len(OPTIONS.tags))
+            yield from [((user, id_), of_user) for id_, name in about.items() if name == user]
     elif family in USER_FAMILIES:
         yield from [((user.name,), ()) for user in snapshot.users]
     elif family in COUNT_FAMILIES:

@@ -17,10 +17,11 @@ from typing import Any, Final
 
 import pytest
 
-from exporter.cli.application import Application, build, key_id_formatter
+from exporter.cli.application import Application
 from exporter.config.load import parse
 from exporter.metrics import Format, SelfMetrics
 from exporter.model import Account
+from exporter.sharding import Shard
 from tests.builders import (
     MONITORING,
     NOON,
@@ -69,6 +70,7 @@ class Running:
         *,
         organization: Mapping[str, Any] | None = None,
         collection: Mapping[str, Any] | None = None,
+        shard: Shard = Shard(),  # noqa: B008 (immutable)
         **sections: Any,
     ) -> None:
         urls = dict.fromkeys(("iam", "sts", "organizations"), url)
@@ -95,8 +97,8 @@ class Running:
         self._clock = clock
         self._stop = Stop()
         self._self_metrics = SelfMetrics(version="test", process=False)
-        self.application: Application = build(
-            config, key_id_formatter(config), self._stop, clock, self._self_metrics
+        self.application = Application(
+            config, stop=self._stop, clock=clock, self_metrics=self._self_metrics, shard=shard
         )
 
     def start(self) -> None:
@@ -441,6 +443,28 @@ def test_an_account_that_returns(
         assert connection.execute("SELECT count(*) FROM events").fetchone() == (0,)
 
 
+def test_an_account_that_is_closed_while_the_store_is_away(
+    aws: FakeAws, organization: Organization, run: Run, tmp_path: Path
+) -> None:
+    """It gets its end date when the store is available again, although it is written then."""
+    member = join(aws, PROD)
+    exporter = run()
+    exporter.discover()
+    exporter.pass_time(minutes=2)
+    with closing(sqlite3.connect(tmp_path / "state.db")) as other:
+        other.execute("BEGIN IMMEDIATE")
+        exporter.pass_time(minutes=46)
+        member.state = "CLOSED"
+        exporter.discover()
+    before = ended_in(tmp_path / "state.db")
+
+    exporter.application.recorder.retry()
+
+    assert before == {MONITORING: False, PROD: False}
+    assert ended_in(tmp_path / "state.db") == {MONITORING: False, PROD: True}
+    assert sizes(exporter)["records"] == 1
+
+
 # -- configured accounts -----------------------------------------------------------------------
 
 
@@ -514,6 +538,36 @@ def test_credentials_without_an_id(
     assert first == ({MONITORING: 1, PROD: 1}, name or MONITORING)
     assert ended == {MONITORING: False, PROD: False}
     assert restored == again.up() == {MONITORING: 1, PROD: 1}
+
+
+def test_credentials_that_cannot_be_identified(
+    aws: FakeAws, organization: Organization, run: Run, tmp_path: Path
+) -> None:
+    """As long as any stored account may be the one that is configured without id, none ends."""
+    member = join(aws, PROD)
+    exporter = run(accounts=[{"profile": "missing"}])
+    exporter.discover()
+    exporter.pass_time(minutes=2)
+    member.state = "CLOSED"
+    assert exporter.discover()
+
+    assert exporter.up() == {MONITORING: 1, "": 0}
+    assert ended_in(tmp_path / "state.db") == {MONITORING: False, PROD: False}
+
+
+def test_shards_of_an_organization(aws: FakeAws, organization: Organization, run: Run) -> None:
+    """Each account is read by one shard, one that is configured without its id among them."""
+    ids = [f"{300_000_000_000 + number}" for number in range(20)]
+    for id_ in ids:
+        join(aws, id_)
+    shards = [run(stored=False, shard=Shard(ordinal, 3), accounts=[{}]) for ordinal in range(3)]
+    for shard in shards:
+        shard.discover()
+        shard.pass_time(minutes=2)
+
+    assert sorted(id_ for shard in shards for id_ in shard.up()) == [*ids, MONITORING]
+    assert all(up == 1 for shard in shards for up in shard.up().values())
+    assert all(shard.up() for shard in shards)
 
 
 # -- a company ---------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from tests.servers import exporter, free_port, get, wait_until
 pytestmark = [pytest.mark.slow, pytest.mark.process]
 
 PROD = "111111111111"
+RELOADED = 'msg="configuration reloaded"'
 COMMAND = [sys.executable, "-m", "exporter"]
 ROOT = Path(__file__).parent.parent
 
@@ -185,17 +186,17 @@ def _ignores(pid: int, number: int) -> bool:
     return bool(int(ignored.group(1), 16) >> (number - 1) & 1)
 
 
-def test_sighup_is_logged(aws: FakeAws) -> None:
-    """SIGHUP does not end the exporter: each is one line of the log."""
+def test_sighup_reloads(aws: FakeAws) -> None:
+    """SIGHUP reloads the configuration, also if there is no file: each is one line of the log."""
     with exporter(environment=environment(aws)) as running:
         running.wait_until_ready()
         running.process.send_signal(signal.SIGHUP)
-        wait_until(lambda: "SIGHUP" in running.log, "the signal is logged")
+        wait_until(lambda: RELOADED in running.log, "the configuration is reloaded")
         healthy = running.get("/-/healthy")
         code, _ = running.end()
 
     assert healthy == "Healthy\n"
-    assert running.log.count("SIGHUP") == 1
+    assert running.log.count(RELOADED) == 1
     assert code == 0
 
 

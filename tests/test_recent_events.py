@@ -16,6 +16,7 @@ from exporter.model import (
     EventKind,
     KeyIdFormat,
     KeyMemory,
+    User,
 )
 from tests.exposition import KEYS, a_store, an_event, hours_ago, render
 from tests.facts import NOON, a_key, a_snapshot, a_user, days_ago
@@ -182,6 +183,45 @@ def test_key_ids_of_events_are_formatted() -> None:
     shown = labels_of_new_keys(a_snapshot(KEY), AccountMemory(events=(event,)), OPTIONS)
 
     assert shown == [("ci-AKIA****SAME", "AKIA****SAME")]
+
+
+TAGGED = a_user("alice", tags=(("team", "data"), ("owner", "ada")))
+TAGS = RenderOptions(tags={"team": "tag_team"})
+
+
+@pytest.mark.parametrize("family", EVENT_FAMILIES.items(), ids=lambda family: family[1])
+def test_tags_are_labels_of_events(family: tuple[EventKind, str]) -> None:
+    """The events of a key have the allowed tags of its user; those of root have none."""
+    kind, name = family
+    is_root = kind is EventKind.ROOT_USED
+    event = an_event(kind, "" if is_root else KEY.id, seconds=1.0, service="s3", region="us-east-1")
+    snapshot = replace(a_snapshot(KEY), users=(TAGGED,))
+
+    found = samples(name, snapshot=snapshot, memory=remembered(KEY, events=(event,)), options=TAGS)
+
+    tags = [{k: v for k, v in labels.items() if k.startswith("tag_")} for labels, _ in found]
+    assert tags == [{} if is_root else {"tag_team": "data"}]
+
+
+@pytest.mark.parametrize(
+    ("users", "remembered_users", "expected"),
+    [((TAGGED,), (), "data"), ((), (TAGGED,), "data"), ((), (), "")],
+    ids=["of a user", "without facts", "of a deleted user"],
+)
+def test_tags_of_a_deleted_key(
+    users: tuple[User, ...], remembered_users: tuple[User, ...], expected: str
+) -> None:
+    """The event of a key that is gone has the tags of its user, as far as they are known."""
+    memory = replace(
+        remembered(KEY, events=(an_event(EventKind.CREATED),)),
+        users={user.id: user for user in remembered_users},
+    )
+
+    found = samples(
+        CREATED, snapshot=replace(a_snapshot(), users=users), memory=memory, options=TAGS
+    )
+
+    assert [labels["tag_team"] for labels, _ in found] == [expected]
 
 
 @pytest.mark.parametrize("is_deleted", [False, True])

@@ -377,6 +377,23 @@ def test_a_failure_is_restored(setting: Setting) -> None:
     assert (restored.up, restored.failure, restored.error) == (False, Reason.ACCESS_DENIED, "no")
 
 
+def test_users_who_are_excluded_by_now_are_not_restored(setting: Setting) -> None:
+    """Users whom the configuration excludes since the restart, and their keys, are not shown."""
+    account = an_account()
+    bob = replace(a_user("bob"), keys_at=NOON, keys_as_of=NOON)
+    alice = a_user("alice", keys_at=NOON, keys_as_of=NOON)
+    keys = (a_key(), a_key(OTHER, "bob"))
+    record(setting.recorder(), setting.read(*keys, users=(alice, bob)))
+    setting.restart()
+
+    options = replace(OPTIONS, includes=lambda name: name != "alice")
+    recorder = Recorder(setting.store, options, clock=setting.clock)
+    restored = recorder.restore([account])[account]
+
+    assert [user.name for user in restored.users] == ["bob"]
+    assert [key.id for key in restored.keys] == [OTHER]
+
+
 def test_an_account_without_an_id_is_restored(setting: Setting) -> None:
     """An account that is configured without its id is recognised, in its partition."""
     configured = Account("", "mine", profile="audit")
@@ -687,6 +704,25 @@ def test_a_bug_of_the_store(setting: Setting, caplog: pytest.LogCaptureFixture) 
     assert kinds(recorder.memory(snapshot)) == [EventKind.AWAKENED]
     assert [each.snapshot.account.id for each in setting.store.load()] == [TEST]
     assert "cannot store account" in caplog.messages
+
+
+def test_a_bug_of_reading_the_store(setting: Setting, caplog: pytest.LogCaptureFixture) -> None:
+    """An unexpected exception costs neither the start nor the next attempt, and is not "up"."""
+
+    class Broken(UnreliableStore):
+        def _fail(self) -> None:
+            if self.error is not None:
+                raise RuntimeError(self.error)
+
+    setting.store = Broken(setting.path, setting.clock)
+    setting.store.error = "can't start new thread"
+    recorder = setting.recorder()
+    recorder.retry()
+    setting.store.error = None
+    recorder.retry()
+
+    assert setting.ups == [False, False, True]
+    assert "unexpected error of the store" in caplog.messages
 
 
 def test_a_snapshot_that_cannot_be_compared(

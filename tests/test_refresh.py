@@ -604,6 +604,37 @@ def test_the_result_of_an_account_that_is_gone_is_not_published(refresher: FakeR
     assert (PROD, True) not in published
 
 
+def test_an_account_that_leaves_while_it_is_refreshed_is_released_again(
+    refresher: FakeRefresher,
+) -> None:
+    """What a refresh uses after its account left is released when it ends."""
+    clock, released = FakeClock(), list[Account]()
+    refresher.held = {PROD}
+
+    with scheduling(refresher, clock, PROD, TEST, release=released.append) as scheduler:
+        clock.advance(seconds=1)
+        wait_until(lambda: PROD in refresher.running, "it is being refreshed")
+        scheduler.set_accounts([TEST])
+        at_first = released.copy()
+        refresher.release()
+        wait_until(lambda: released == [PROD, PROD], "it is released again")
+
+    assert at_first == [PROD]
+
+
+def test_a_refresh_that_hangs_and_whose_account_leaves(refresher: FakeRefresher) -> None:
+    """The worker that refreshes an account that leaves is replaced at once: it may hang."""
+    clock = FakeClock()
+    refresher.held = {PROD}
+
+    with scheduling(refresher, clock, PROD, workers=1) as scheduler:
+        wait_until(lambda: PROD in refresher.running, "it is being refreshed")
+        scheduler.set_accounts([TEST])
+        wait_until(lambda: TEST in refresher.started, "the other one is refreshed")
+
+        assert refresher.running == [PROD]
+
+
 def test_an_account_that_changes_keeps_what_is_known(refresher: FakeRefresher) -> None:
     """The facts and the schedule of an account stay when it gets another name or role."""
     clock, published, gone = FakeClock(), [], list[Account]()

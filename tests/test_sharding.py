@@ -4,7 +4,8 @@ import threading
 
 import pytest
 
-from exporter.cli.application import SystemClock, build, key_id_formatter
+from exporter.cli.application import Application
+from exporter.cli.wiring import SystemClock
 from exporter.config import parse
 from exporter.metrics import Format, SelfMetrics
 from exporter.sharding import Shard, fnv1a, jump_hash, ordinal_of
@@ -87,12 +88,11 @@ COMPANY = parse(
 def page(shard: Shard) -> list[str]:
     """What a process with this shard serves before its first refresh."""
     self_metrics = SelfMetrics(version="1.2.3", process=False)
-    application = build(
+    application = Application(
         COMPANY,
-        key_id_formatter(COMPANY),
-        threading.Event(),
-        SystemClock(),
-        self_metrics,
+        stop=threading.Event(),
+        clock=SystemClock(),
+        self_metrics=self_metrics,
         shard=shard,
     )
     application.restore()

@@ -46,6 +46,36 @@ LISTING_DELAY: Final = timedelta(minutes=15)
 """How long IAM, which is eventually consistent, may take to show a new user everywhere."""
 
 
+def calls_of(mode: ReportMode, *, users: int, keys: int, active_keys: int) -> int:
+    """
+    Return the number of calls of a regular refresh: without a new report, tags or failures.
+
+    Args:
+        mode: Anything but AUTO.
+        keys: The number of all keys.
+    """
+    pages = max(1, math.ceil(users / MAX_ITEMS))
+    if mode is ReportMode.VALUES:
+        return pages
+    # With a report, inactive keys are asked for as well: a use reveals that they are active again.
+    return pages + (keys if mode is ReportMode.GUIDE else users + active_keys)
+
+
+def resolve_mode(
+    mode: ReportMode, *, users: int, active_keys: int, plain_calls: float
+) -> ReportMode:
+    """
+    Resolve `auto`: an account that is quickly refreshed without a report is refreshed without.
+
+    Args:
+        plain_calls: The number of calls up to which that is so.
+    """
+    if mode is not ReportMode.AUTO:
+        return mode
+    calls = calls_of(ReportMode.OFF, users=users, keys=active_keys, active_keys=active_keys)
+    return ReportMode.OFF if calls <= plain_calls else ReportMode.GUIDE
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountRefresher:
     """
@@ -217,17 +247,18 @@ class _Refresh:
         progress.plan_listing()
 
     def _report_mode(self, users: list[User]) -> ReportMode:
-        """Resolve `auto`: an account that is quickly read without a report is read without."""
-        mode = self._refresher.report_mode
-        if mode is not ReportMode.AUTO:
-            return mode
+        """Resolve `auto` by what is known of the keys; a user whose keys are unknown has one."""
         known = self._progress.keys
         keys = sum(
             sum(key.active for key in known[user.name]) if user.name in known else 1
             for user in users
         )
-        calls = math.ceil(len(users) / MAX_ITEMS) + len(users) + keys
-        return ReportMode.OFF if calls <= self._plain_calls else ReportMode.GUIDE
+        return resolve_mode(
+            self._refresher.report_mode,
+            users=len(users),
+            active_keys=keys,
+            plain_calls=self._plain_calls,
+        )
 
     def _list_users(self) -> list[User]:
         """

@@ -193,6 +193,16 @@ class AccountSessions:
                 session = self._sessions[account] = self._new_session(account, claim)
         return session
 
+    def set_rate(self, requests_per_second: float, burst: int) -> None:
+        """Set the default rate limit, also that of refreshes that are under way."""
+        with self._lock:
+            self._rate, self._burst = requests_per_second, burst
+            for account, session in self._sessions.items():
+                session.rate_limiter.set_rate(*self._rate_of(account))
+
+    def _rate_of(self, account: Account) -> tuple[float, int]:
+        return account.requests_per_second or self._rate, account.burst or self._burst
+
     def forget(self, account: Account) -> None:
         """Keep nothing of *account*, which is no longer read."""
         with self._lock:
@@ -211,8 +221,7 @@ class AccountSessions:
                 account.profile, region, self._clock, process_timeout=self._process_timeout
             )
         rate_limiter = RateLimiter(
-            account.requests_per_second or self._rate,
-            account.burst or self._burst,
+            *self._rate_of(account),
             wait=self._stop.wait,
             clock=self._clock,
         )

@@ -88,6 +88,12 @@ class Clients:
         self._clients: dict[tuple[str, str], Any] = {}
         self._watchdog = Watchdog(clock)
 
+    def set_workers(self, workers: int) -> None:
+        """Set the number of requests that can be in flight; those under way are not interrupted."""
+        with self._lock:
+            if workers != self._workers:
+                self._workers, self._clients = workers, {}
+
     def request(
         self,
         operation: Operation,

@@ -166,7 +166,7 @@ NOT_WORTH_RETRYING = frozenset(
 )
 """Codes that go away, but not within seconds."""
 
-MAX_MESSAGE = 300
+MAX_MESSAGE = 600
 """Characters of AWS's own message that we repeat."""
 
 for _name in ("botocore.credentials", "botocore.tokens", "urllib3.connection"):

@@ -42,11 +42,20 @@ class RateLimiter:
         self._tokens = float(burst)
         self._at = clock.monotonic()
 
+    def set_rate(self, rate: float, burst: int) -> None:
+        """Set what is configured. What throttling has lowered stays lowered, in proportion."""
+        self._rate *= rate / self.full_rate
+        self.full_rate, self._burst = rate, burst
+
     @property
     def rate(self) -> float:
         """Requests per second at this moment."""
         self._advance()
         return self._rate
+
+    def seconds_for(self, requests: int) -> float:
+        """Return the seconds that so many requests take, beginning with the full rate and burst."""
+        return max(0, requests - self._burst) / self.full_rate
 
     def delay(self) -> float:
         """Return the seconds until the next request may go."""

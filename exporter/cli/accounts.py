@@ -49,7 +49,7 @@ class Accounts:
         interval: float,
         identified: Callable[[], Iterable[str]],
         apply: Callable[[list[Account]], None],
-        report: Callable[[bool], None],
+        report: Callable[[bool | None], None],
     ) -> None:
         self._configured = tuple(configured)
         self._discovery = discovery
@@ -59,15 +59,46 @@ class Accounts:
         self._report = report
         self._failure: str | None = None
         self._count = -1
+        self._discovered: Sequence[Account] = ()
+        self._applying = threading.Lock()
         if discovery is not None:
             report(False)  # noqa: FBT003 (the only argument)
 
+    def restored(self, accounts: Iterable[Account]) -> None:
+        """Take over *accounts*, some of which were discovered before the exporter was restarted."""
+        self._discovered = [account for account in accounts if account.source == "organization"]
+
+    def reconfigure(
+        self, configured: Sequence[Account], discovery: Discovery | None, *, interval: float
+    ) -> bool:
+        """
+        Go on with other arguments: see the class. The accounts are applied before it returns.
+
+        Returns:
+            Whether there is another discovery, which `keep_up_to_date` has to be called for. Until
+            it has found accounts, those known so far are still read.
+        """
+        with self._applying:
+            is_other = discovery is not self._discovery
+            self._configured, self._interval = tuple(configured), interval
+            if is_other:
+                self._discovery, self._failure, self._count = discovery, None, -1
+                self._report(None if discovery is None else False)
+            if discovery is None:
+                self._discovered = ()
+            self._apply(combine(self._configured, self._discovered, self._identified()))
+        return is_other and discovery is not None
+
     def keep_up_to_date(self, stop: threading.Event) -> None:
-        """Discover accounts at once, and then again and again, until *stop* is set."""
-        retry = FIRST_RETRY
-        while self._discovery is not None:
+        """
+        Discover accounts at once, and then again and again.
+
+        Ends when *stop* is set, or, at the next time, if there is another discovery by then.
+        """
+        retry, discovery = FIRST_RETRY, self._discovery
+        while discovery is not None and discovery is self._discovery:
             try:
-                found = self.discover(self._discovery)
+                found = self.discover(discovery)
             except Stopped:
                 return
             seconds, retry = self._interval, FIRST_RETRY if found else retry * 2
@@ -81,24 +112,36 @@ class Accounts:
         Discover accounts once. If that fails, those known so far are still read.
 
         Returns:
-            Whether it succeeded.
+            Whether it succeeded. Not if there is another discovery meanwhile.
         """
         try:
-            discovered = discovery.discover()
-            self._apply(combine(self._configured, discovered, self._identified()))
+            found: list[Account] | Exception = discovery.discover()
         except ReadError as error:
-            self._log_failure(error)
-        except Exception:
+            found = error
+        except Exception as error:
             # A bug: it must not end discovery for good.
             log.exception("discovery crashed")
-        else:
-            if self._failure is not None or len(discovered) != self._count:
-                log.info("accounts discovered", extra={"accounts": len(discovered)})
-            self._failure, self._count = None, len(discovered)
+            found = error
+        with self._applying:
+            if discovery is not self._discovery:
+                return False
+            if isinstance(found, Exception):
+                if isinstance(found, ReadError):
+                    self._log_failure(found)
+                self._report(False)  # noqa: FBT003 (the only argument)
+                return False
+            self._discovered = found
+            try:
+                self._apply(combine(self._configured, found, self._identified()))
+            except Exception:
+                log.exception("discovered accounts cannot be read")
+                self._report(False)  # noqa: FBT003 (the only argument)
+                return False
+            if self._failure is not None or len(found) != self._count:
+                log.info("accounts discovered", extra={"accounts": len(found)})
+            self._failure, self._count = None, len(found)
             self._report(True)  # noqa: FBT003 (the only argument)
             return True
-        self._report(False)  # noqa: FBT003 (the only argument)
-        return False
 
     def _log_failure(self, error: ReadError) -> None:
         text = str(error)

@@ -1,283 +1,341 @@
-"""The application: creates the modules from the configuration and connects them."""
+"""The application: connects the modules, and changes to another configuration."""
 
 import gc
 import logging
-import random
 import threading
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from operator import attrgetter
+from types import MappingProxyType
+from typing import Final
 
-from exporter import aws, memory
-from exporter.cli.accounts import Accounts, Identities, complete
-from exporter.cli.recorder import Recorder
-from exporter.config import Config, Selection, label_of_tag
-from exporter.exemptions import Exemption, Exemptions
-from exporter.key_ids import KeyIdFormatter, description_of, is_description_tag
-from exporter.metrics import (
-    Counts,
-    Exposition,
-    MetricsStore,
-    RenderOptions,
-    SelfMetrics,
+from exporter.cli.accounts import Accounts, Identities
+from exporter.cli.redaction import Redactor
+from exporter.cli.rounds import Rounds
+from exporter.cli.wiring import (
+    completed,
+    discovery_of,
+    exemptions_of,
+    key_id_formatter,
+    memory_options,
+    recorder_of,
+    refresher_of,
+    render_options,
+    sessions_of,
 )
-from exporter.model import Account, AccountSnapshot, Clock
-from exporter.refresh import Scheduler, key_of
+from exporter.config import Config
+from exporter.metrics import Exposition, MetricsStore, SelfMetrics
+from exporter.model import Account, AccountMemory, AccountSnapshot, Clock
+from exporter.refresh import Refresh, Scheduler, key_of
 from exporter.sharding import Shard
-from exporter.store import Store
 
 log = logging.getLogger(__name__)
 
 
-class SystemClock:
-    """The clocks of this machine."""
-
-    def now(self) -> datetime:
-        return datetime.now(UTC)
-
-    def monotonic(self) -> float:
-        return time.monotonic()
-
-
-def key_id_formatter(config: Config) -> KeyIdFormatter:
-    return KeyIdFormatter(config.labels.access_key_id, config.labels.hash_secret or "")
-
-
-@dataclass(frozen=True, slots=True)
 class Application:
-    """Everything that a configuration describes."""
+    """
+    Everything that a configuration describes: created for one, and changed to another.
 
-    scheduler: Scheduler
-    recorder: Recorder
-    exposition: Exposition
-    accounts: Accounts
-    stop: threading.Event
-    restore: Callable[[], None]
+    Args:
+        stop: Ends all waiting.
+        redactor: Formats key ids, and hides secrets, as the configuration in effect says.
+        shard: Which accounts this process reads.
+
+    Attributes:
+        config: The configuration in effect.
+        scheduler: Refreshes the accounts.
+        recorder: Remembers them.
+        accounts: Which ones they are.
+        exposition: Renders scrapes.
+        rounds: Sums up the refreshes.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        stop: threading.Event,
+        clock: Clock,
+        self_metrics: SelfMetrics,
+        redactor: Redactor | None = None,
+        shard: Shard = Shard(),  # noqa: B008 (immutable)
+    ) -> None:
+        self.config = config
+        self._stop = stop
+        self._clock = clock
+        self._self_metrics = self_metrics
+        self._redactor = redactor
+        self._shard = shard
+        self_metrics.shard(shard.ordinal, shard.total)
+        interval = config.collection.interval.total_seconds()
+        self._sessions = sessions_of(config, self_metrics, stop, clock)
+        self.recorder = recorder_of(config, self_metrics, clock)
+        rendering = Rendering(config)
+        self._renderings: tuple[Rendering, ...] = (rendering,)
+        self.exposition = Exposition(rendering.samples, self_metrics, clock)
+        self.rounds = Rounds(
+            calls=lambda: self_metrics.api_requests, interval=interval, clock=clock
+        )
+        self.scheduler = Scheduler(
+            refresher_of(config, self._sessions, clock).refresh,
+            self._publish,
+            interval=interval,
+            deadline=config.collection.deadline.total_seconds(),
+            workers=config.collection.workers,
+            stale_after=config.collection.stale_after,
+            stop=stop,
+            clock=clock,
+            remember=self._remember,
+            release=self._sessions.forget,
+            forget=self._forget,
+        )
+        self._discovery = discovery_of(config, self._sessions, clock)
+        self._identities = self._new_identities()
+        self.accounts = Accounts(
+            config.model_accounts(),
+            self._discovery,
+            interval=_discovery_interval(config),
+            identified=self._identified,
+            apply=self._apply,
+            report=self_metrics.discovery_up,
+        )
+        self_metrics.configuration_loaded(clock.now())
 
     def start(self) -> None:
         """Publish what is stored of every account, and begin to refresh them."""
+        self.restore()
+        self.scheduler.start()
+        self._start_thread("store", self.recorder.retry_until)
+        self._start_thread("discovery", self.accounts.keep_up_to_date)
+
+    def restore(self) -> None:
+        """Publish what is stored of every account."""
         # Millions of objects are created, none of which is garbage: to look for garbage among them
         # takes long now, and would hold up every scrape later.
         gc.disable()
         try:
-            self.restore()
+            configured = self.config.model_accounts()
+            restored = self.recorder.restore(configured, completed(self.config), self._reads)
+            accounts = list({key_of(each): each for each in (*configured, *restored)}.values())
+            self.accounts.restored(accounts)
+            self._set_accounts(accounts, restored)
         finally:
             gc.freeze()
             gc.enable()
+
+    def refresh_once(self) -> bool:
+        """
+        Refresh every account once, instead of again and again, and publish the results.
+
+        Returns:
+            Whether all of them, and discovery, succeeded completely.
+        """
+        self.restore()
+        discovered = self._discovery is None or self.accounts.discover(self._discovery)
+        self.scheduler.make_due()
         self.scheduler.start()
-        for name, run in (
-            ("store", self.recorder.retry_until),
-            ("discovery", self.accounts.keep_up_to_date),
-        ):
-            threading.Thread(target=run, args=(self.stop,), name=name, daemon=True).start()
+        snapshots = self.rounds.wait_for_first()
+        self.scheduler.publish_to(self._publish)  # waits for the last one
+        self.recorder.retry()
+        self.recorder.close()
+        self.stop()
+        return discovered and all(snapshot.up for snapshot in snapshots)
 
+    def stop(self) -> None:
+        """End the threads."""
+        self.scheduler.stop()
 
-def build(
-    config: Config,
-    key_ids: KeyIdFormatter,
-    stop: threading.Event,
-    clock: Clock,
-    self_metrics: SelfMetrics,
-    *,
-    shard: Shard = Shard(),  # noqa: B008 (immutable)
-) -> Application:
-    """Create everything that *config* describes, without starting it."""
+    def reconfigure(self, config: Config) -> list[str]:
+        """
+        Change to *config*, without interrupting what is under way.
 
-    def reads(account: Account) -> bool:
-        return shard.has(account.id)
+        Accounts that are not changed keep their schedule, facts, memory and counters.
 
-    self_metrics.shard(shard.ordinal, shard.total)
-    exemptions = exemptions_of(config)
-    samples = MetricsStore(_render_options(config, key_ids, exemptions))
-    recorder = _recorder(config, self_metrics, clock)
+        Returns:
+            The options that have changed, but only take effect when the exporter is restarted.
+        """
+        before, wanted = self.config, config
+        self.config = config = _reloadable(before, wanted)
+        collection = config.collection
+        interval = collection.interval.total_seconds()
+        if self._redactor is not None:
+            self._redactor.change(key_id_formatter(config), config.secrets())
+        self.recorder.reconfigure(memory_options(config), keep_events=config.state.keep_events)
+        self._sessions.clients.set_workers(collection.workers)
+        self._sessions.set_rate(collection.requests_per_second, collection.burst)
+        self.rounds.set_interval(interval)
+        self.scheduler.reconfigure(
+            self._refresh_after(before),
+            interval=interval,
+            deadline=collection.deadline.total_seconds(),
+            workers=collection.workers,
+            stale_after=collection.stale_after,
+        )
+        if _rendered_by(config) != _rendered_by(before):
+            self._render_again()
+        if _discovered_by(config) != _discovered_by(before):
+            self._discovery = discovery_of(config, self._sessions, self._clock)
+        self._identities = self._new_identities()
+        is_other = self.accounts.reconfigure(
+            config.model_accounts(), self._discovery, interval=_discovery_interval(config)
+        )
+        if is_other:
+            self._start_thread("discovery", self.accounts.keep_up_to_date)
+        return _differences(config, wanted)
 
-    def publish(account: Account, snapshot: AccountSnapshot) -> None:
-        exemptions.check(snapshot)
-        samples.publish(account, snapshot, recorder.memory(snapshot))
+    def _start_thread(self, name: str, run: Callable[[threading.Event], None]) -> None:
+        threading.Thread(target=run, args=(self._stop,), name=name, daemon=True).start()
 
-    def forget(account: Account) -> None:
-        samples.remove(account)
-        exemptions.forget(account.id)
-        recorder.forget(account.id)
+    def _refresh_after(self, before: Config) -> Refresh:
+        """Return what refreshes an account after *before* was in effect."""
+        refresh = refresher_of(self.config, self._sessions, self._clock).refresh
+        if _tags_read_by(self.config) == _tags_read_by(before):
+            return refresh
+        read: set[str] = set()
 
-    interval = config.collection.interval.total_seconds()
-    sessions = sessions_of(config, self_metrics, stop, clock)
-    scheduler = Scheduler(
-        refresher_of(config, sessions, clock).refresh,
-        publish,
-        interval=interval,
-        deadline=config.collection.deadline.total_seconds(),
-        workers=config.collection.workers,
-        stale_after=config.collection.stale_after,
-        stop=stop,
-        clock=clock,
-        remember=recorder.record,
-        release=sessions.forget,
-        forget=forget,
-    )
+        def refresh_with_tags(account: Account, known: AccountSnapshot) -> AccountSnapshot:
+            # The tags that are known lack those that were not wanted before.
+            if key_of(account) not in read:
+                read.add(key_of(account))
+                known = replace(known, bookmarks=replace(known.bookmarks, tags_at=None))
+            return refresh(account, known)
 
-    configured = config.model_accounts()
-    discovery = discovery_of(config, sessions, clock)
+        return refresh_with_tags
 
-    identities = Identities(
-        configured,
-        None if discovery is None else discovery.identify,
-        lambda: [snapshot for snapshot, _ in scheduler.snapshots()],
-    )
+    # -- snapshots -----------------------------------------------------------------------------
 
-    def apply(accounts: list[Account]) -> None:
-        self_metrics.configured(accounts=len(accounts), interval=interval)
-        scheduler.set_accounts(filter(reads, accounts))
+    def _remember(self, account: Account, snapshot: AccountSnapshot) -> None:
+        self.recorder.record(account, snapshot)
+        self.rounds.finished(account, snapshot)
+
+    def _publish(self, account: Account, snapshot: AccountSnapshot) -> None:
+        remembered = self.recorder.memory(snapshot)
+        for rendering in self._renderings:
+            rendering.publish(account, snapshot, remembered)
+
+    def _forget(self, account: Account) -> None:
+        for rendering in self._renderings:
+            rendering.forget(account)
+        self.recorder.forget(account.id)
+
+    def _render_again(self) -> None:
+        """Render every account as the configuration says by now; scrapes see all of it, or none."""
+        (before,) = self._renderings
+        after = Rendering(self.config)
+        # From now on both are kept up to date.
+        self._renderings = (before, after)
+        self.scheduler.publish_to(
+            lambda account, snapshot: after.publish(
+                account, snapshot, self.recorder.memory(snapshot)
+            )
+        )
+        self.exposition.use(after.samples)
+        self._renderings = (after,)
+
+    # -- accounts ------------------------------------------------------------------------------
+
+    def _apply(self, accounts: list[Account]) -> None:
+        self._set_accounts(accounts)
         # Else any stored account may be one that is configured without its id.
-        if identities.are_complete():
-            recorder.keep_only(identities.find() | {account.id for account in accounts})
+        if self._identities.are_complete():
+            ids = {account.id for account in accounts}
+            self.recorder.keep_only(self._identities.find() | ids)
 
-    def restore() -> None:
-        restored = recorder.restore(configured, _completed(config), reads)
-        accounts = list({key_of(each): each for each in (*configured, *restored)}.values())
-        self_metrics.configured(accounts=len(accounts), interval=interval)
-        scheduler.set_accounts(filter(reads, accounts), restored)
+    def _set_accounts(
+        self,
+        accounts: Sequence[Account],
+        restored: Mapping[Account, AccountSnapshot] = MappingProxyType({}),
+    ) -> None:
+        interval = self.config.collection.interval.total_seconds()
+        self._self_metrics.configured(accounts=len(accounts), interval=interval)
+        ours = [account for account in accounts if self._reads(account)]
+        self.rounds.set_accounts(ours)
+        self.scheduler.set_accounts(ours, restored)
 
+    def _reads(self, account: Account) -> bool:
+        return self._shard.has(account.id)
+
+    def _identified(self) -> set[str]:
+        return self._identities.find()
+
+    def _new_identities(self) -> Identities:
+        return Identities(
+            self.config.model_accounts(),
+            None if self._discovery is None else self._discovery.identify,
+            lambda: [snapshot for snapshot, _ in self.scheduler.snapshots()],
+        )
+
+
+class Rendering:
+    """The samples of all accounts, as one configuration says. Thread-safe."""
+
+    def __init__(self, config: Config) -> None:
+        self._exemptions = exemptions_of(config)
+        options = render_options(config, key_id_formatter(config), self._exemptions)
+        self.samples = MetricsStore(options)
+
+    def publish(
+        self, account: Account, snapshot: AccountSnapshot, remembered: AccountMemory
+    ) -> None:
+        """Replace the samples of *account*."""
+        self._exemptions.check(snapshot)
+        self.samples.publish(account, snapshot, remembered)
+
+    def forget(self, account: Account) -> None:
+        """Keep nothing of *account*, which is no longer read."""
+        self.samples.remove(account)
+        self._exemptions.forget(account.id)
+
+
+RESTART: Final = (
+    "state.path",
+    "state.url",
+    "aws.region",
+    "aws.endpoint_urls",
+    "aws.use_fips",
+    "aws.use_dualstack",
+)
+"""Options that only take effect when the exporter is restarted."""
+
+
+def _reloadable(before: Config, wanted: Config) -> Config:
+    """Return *wanted*, but with the options that require a restart as they were *before*."""
+    kept = {"path": before.state.path, "url": before.state.url}
+    state = wanted.state.model_copy(update=kept)
+    return wanted.model_copy(update={"state": state, "aws": before.aws})
+
+
+def _differences(effective: Config, wanted: Config) -> list[str]:
+    """List the options whose values differ, of those that require a restart."""
+
+    def values(config: Config) -> dict[str, object]:
+        return {path: attrgetter(path)(config) for path in RESTART}
+
+    in_effect = values(effective)
+    return [path for path, value in values(wanted).items() if value != in_effect[path]]
+
+
+def _rendered_by(config: Config) -> object:
+    """Return the options that samples depend on."""
+    pace = config.collection.requests_per_second
+    shown_for = config.changes.shown_for
+    sections = config.labels, config.exemptions, config.counts
+    return *sections, config.collection.passwords, pace, shown_for
+
+
+def _discovered_by(config: Config) -> object:
+    """Return the options that discovery depends on, but for how often it is done."""
     organization = config.organization
-    accounts = Accounts(
-        configured,
-        discovery,
-        interval=organization.interval.total_seconds() if organization is not None else 0,
-        identified=identities.find,
-        apply=apply,
-        report=self_metrics.discovery_up,
-    )
-    exposition = Exposition(samples, self_metrics, clock)
-    return Application(scheduler, recorder, exposition, accounts, stop, restore)
+    if organization is not None:
+        organization = organization.model_copy(update={"interval": timedelta()})
+    return organization, config.labels.account_tags, config.collection.deadline
 
 
-def _completed(config: Config) -> Callable[[Account], Account] | None:
-    if config.organization is None:
-        return None
-    return partial(
-        complete,
-        role_name=config.organization.role_name,
-        role_session=config.organization.role_session(),
-        profile=config.organization.profile,
-    )
+def _discovery_interval(config: Config) -> float:
+    return config.organization.interval.total_seconds() if config.organization else 0.0
 
 
-def discovery_of(
-    config: Config, sessions: aws.AccountSessions, clock: Clock
-) -> aws.Discovery | None:
-    organization = config.organization
-    if organization is None:
-        return None
-    return aws.Discovery(
-        sessions=sessions,
-        role_name=organization.role_name,
-        role_session=organization.role_session(),
-        caller=organization.caller(),
-        include=_selection(organization.include),
-        exclude=_selection(organization.exclude),
-        account_tags=config.labels.account_tags,
-        deadline=config.collection.deadline.total_seconds(),
-        clock=clock,
-        rng=random.Random(),  # noqa: S311 (spreads calls, protects nothing)
-    )
-
-
-def _selection(selection: Selection) -> aws.Selection:
-    return aws.Selection(
-        frozenset(selection.ous), frozenset(selection.accounts), selection.names, selection.tags
-    )
-
-
-def _recorder(config: Config, self_metrics: SelfMetrics, clock: Clock) -> Recorder:
-    changes, state = config.changes, config.state
-    location = state.location()
-    options = memory.Options(
-        shown_for=changes.shown_for,
-        min_idle=changes.min_idle,
-        learning=changes.learning,
-        includes=config.users.matcher(),
-    )
-    return Recorder(
-        None
-        if location is None
-        else Store(
-            location,
-            keep_events=state.keep_events,
-            shown_for=changes.shown_for,
-            clock=clock,
-        ),
-        options,
-        clock=clock,
-        report_store=self_metrics.store_up,
-    )
-
-
-def sessions_of(
-    config: Config, self_metrics: SelfMetrics, stop: threading.Event, clock: Clock
-) -> aws.AccountSessions:
-    collection = config.collection
-    clients = aws.Clients(
-        aws.Endpoints(
-            region=config.aws.region,
-            urls=config.aws.endpoint_urls.by_service(),
-            use_fips=config.aws.use_fips,
-            use_dualstack=config.aws.use_dualstack,
-        ),
-        workers=collection.workers,
-        observe=self_metrics.observe,
-        count_error=self_metrics.count_error,
-        clock=clock,
-    )
-    return aws.AccountSessions(
-        clients,
-        requests_per_second=collection.requests_per_second,
-        burst=collection.burst,
-        stop=stop,
-        clock=clock,
-    )
-
-
-def refresher_of(
-    config: Config, sessions: aws.AccountSessions, clock: Clock
-) -> aws.AccountRefresher:
-    collection = config.collection
-    tags = frozenset((*config.labels.user_tags, config.exemptions.tag))
-    return aws.AccountRefresher(
-        sessions=sessions,
-        interval=collection.interval.total_seconds(),
-        deadline=collection.deadline.total_seconds(),
-        report_mode=collection.credential_report,
-        include_user=config.users.matcher(),
-        tag_source=collection.user_tags,
-        keep_tag=lambda name: name in tags or is_description_tag(name),
-        tags_interval=collection.user_tags_interval,
-        clock=clock,
-        rng=random.Random(),  # noqa: S311 (spreads calls, protects nothing)
-    )
-
-
-def exemptions_of(config: Config) -> Exemptions:
-    entries = [
-        Exemption(entry.until, entry.user, entry.access_key_id, entry.account)
-        for entry in config.exemptions.entries
-    ]
-    return Exemptions(config.exemptions.tag, entries)
-
-
-def _render_options(
-    config: Config, key_ids: KeyIdFormatter, exemptions: Exemptions
-) -> RenderOptions:
-    return RenderOptions(
-        tags={tag: label_of_tag(tag) for tag in config.labels.user_tags},
-        passwords=config.collection.passwords,
-        key_labels=key_ids.labels,
-        user_names=key_ids.names,
-        redact=key_ids.redact,
-        description=description_of,
-        exempt_until=exemptions.until,
-        account_tags={tag: label_of_tag(tag) for tag in config.labels.account_tags},
-        counts=Counts(config.counts.days, config.counts.by_tags),
-        requests_per_second=config.collection.requests_per_second,
-    )
+def _tags_read_by(config: Config) -> object:
+    """Return the options that decide which tags are read."""
+    return config.labels.user_tags, config.exemptions.tag, config.users, config.collection.user_tags

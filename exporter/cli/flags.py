@@ -6,14 +6,17 @@ import platform
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, cast
 
-from exporter import __version__
+from exporter.cli.build import BUILD
+from exporter.cli.check_flags import EPILOG as CHECK_EPILOG
+from exporter.cli.check_flags import CheckFlags, add_check_flags
 from exporter.cli.logs import LEVELS
 from exporter.cli.report_flags import EPILOG as REPORT_EPILOG
 from exporter.cli.report_flags import ReportFlags, add_report_flags
+from exporter.cli.serve_flags import ADDRESSES, ServeFlags, add_flags, serve_flags
 from exporter.cli.streams import write_error, write_output
 from exporter.config import Config, parse_duration
 from exporter.model import Partition
@@ -39,7 +42,7 @@ SERVICE_LINK = re.compile(
 )
 """What Kubernetes adds to the prefix for services that are named like the exporter."""
 
-VERSION = f"""{NAME}, version {__version__}
+VERSION = f"""{NAME}, version {BUILD}
   python version:   {platform.python_version()}
   platform:         {sys.platform}/{platform.machine()}"""
 
@@ -63,9 +66,10 @@ examples:
   {NAME} --demo
   {NAME} --config.file=config.yaml --config.check
   {NAME} serve --config.file=config.yaml
+  {NAME} check --config.file=config.yaml
   {NAME} events --config.file=config.yaml --since=30d
-  {NAME} report --config.file=config.yaml --idle-for=90d
   {NAME} policy --config.file=config.yaml
+  {NAME} report --config.file=config.yaml --idle-for=90d
 """
 
 EVENTS_EPILOG: Final = f"""\
@@ -149,8 +153,10 @@ class Flags:
             configured.
         default_state_path: The SQLite file that is used if none is configured. Empty: none.
         events: The flags of the subcommand events. None: the subcommand is another.
-        report: The flags of the subcommand report. None: the subcommand is another.
         policy: The flags of the subcommand policy. None: the subcommand is another.
+        report: The flags of the subcommand report. None: the subcommand is another.
+        check: The flags of the subcommand check. None: the subcommand is another.
+        serve: Further flags of the subcommand serve.
     """
 
     config_file: str
@@ -164,9 +170,11 @@ class Flags:
     state_path: str = ""
     default_state_path: str = ""
     events: EventsFlags | None = None
-    report: ReportFlags | None = None
     policy: PolicyFlags | None = None
-    web_disable_pages: bool = False
+    report: ReportFlags | None = None
+    check: CheckFlags | None = None
+    serve: ServeFlags = field(default_factory=ServeFlags)
+    web_config_file: str = ""
 
 
 def variable(flag: str) -> str:
@@ -203,15 +211,19 @@ def parse_flags(argv: Sequence[str], environment: Mapping[str, str]) -> Flags:
     default_state_path = f"{directory}/{STATE_FILE}" if directory else ""
     _check_state_path(parser, source("--state.path"), args.state_path)
     _check_state_path(parser, "environment variable STATE_DIRECTORY", default_state_path)
-    events, report, policy = None, None, None
+    events = policy = report = check = None
+    serve = ServeFlags()
     if args.command == "events":
         events = EventsFlags(args.account, args.user, args.key, args.since, Output(args.output))
-    elif args.command == "report":
-        report = ReportFlags.of(args)
     elif args.command == "policy":
         policy = _policy_flags(parser, args)
+    elif args.command == "report":
+        report = ReportFlags.of(args)
+    elif args.command == "check":
+        check = CheckFlags.of(args)
     else:
         _check_serve(parser, source, args)
+        serve = serve_flags(parser, source, args)
     return Flags(
         args.config_file,
         args.config_check,
@@ -224,9 +236,11 @@ def parse_flags(argv: Sequence[str], environment: Mapping[str, str]) -> Flags:
         args.state_path,
         default_state_path,
         events,
-        report,
         policy,
-        args.web_disable_pages,
+        report,
+        check,
+        serve,
+        args.web_config_file,
     )
 
 
@@ -311,7 +325,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog=NAME,
         usage="\n       ".join(
-            f"{NAME} {form} [flags]" for form in ("[serve]", "events", "report", "policy")
+            f"{NAME} {form} [flags]" for form in ("[serve]", "check", "events", "policy", "report")
         ),
         description=DESCRIPTION,
         epilog=EPILOG,
@@ -332,14 +346,18 @@ def make_parser() -> argparse.ArgumentParser:
         action.default = argparse.SUPPRESS  # keeps what is given before the subcommand
     events = _add_command(commands, "events", "print the log of what changed", EVENTS_EPILOG)
     _add_events_flags(events)
-    report = _add_command(
-        commands, "report", "print access keys and what is wrong with them", REPORT_EPILOG
-    )
-    add_report_flags(report)
     policy = _add_command(
         commands, "policy", "print the IAM policies that the exporter needs", POLICY_EPILOG
     )
     _add_policy_flags(policy)
+    report = _add_command(
+        commands, "report", "print access keys and what is wrong with them", REPORT_EPILOG
+    )
+    add_report_flags(report)
+    check = _add_command(
+        commands, "check", "check what the exporter needs to read accounts", CHECK_EPILOG
+    )
+    add_check_flags(check)
     return parser
 
 
@@ -489,17 +507,19 @@ def _add_serve_flags(parser: argparse.ArgumentParser) -> None:
         " be a comma-separated list in the environment variable",
     )
     add(
+        "--web.config.file",
+        dest="web_config_file",
+        metavar="FILE",
+        default="",
+        help="file that enables TLS or authentication, in the format of all official exporters"
+        " (default: none)",
+    )
+    add(
         "--web.telemetry-path",
         dest="web_telemetry_path",
         metavar="PATH",
         default="/metrics",
         help="path of the metrics (default: /metrics)",
-    )
-    add(
-        "--web.disable-pages",
-        dest="web_disable_pages",
-        action="store_true",
-        help="serve only metrics and probes, no pages for people",
     )
     add(
         "--web.max-requests",
@@ -510,6 +530,7 @@ def _add_serve_flags(parser: argparse.ArgumentParser) -> None:
         help="how many scrapes may be in progress; others are answered with 503 (default: 40; 0: no"
         " limit)",
     )
+    add_flags(parser)
     add(
         "--state.path",
         dest="state_path",
@@ -563,6 +584,6 @@ def flags_from_environment(
         elif action.type is int and not re.fullmatch(r"\s*[+-]?\d{1,9}\s*", value, re.ASCII):
             parser.error(f"environment variable {variable(flag)} must be a whole number")
         else:
-            values = value.split(",") if flag == "--web.listen-address" else [value]
+            values = value.split(",") if flag in ADDRESSES else [value]
             flags += [f"{flag}={part.strip()}" for part in values if part.strip()]
     return flags

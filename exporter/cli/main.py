@@ -13,10 +13,10 @@ from pathlib import Path
 from socket import socket
 from tempfile import TemporaryDirectory
 
-from exporter import __version__, server
+from exporter import server
 from exporter.aws.regions import is_region, partition_of
-from exporter.cli import app, events, policy, report
-from exporter.cli.application import key_id_formatter
+from exporter.cli import app, check, events, policy, report, textfile
+from exporter.cli.build import BUILD
 from exporter.cli.flags import (
     NAME,
     STATE_FILE,
@@ -27,9 +27,10 @@ from exporter.cli.flags import (
     unknown_variables,
 )
 from exporter.cli.logs import configure_logging
-from exporter.cli.redaction import redactor
+from exporter.cli.redaction import Redactor
 from exporter.cli.streams import write_error, write_output
-from exporter.config import Config, ConfigError, load, parse, summarize, warnings_of
+from exporter.cli.wiring import key_id_formatter
+from exporter.config import Config, ConfigError, checksums, load, parse, summarize, warnings_of
 from exporter.key_ids import KeyIdFormatter
 from exporter.model import KeyIdFormat
 from exporter.report import Output
@@ -38,7 +39,10 @@ from exporter.store import StoreError, read_events
 log = logging.getLogger(__name__)
 
 OK, FAILURE, USAGE = 0, 1, 2
-"""Exit codes: terminated by a signal; cannot run; invalid flags or configuration."""
+"""
+Exit codes: terminated by a signal, or all accounts refreshed once; cannot run, or an account could
+not be refreshed; invalid flags or configuration.
+"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -50,66 +54,83 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     flags = parse_flags(sys.argv[1:] if argv is None else argv, os.environ)
     try:
+        # Before it is loaded, so that no later change is missed.
+        seen = checksums([flags.config_file] if flags.config_file else ())
         config = _configuration(flags)
     except ConfigError as error:
         # How key ids are to be shown is part of what is invalid.
         write_error(KeyIdFormatter(KeyIdFormat.MASKED).redact(f"{error}\n"))
         return USAGE
     key_ids = key_id_formatter(config)
-    redact = redactor(key_ids, config.secrets())
+    redact = Redactor(key_ids, config.secrets())
     if flags.events is not None:
         return _print_events(flags.events, config, key_ids, redact)
-    if flags.report is not None:
-        return report.run(flags.report, config, key_ids, redact)
     if flags.policy is not None:
         return _print_policy(flags.policy, config)
-    return _serve(flags, config, key_ids, redact)
+    if flags.report is not None:
+        return report.run(flags.report, config, key_ids, redact)
+    if flags.check is not None:
+        return check.run(flags.check, config, redact, config_file=flags.config_file)
+    return _serve(flags, config, app.Source(partial(_reload, flags), seen), redact)
 
 
-def _serve(
-    flags: Flags, config: Config, key_ids: KeyIdFormatter, redact: Callable[[str], str]
-) -> int:
+def _serve(flags: Flags, config: Config, source: app.Source, redact: Redactor) -> int:
     warnings = warnings_of(config, datetime.now(UTC), region_exists=is_region)
     warnings += [*unknown_variables(os.environ), *_unknown_region(config)]
+    try:
+        web = server.WebConfig(flags.web_config_file) if flags.web_config_file else None
+    except server.WebConfigError as error:
+        write_error(f"{error}\n")
+        return USAGE
+    warnings += web.warnings if web is not None else []
     if flags.config_check:
         write_output(redact(summarize(config, flags.config_file, warnings)))
         return OK
     # Before anything else: if a port is in use, no call to AWS is made.
     try:
-        sockets = _bind(flags.web_listen_address)
+        sockets, probe_sockets = _listen(flags)
     except OSError as error:
         write_error(f"{NAME}: {error}\n")
         return FAILURE
     handler = configure_logging(flags.log_level, flags.log_format, redact)
-    log.info("starting", extra={"version": __version__, "python": platform.python_version()})
+    log.info(
+        "starting",
+        extra={
+            "version": BUILD.version,
+            "revision": BUILD.revision,
+            "branch": BUILD.branch,
+            "python": platform.python_version(),
+        },
+    )
     if os.geteuid() == 0:
         log.warning("running as root is not necessary")
     for warning in warnings:
         log.warning("configuration warning", extra={"warning": warning})
+    if flags.serve.output:
+        return _write_once(flags, config, redact)
     with ExitStack() as until_stopped:
         if flags.demo:
             try:
                 path = flags.state_path or until_stopped.enter_context(_temporary_state())
                 config = _demo(server.address_of(sockets[0]), path)
+                source = app.Source(lambda: config, {})
             except (ImportError, OSError) as error:
                 for bound in sockets:
                     bound.close()
                 handler.flush()
                 write_error(f"{NAME}: {error}\n")
                 return FAILURE
-        asyncio.run(
-            app.run(
-                config,
-                sockets,
-                key_ids=key_ids,
-                redact=redact,
-                handler=handler,
-                telemetry_path=flags.web_telemetry_path,
-                max_requests=flags.web_max_requests,
-                config_file=flags.config_file,
-                disable_pages=flags.web_disable_pages,
-            )
+        running = app.run(
+            config,
+            source,
+            sockets,
+            probe_sockets,
+            flags=flags,
+            redactor=redact,
+            handler=handler,
+            web=web,
         )
+        asyncio.run(running)
     log.info("stopped")
     return OK
 
@@ -173,9 +194,53 @@ def _unknown_region(config: Config) -> Iterator[str]:
         )
 
 
-def _bind(addresses: Sequence[str]) -> list[socket]:
+def _reload(flags: Flags) -> Config:
+    """
+    Load the configuration again, and log its warnings.
+
+    Raises:
+        ConfigError: The file cannot be read or is invalid.
+    """
+    config = _configuration(flags)
+    for warning in warnings_of(config, datetime.now(UTC), region_exists=is_region):
+        log.warning("configuration warning", extra={"warning": warning})
+    return config
+
+
+def _write_once(flags: Flags, config: Config, redact: Redactor) -> int:
+    try:
+        succeeded = textfile.write_once(config, Path(flags.serve.output), redact)
+    except textfile.CannotWrite as error:
+        write_error(f"{NAME}: {error}\n")
+        return FAILURE
+    return OK if succeeded else FAILURE
+
+
+def _listen(flags: Flags) -> tuple[list[socket], list[socket]]:
+    """
+    Return the sockets that everything, and that only probes are served on.
+
+    Raises:
+        OSError: An address is invalid or in use. The message is meant for the user.
+    """
+    if flags.serve.output:
+        return [], []
+    if not flags.serve.systemd_socket:
+        sockets = _bind(flags.web_listen_address, "--web.listen-address")
+    else:
+        try:
+            sockets = server.inherited(os.environ, os.getpid())
+        except OSError as error:
+            raise OSError(f"--web.systemd-socket: {error}") from error
+    return sockets, _bind(flags.serve.probe_listen_address, "--web.probe-listen-address")
+
+
+def _bind(addresses: Sequence[str], flag: str) -> list[socket]:
     """
     Listen on all *addresses*.
+
+    Args:
+        flag: What sets them.
 
     Raises:
         OSError: One of them is invalid or in use. The message is meant for the user.
@@ -186,7 +251,7 @@ def _bind(addresses: Sequence[str]) -> list[socket]:
             sockets += server.bind(address)
         except OSError as error:
             reason = error.strerror or str(error)
-            text = f"cannot listen on {address}: {reason}; set another --web.listen-address"
+            text = f"cannot listen on {address}: {reason}; set another {flag}"
             raise OSError(text) from error
     return sockets
 

@@ -1,22 +1,24 @@
-"""What commands do that refresh accounts once: with the modules of the exporter, but no store."""
+"""What commands do that read accounts once: with the modules of the exporter, but no store."""
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from datetime import timedelta
-from queue import SimpleQueue
-from typing import Final
+from queue import Empty, SimpleQueue
+from typing import Final, TypeVar
 
 from exporter import __version__, aws
 from exporter.cli.accounts import combine
-from exporter.cli.application import discovery_of, refresher_of, sessions_of
+from exporter.cli.wiring import discovery_of, refresher_of, sessions_of
 from exporter.config import Config
 from exporter.metrics import SelfMetrics
-from exporter.model import Account, AccountSnapshot, Clock, ReadError
+from exporter.model import Account, AccountSnapshot, Clock, ReadError, Stopped
 from exporter.refresh import Scheduler, key_of
 
 NEVER_AGAIN: Final = timedelta(days=3650).total_seconds()
 """An interval at which no account is refreshed twice."""
+
+T = TypeVar("T")
 
 
 class Once:
@@ -48,10 +50,10 @@ class Once:
         discovery = discovery_of(self._config, self.sessions, self._clock)
         if discovery is None:
             return configured
-        return combine(configured, discovery.discover(), self._identified(configured))
+        return combine(configured, discovery.discover(), self.identified(configured))
 
-    def _identified(self, configured: Iterable[Account]) -> Iterator[str]:
-        """Yield the ids of accounts that are configured without one."""
+    def identified(self, configured: Iterable[Account]) -> Iterator[str]:
+        """Yield the ids of accounts that are configured without one, as far as AWS says."""
         for account in configured:
             if not account.id:
                 with suppress(ReadError):  # as its refresh will say
@@ -103,3 +105,43 @@ class Once:
         finally:
             scheduler.stop()
         return [results[key] for key in wanted]
+
+    def each(
+        self,
+        accounts: Iterable[Account],
+        function: Callable[[Account], T],
+        on_finished: Callable[[T], None] = lambda result: None,
+    ) -> list[T]:
+        """
+        Call *function* with each of *accounts*, as many at the same time as configured.
+
+        Args:
+            function: It must not raise anything but Stopped.
+            on_finished: Called in this thread with each result, as soon as it is there.
+
+        Returns:
+            The results in the order of the accounts.
+        """
+        waiting: SimpleQueue[tuple[int, Account]] = SimpleQueue()
+        finished: SimpleQueue[tuple[int, T]] = SimpleQueue()
+        for item in enumerate(accounts):
+            waiting.put(item)
+        count = waiting.qsize()
+
+        def work() -> None:
+            with suppress(Empty, Stopped):
+                while not self._stop.is_set():
+                    position, account = waiting.get_nowait()
+                    finished.put((position, function(account)))
+
+        for number in range(min(count, self._config.collection.workers)):
+            threading.Thread(target=work, name=f"once-{number}", daemon=True).start()
+        results: dict[int, T] = {}
+        try:
+            while len(results) < count:
+                position, result = finished.get()
+                results[position] = result
+                on_finished(result)
+        finally:
+            self._stop.set()
+        return [results[position] for position in range(count)]

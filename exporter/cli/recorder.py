@@ -2,9 +2,10 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Final, TypeVar
 
@@ -105,10 +106,18 @@ class Recorder:
         self._patience = patience
         self._calls = BoundedCalls()
         self._records: dict[str, _Record] = {}
+        self._kept: frozenset[str] | None = None
+        self._others_ended = True
         self._up = True
         self._lock = threading.Lock()
         # Held by the refresh that writes: if the store hangs, one waits for it and not all.
         self._writing = threading.Lock()
+
+    def reconfigure(self, options: memory.Options, *, keep_events: timedelta) -> None:
+        """Remember with other options from the next refresh of each account on."""
+        self._options = options
+        if self._store is not None:
+            self._store.keep(keep_events=keep_events, shown_for=options.shown_for)
 
     def restore(
         self,
@@ -136,13 +145,13 @@ class Recorder:
             return {}
         accounts = tuple(accounts)
         restored = {}
-        try:
+        with self._reporting():
             for account, each in self._load(self._store, accounts, discovered, reads).items():
                 known = each.snapshot.account
                 self._records[known.id] = _Record(each.memory, each.revision)
                 if not account.id:
                     now = replace(account, id=known.id, partition=known.partition)
-                    restored[account] = replace(each.snapshot, account=now)
+                    restored[account] = self._included(replace(each.snapshot, account=now))
                     continue
                 if discovered is not None:
                     # What the organization has said of an account that is configured.
@@ -150,13 +159,9 @@ class Recorder:
                     now = replace(account, name=name, tags=known.tags)
                 else:
                     now = account
-                restored[now] = replace(each.snapshot, account=now)
+                restored[now] = self._included(replace(each.snapshot, account=now))
             if discovered is None:
-                self._end_others(self._store, accounts, restored)
-        except StoreError as error:
-            self._set_up(error)
-        else:
-            self._set_up(None)
+                self._end_unconfigured(self._store, accounts, restored)
         return restored
 
     def memory(self, snapshot: AccountSnapshot) -> AccountMemory:
@@ -193,12 +198,12 @@ class Recorder:
                 self._drop(account_id)
 
     def keep_only(self, account_ids: Iterable[str]) -> None:
-        """Note in the store that all other accounts are no longer read."""
-        if self._store is None:
+        """Note in the store, now or when it is available, that no other account is read."""
+        self._kept, self._others_ended = frozenset(account_ids), False
+        if self._store is None or not self._up:
             return
-        store, ids = self._store, frozenset(account_ids)
         try:
-            self._call(lambda: store.end_accounts(ids, self._clock.now()), self._patience)
+            self._end_others(self._store, self._kept, self._patience)
         except StoreError as error:
             self._set_up(error)
 
@@ -218,12 +223,15 @@ class Recorder:
             unwritten = [one for one in self._records.values() if one.snapshot is not None]
             if self._store is None or (self._up and not unwritten):
                 return
-        try:
+        with self._reporting():
             self._write_all(self._store, unwritten)
-        except StoreError as error:
-            self._set_up(error)
-        else:
-            self._set_up(None)
+            if self._kept is not None and not self._others_ended:
+                self._end_others(self._store, self._kept, self._patience)
+
+    def close(self) -> None:
+        """Close the store, so that another process can use it."""
+        if self._store is not None:
+            self._store.close()
 
     # -- accounts ------------------------------------------------------------------------------
 
@@ -267,7 +275,16 @@ class Recorder:
                     found[discovered(account)] = each
         return found
 
-    def _end_others(
+    def _included(self, snapshot: AccountSnapshot) -> AccountSnapshot:
+        """Leave out the users whom the configuration excludes by now, and their keys."""
+        users = tuple(user for user in snapshot.users if self._options.includes(user.name))
+        if len(users) == len(snapshot.users):
+            return snapshot
+        names = {user.name for user in users}
+        keys = tuple(key for key in snapshot.keys if key.user in names)
+        return replace(snapshot, users=users, keys=keys)
+
+    def _end_unconfigured(
         self, store: Store, accounts: Sequence[Account], restored: Mapping[Account, AccountSnapshot]
     ) -> None:
         """
@@ -279,7 +296,17 @@ class Recorder:
         if any(not account.id and account not in restored for account in accounts):
             return  # it may be any of them
         ids = {account.id or restored[account].account.id for account in accounts}
-        self._call(lambda: store.end_accounts(ids, self._clock.now()), START_SECONDS)
+        self._end_others(store, ids, START_SECONDS)
+
+    def _end_others(self, store: Store, keep: Collection[str], seconds: float) -> None:
+        """
+        Mark the accounts that are not among *keep* as ended.
+
+        Raises:
+            StoreError: The store cannot be used, or hangs.
+        """
+        self._call(lambda: store.end_accounts(keep, self._clock.now()), seconds)
+        self._others_ended = True
 
     def _record_of(self, snapshot: AccountSnapshot) -> _Record:
         with self._lock:
@@ -340,6 +367,7 @@ class Recorder:
                     with self._lock:
                         if record.gone:
                             self._drop(account_id)
+                            self._others_ended = False  # writing it has removed its end date
                     continue
                 except StoreError as error:
                     failure = error
@@ -399,6 +427,20 @@ class Recorder:
             return self._calls.call(function, seconds=seconds)
         except Hanging as error:
             raise StoreError(f"the store hangs: {error}") from None
+
+    @contextmanager
+    def _reporting(self) -> Iterator[None]:
+        """Report whether the store could be used in this context. Nothing is raised."""
+        try:
+            yield
+        except StoreError as error:
+            self._set_up(error)
+        except Exception as error:
+            # A bug: it must neither keep the exporter from starting nor end what retries.
+            log.exception("unexpected error of the store")
+            self._set_up(StoreError(f"{type(error).__name__}: see the log"))
+        else:
+            self._set_up(None)
 
     def _set_up(self, error: StoreError | None) -> None:
         """Report whether the store can be used; *error* says why not."""

@@ -28,3 +28,17 @@ def redactor(key_ids: KeyIdFormatter, secrets: Sequence[str]) -> Callable[[str],
         return key_ids.redact(text)
 
     return redact
+
+
+class Redactor:
+    """The redactor of the configuration in effect, which may change."""
+
+    def __init__(self, key_ids: KeyIdFormatter, secrets: Sequence[str]) -> None:
+        self._redact = redactor(key_ids, secrets)
+
+    def __call__(self, text: str) -> str:
+        return self._redact(text)
+
+    def change(self, key_ids: KeyIdFormatter, secrets: Sequence[str]) -> None:
+        """Hide other texts from now on."""
+        self._redact = redactor(key_ids, secrets)

@@ -1,20 +1,19 @@
 """The subcommand report: prints the access keys of all accounts, and what was not seen."""
 
-import signal
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
-from typing import NoReturn
 
-from exporter.cli.application import SystemClock, exemptions_of
 from exporter.cli.events import terminal_width
 from exporter.cli.flags import NAME
+from exporter.cli.interrupts import SIGNALLED, Interrupted, raise_on_signals
 from exporter.cli.logs import configure_logging
 from exporter.cli.once import Once
 from exporter.cli.report_flags import ReportFlags
 from exporter.cli.streams import CONTROL, write_error, write_output
+from exporter.cli.wiring import SystemClock, exemptions_of
 from exporter.config import Config, label_of_tag
 from exporter.key_ids import KeyIdFormatter
 from exporter.model import AccountMemory, AccountSnapshot, Clock, ReadError
@@ -45,8 +44,8 @@ from exporter.report import (
 from exporter.report.progress import Progress
 from exporter.store import StoreError, read_accounts
 
-OK, FAILURE, USAGE, SIGNALLED = 0, 1, 2, 128
-"""Exit codes: all was read; an account failed; invalid flags; plus the number of a signal."""
+OK, FAILURE, USAGE = 0, 1, 2
+"""Exit codes: all was read; an account failed; invalid flags."""
 
 Read = tuple[AccountSnapshot, AccountMemory]
 """What is known of an account, and what is remembered of it."""
@@ -65,20 +64,11 @@ class CannotReport(Exception):
         self.code = code
 
 
-class Interrupted(BaseException):
-    """A signal ends the program. Not an Exception, so that no error handling stops it."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
-
-
 def run(
     query: ReportFlags, config: Config, key_ids: KeyIdFormatter, redact: Callable[[str], str]
 ) -> int:
     """Read the accounts, print their keys, and return the exit code."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
+    raise_on_signals()
     configure_logging("error", "logfmt", redact)  # failures are part of what is printed
     clock = SystemClock()
     options = show_options(config, key_ids, redact)
@@ -98,10 +88,6 @@ def run(
     except Interrupted as error:
         return SIGNALLED + error.number
     return FAILURE if failure or not all(snapshot.up for snapshot, _ in accounts) else OK
-
-
-def _interrupt(number: int, _: object) -> NoReturn:
-    raise Interrupted(number)
 
 
 def show_options(

@@ -2,6 +2,7 @@
 
 from exporter.config.accounts import Selection
 from exporter.config.document import Problem
+from exporter.config.files import checksums
 from exporter.config.load import ConfigError, load, parse
 from exporter.config.schema import Config, label_of_tag
 from exporter.config.summary import summarize
@@ -13,6 +14,7 @@ __all__ = [
     "ConfigError",
     "Problem",
     "Selection",
+    "checksums",
     "label_of_tag",
     "load",
     "parse",

@@ -36,6 +36,7 @@ class Session(Section):
     """How roles are assumed."""
 
     external_id: ExternalId | None = None
+    external_id_file: Name | None = None
     session_name: SessionName = "aws-iam-key-exporter"
     session_tags: SessionTags = Field(default_factory=dict)
     source_identity: SourceIdentity | None = None
@@ -109,6 +110,7 @@ class Organization(Session):
     role_name: RoleName
     discovery_role_arn: Role | None = None
     discovery_external_id: ExternalId | None = None
+    discovery_external_id_file: Name | None = None
     include: Selection = Selection()
     exclude: Selection = Selection()
     interval: Duration = timedelta(hours=1)

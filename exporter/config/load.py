@@ -2,8 +2,7 @@
 
 import difflib
 import os
-import stat
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,9 +10,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from exporter.config.document import Document, DocumentPath, Problem, Refused, dotted
+from exporter.config.files import read_text, secret_files
 from exporter.config.schema import SECRETS, Config, check_references
-
-MAX_BYTES: Final = 10 * 1024 * 1024
 
 MAX_PROBLEMS: Final = 100
 """How many problems are listed; a file of another kind has one in every line."""
@@ -38,10 +36,18 @@ MESSAGES = {
 
 
 class ConfigError(Exception):
-    """The configuration is invalid. The message lists every problem."""
+    """
+    The configuration is invalid. The message lists every problem.
 
-    def __init__(self, name: str, problems: list[Problem]) -> None:
+    Attributes:
+        secret_files: The files with secrets that it names.
+    """
+
+    def __init__(
+        self, name: str, problems: list[Problem], secret_files: Iterable[str] = ()
+    ) -> None:
         self.problems = problems
+        self.secret_files = tuple(secret_files)
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         lines = [
             f"  {name}:{problem.line}: " + ": ".join(filter(None, (problem.path, problem.text)))
@@ -60,35 +66,11 @@ def load(path: Path, environment: Mapping[str, str] = os.environ) -> Config:
         ConfigError: The file cannot be read or is invalid.
     """
     try:
-        text = _read(path).decode("utf-8-sig")
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else None
-        if isinstance(error, UnicodeDecodeError):
-            reason = "not UTF-8"
-        problem = Problem(1, "", f"cannot read file: {reason or error}")
+        text = read_text(path)
+    except ValueError as error:
+        problem = Problem(1, "", f"cannot read file: {error}")
         raise ConfigError(str(path), [problem]) from error
     return parse(text, str(path), environment)
-
-
-def _read(path: Path) -> bytes:
-    """
-    Read a regular file; anything else could have no end, or never begin.
-
-    Raises:
-        OSError: It cannot be read.
-        ValueError: It is not a regular file, or too large.
-    """
-    # Opening a FIFO would wait for its writer.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ValueError("not a regular file")
-        content = file.read(MAX_BYTES + 1)
-        if content is None:  # such as /proc/kmsg, which looks like a regular file
-            raise ValueError("not a regular file")
-    if len(content) > MAX_BYTES:
-        raise ValueError("larger than 10 MiB")
-    return content
 
 
 def parse(text: str, name: str, environment: Mapping[str, str] = os.environ) -> Config:
@@ -122,7 +104,8 @@ def parse(text: str, name: str, environment: Mapping[str, str] = os.environ) -> 
         for path, text in check_references(document.value)
     ]
     if config is None or problems:
-        raise ConfigError(name, sorted(problems, key=lambda problem: problem.line))
+        problems.sort(key=lambda problem: problem.line)
+        raise ConfigError(name, problems, secret_files(document.value))
     return config
 
 

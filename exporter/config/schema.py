@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from pydantic import Field, ValidationError, model_validator
 
 from exporter.config.accounts import AccountEntry, Organization, Users
+from exporter.config.files import secret_files
 from exporter.config.section import Section
 from exporter.config.values import (
     Boolean,
@@ -68,6 +69,7 @@ class Collection(Section):
 class Labels(Section):
     access_key_id: IdFormat = KeyIdFormat.FULL
     hash_secret: Secret | None = Field(default=None, repr=False)
+    hash_secret_file: Name | None = None
     user_tags: Names = ()
     account_tags: Names = ()
 
@@ -215,6 +217,10 @@ class Config(Section):
         if self.labels.hash_secret is not None:
             secrets.append(self.labels.hash_secret)
         return sorted(secrets, key=len, reverse=True)
+
+    def secret_files(self) -> list[str]:
+        """List the files that secrets were read from."""
+        return [*secret_files(self.model_dump())]
 
     def model_accounts(self) -> list[Account]:
         """

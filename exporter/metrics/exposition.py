@@ -105,6 +105,10 @@ class Exposition:
         self._self_metrics = self_metrics
         self._clock = clock
 
+    def use(self, store: MetricsStore) -> None:
+        """Expose the samples of *store* from the next scrape on."""
+        self._store = store
+
     def count_request(self, handler: str, code: int) -> None:
         """Count a request to the exporter, not only for the metrics."""
         self._self_metrics.count_http_request(handler, code)

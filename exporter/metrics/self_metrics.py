@@ -4,6 +4,7 @@ import platform
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
 from typing import Any, Final
 
 from prometheus_client import (
@@ -33,6 +34,9 @@ MAX_CODES: Final = 50
 OTHER_CODE: Final = "other"
 """Stands for codes that are malformed or too many: a server cannot create series at will."""
 
+UNKNOWN: Final = "unknown"
+"""Revision and branch of an exporter that was not built, but runs from its sources."""
+
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_.:*~-]{0,99}", re.ASCII)
 
 
@@ -42,18 +46,28 @@ class SelfMetrics:
 
     Args:
         operations: The AWS operations that will be called, so that their counters start at 0.
+        revision: What the exporter was built from.
+        branch: What *revision* is on.
         process: Expose metrics about the process and the interpreter.
+        serving: Expose metrics about requests to the exporter.
         redact: Formats the key ids in a text.
+
+    Attributes:
+        api_requests: The number of requests to AWS so far.
     """
 
     def __init__(
         self,
         *,
         version: str,
+        revision: str = UNKNOWN,
+        branch: str = UNKNOWN,
         operations: Iterable[str] = (),
         process: bool = True,
+        serving: bool = True,
         redact: Callable[[str], str] = str,
     ) -> None:
+        self.api_requests = 0
         self._redact = redact
         self._codes: dict[str, set[str]] = {}
         self._lock = threading.Lock()
@@ -63,11 +77,20 @@ class SelfMetrics:
             ProcessCollector(registry=self._registry)
             PlatformCollector(registry=self._registry)
             GCCollector(registry=self._registry)
-        metrics = {family.name: _create(family, self._registry) for family in EXPORTER_FAMILIES}
+        metrics = {
+            family.name: _create(family, self._registry if serving or not family.serving else None)
+            for family in EXPORTER_FAMILIES
+        }
         self._requests: Counter = metrics["aws_iam_exporter_api_requests_total"]
         self._errors: Counter = metrics["aws_iam_exporter_api_request_errors_total"]
         self._durations: Histogram = metrics["aws_iam_exporter_api_request_duration_seconds"]
         self._http_requests: Counter = metrics["aws_iam_exporter_http_requests_total"]
+        self._http_in_flight: Gauge = metrics["aws_iam_exporter_http_requests_in_flight"]
+        self._http_durations: Histogram = metrics["aws_iam_exporter_http_request_duration_seconds"]
+        self._reloaded: Gauge = metrics["aws_iam_exporter_config_last_reload_successful"]
+        self._reloaded_at: Gauge = metrics[
+            "aws_iam_exporter_config_last_reload_success_timestamp_seconds"
+        ]
         self._accounts: Gauge = metrics["aws_iam_exporter_accounts_configured"]
         self._interval: Gauge = metrics["aws_iam_exporter_refresh_interval_seconds"]
         self._total_shards: Gauge = metrics["aws_iam_exporter_total_shards"]
@@ -75,7 +98,8 @@ class SelfMetrics:
         self._discovery_up: OptionalGauge = metrics["aws_iam_exporter_discovery_up"]
         self._store_up: OptionalGauge = metrics["aws_iam_exporter_store_up"]
         self._dropped: Counter = metrics["aws_iam_exporter_log_messages_dropped_total"]
-        metrics["aws_iam_exporter_build_info"].labels(version, platform.python_version()).set(1)
+        build = version, revision, branch, platform.python_version()
+        metrics["aws_iam_exporter_build_info"].labels(*build).set(1)
         for operation in operations:
             self._requests.labels(operation)
             self._durations.labels(operation)
@@ -90,8 +114,8 @@ class SelfMetrics:
         self._total_shards.set(total)
         self._shard_ordinal.labels(ordinal).set(ordinal)
 
-    def discovery_up(self, is_up: bool) -> None:  # noqa: FBT001 (the only argument)
-        """Set whether accounts could be listed. Never called: none are discovered."""
+    def discovery_up(self, is_up: bool | None) -> None:  # noqa: FBT001 (the only argument)
+        """Set whether accounts could be listed. None: none are discovered, as before the call."""
         self._discovery_up.set(is_up)
 
     def store_up(self, is_up: bool) -> None:  # noqa: FBT001 (the only argument)
@@ -100,6 +124,8 @@ class SelfMetrics:
 
     def observe(self, operation: str, seconds: float, code: str) -> None:
         """Count a request to AWS. *code* is its error code, empty on success."""
+        with self._lock:
+            self.api_requests += 1
         self._requests.labels(operation).inc()
         self._durations.labels(operation).observe(seconds)
         if code:
@@ -128,6 +154,20 @@ class SelfMetrics:
         """Count a request to the exporter."""
         self._http_requests.labels(code, handler).inc()
 
+    def count_requests_in_flight(self, change: int) -> None:
+        """Count a request to the exporter that begins (1) or ends (-1)."""
+        self._http_in_flight.inc(change)
+
+    def observe_http_request(self, handler: str, seconds: float) -> None:
+        """Observe how long the answer to a request took."""
+        self._http_durations.labels(handler).observe(seconds)
+
+    def configuration_loaded(self, at: datetime | None) -> None:
+        """Set when the configuration was loaded. None: that has failed."""
+        self._reloaded.set(at is not None)
+        if at is not None:
+            self._reloaded_at.set(int(at.timestamp()))
+
     def render(self, *, as_openmetrics: bool, names: frozenset[str]) -> bytes:
         """Render the families with these *names*, all if empty; without OpenMetrics' `# EOF`."""
         registry = self._registry.restricted_registry(names) if names else self._registry
@@ -145,20 +185,20 @@ class OptionalGauge(Collector):
         self._value: float | None = None
         registry.register(self)
 
-    def set(self, value: float) -> None:
+    def set(self, value: float | None) -> None:
         self._value = value
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         yield GaugeMetricFamily(self._name, self._help, value=self._value)
 
 
-def _create(family: ExporterFamily, registry: CollectorRegistry) -> Any:
-    """Create the client library's metric of *family*."""
+def _create(family: ExporterFamily, registry: CollectorRegistry | None) -> Any:
+    """Create the client library's metric of *family*. It is exposed if there is a *registry*."""
     if family.kind == "histogram":
         return Histogram(
             family.name, family.help, family.labels, registry=registry, buckets=BUCKETS
         )
-    if family.optional:
+    if family.optional and registry is not None:
         return OptionalGauge(family.name, family.help, registry)
     kind = Counter if family.kind == "counter" else Gauge
     return kind(family.name, family.help, family.labels, registry=registry)

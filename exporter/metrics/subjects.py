@@ -112,15 +112,21 @@ class _Preparation:
             if key.active:
                 self._counted.setdefault(count_tags, []).append(facts)
             if key.id in self._events:
-                self.subjects.events.append((of_key, self._events[key.id], ""))
+                self.subjects.events.append((of_key, self._events[key.id], tags))
 
     def add_gone_keys(self) -> None:
         """Add the events of keys that are not in the snapshot."""
+        if not self._gone:
+            return
+        options = self._options
+        users = (*self._memory.users.values(), *self._snapshot.users)
+        tags_of = {user.name: user.tags for user in users}
         for name, keys in self._gone.items():
             of_user, key_labels = self._label_user(name), self._label_keys(name)
+            tags = _tag_labels(options.tags, tags_of.get(name, ()), options.redact)
             for key in keys:
                 of_key = f'{of_user},access_key_id="{escape(key_labels[key.id])}"'
-                self.subjects.events.append((of_key, self._events[key.id], ""))
+                self.subjects.events.append((of_key, self._events[key.id], tags))
 
     def add_counts(self) -> None:
         """Add the counts of the keys that were added."""

@@ -124,7 +124,7 @@ class Account:
 
     Attributes:
         id: Twelve digits. Empty until AWS has reported whose credentials these are.
-        name: What people call it; unique among the accounts.
+        name: What people call it. Accounts of an organization may share a name.
         role_arn: The role to assume. None: use the credentials of *profile*, or of the default
             chain, as they are.
         profile: Where the base credentials come from. None: the default chain.

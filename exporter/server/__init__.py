@@ -13,8 +13,9 @@ from exporter.server.pages import (
     Problem,
     Step,
 )
-from exporter.server.routes import Site, serve
-from exporter.server.sockets import address_of, bind
+from exporter.server.routes import Lifecycle, Site, serve, serve_probes
+from exporter.server.sockets import address_of, bind, inherited
+from exporter.server.web_config import WebConfig, WebConfigError
 
 __all__ = [
     "AccountRow",
@@ -24,14 +25,19 @@ __all__ = [
     "KeyDetails",
     "KeyRow",
     "KeyTable",
+    "Lifecycle",
     "Limits",
     "Namesakes",
     "Problem",
     "Site",
     "Step",
+    "WebConfig",
+    "WebConfigError",
     "address_of",
     "bind",
+    "inherited",
     "max_connections",
     "raise_file_limit",
     "serve",
+    "serve_probes",
 ]

@@ -3,9 +3,11 @@
 import asyncio
 import errno
 import logging
+import os
 import re
 import resource
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -14,7 +16,12 @@ from typing import Any
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPHeaders, HTTPMessageDelegate
 from tornado.ioloop import IOLoop
-from tornado.iostream import IOStream, UnsatisfiableReadError
+from tornado.iostream import IOStream, SSLIOStream, UnsatisfiableReadError
+
+from exporter.server.networks import client_of
+from exporter.server.open_connections import OpenConnections
+from exporter.server.web_config import Guard, WebConfig
+from exporter.server.web_config.certificates import TLS
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +55,9 @@ BAD_REQUEST = (
     b"400 Bad Request\n"
 )
 
+PLAIN_HTTP = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"
+"""The response to a request without TLS where TLS is required. That of Go's net/http."""
+
 AUTHORITY = re.compile(r"https?://[^/?]*", re.IGNORECASE)
 
 
@@ -57,8 +67,8 @@ class Limits:
     What clients may use. Times are in seconds.
 
     Attributes:
-        connections: How many connections may be open. At the limit, a new one replaces the one that
-            whose last request is longest ago.
+        connections: How many connections may be open. At the limit, a new one replaces another: see
+            OpenConnections.
         requests: How many requests for metrics may be in progress, and how many for the landing
             page; others are answered with 503. 0: any number.
         header: How long a client may take to send the header of a request, and the body.
@@ -116,13 +126,16 @@ class Connection(IOStream):
     The connection of one client. Closes itself when the client is too slow.
 
     Attributes:
+        admitted: Whether its last request was admitted.
         sending: A page is being sent: the connection is not closed in favor of a new one.
     """
 
     def __init__(
         self, accepted: socket.socket, limits: Limits, malformed: Callable[[], None]
     ) -> None:
+        # The time for the first header includes the TLS handshake.
         super().__init__(accepted, max_buffer_size=4 * MAX_HEADER, read_chunk_size=MAX_HEADER)
+        self.admitted = False
         self.sending = False
         self._limits = limits
         self._malformed = malformed
@@ -182,6 +195,49 @@ class Connection(IOStream):
             self._timer = self.io_loop.call_later(self._limits.header, self.close)
 
 
+class TLSConnection(Connection, SSLIOStream):
+    """
+    A connection that is encrypted.
+
+    Raises:
+        OSError: The client is gone.
+        ValueError: As OSError.
+    """
+
+    def __init__(
+        self, accepted: socket.socket, limits: Limits, malformed: Callable[[], None], tls: TLS
+    ) -> None:
+        encrypted = tls.context.wrap_socket(
+            accepted, server_side=True, do_handshake_on_connect=False
+        )
+        super().__init__(encrypted, limits, malformed)
+        self._tls = tls
+        self.wait_for_handshake().add_done_callback(self._handshake_done)
+
+    def _handshake_done(self, handshake: "asyncio.Future[Any]") -> None:
+        # No request has been read by now.
+        failed = handshake.cancelled() or handshake.exception() is not None
+        if not failed and not self._tls.admits(self.socket.getpeercert()):
+            log.debug("client certificate without an allowed name")
+            self.close()
+
+    def close(self, exc_info: Any = False) -> None:  # noqa: FBT002 (Tornado's signature)
+        if isinstance(exc_info, ssl.SSLError) and not self.closed():
+            log.debug("TLS failed", extra={"error": str(exc_info)})
+            if exc_info.reason == "HTTP_REQUEST":
+                self._respond_in_plain_text()
+        super().close(exc_info)
+
+    def _respond_in_plain_text(self) -> None:
+        self._malformed()
+        descriptor = self.socket.fileno()
+        try:
+            os.read(descriptor, MAX_HEADER)  # else the client could lose the response
+            os.write(descriptor, PLAIN_HTTP)
+        except OSError:
+            pass  # the client has sent nothing more, or is gone
+
+
 class Server(HTTPServer):
     """
     An HTTP server that limits what its clients use.
@@ -190,11 +246,18 @@ class Server(HTTPServer):
     tries again without a pause and logs each attempt.
 
     Args:
-        malformed: Called for each malformed request; they are not logged.
+        observe: Counts a request that no handler responds to, given a name for it and the status
+            code: malformed ones, which are not logged, and those that *web* refuses.
+        web: TLS, passwords and rate limits. None: there are none.
     """
 
     def initialize(  # type: ignore[override]  # the constructor passes its arguments on to this
-        self, application: Any, *, limits: Limits, malformed: Callable[[], None]
+        self,
+        application: Any,
+        *,
+        limits: Limits,
+        observe: Callable[[str, int], None],
+        web: WebConfig | None = None,
     ) -> None:
         super().initialize(
             application,
@@ -203,9 +266,10 @@ class Server(HTTPServer):
             max_header_size=MAX_HEADER,
         )
         self._limits = limits
-        self._malformed = malformed
-        self._by_last_request: dict[Connection, None] = {}
-        """Those whose last request, or else whose beginning, is longest ago come first."""
+        self._observe = observe
+        self._web = web
+        self._keeping_up_to_date = asyncio.ensure_future(web.keep_up_to_date()) if web else None
+        self._open = OpenConnections[Connection](limits.connections)
         self._listeners: list[socket.socket] = []
         self._accepting = False
         self._warn_after = 0.0
@@ -219,23 +283,23 @@ class Server(HTTPServer):
         for listener in self._listeners:
             listener.close()
         self._listeners.clear()
+        if self._keeping_up_to_date is not None:
+            self._keeping_up_to_date.cancel()
 
     def start_request(self, server_conn: Any, request_conn: Any) -> HTTPMessageDelegate:
         connection: Connection = server_conn.stream
         connection.wait_for_request()
         self._resume()
         delegate = super().start_request(server_conn, request_conn)
-        return _Request(delegate, connection, self._renew)
-
-    def _renew(self, connection: Connection) -> None:
-        """Note a request on *connection*."""
-        if connection in self._by_last_request:
-            del self._by_last_request[connection]
-            self._by_last_request[connection] = None
+        if self._web is None:
+            connection.admitted = True
+        else:
+            delegate = Guard(delegate, request_conn, self._web, self._observe)
+        return _Request(delegate, connection, self._open.renew)
 
     def on_close(self, server_conn: Any) -> None:
         super().on_close(server_conn)
-        self._by_last_request.pop(server_conn.stream, None)
+        self._open.remove(server_conn.stream)
         self._resume()
 
     def _resume(self) -> None:
@@ -253,9 +317,8 @@ class Server(HTTPServer):
     def _accept(self, listener: socket.socket, _events: int) -> None:
         # At most half of the limit: each has time to send a request before it can be replaced.
         for _ in range(max(1, min(BATCH, self._limits.connections // 2))):
-            is_full = len(self._by_last_request) >= self._limits.connections
-            candidate = self._least_recent() if is_full else None
-            if is_full and candidate is None:
+            candidate = self._open.least_wanted() if self._open.is_full else None
+            if self._open.is_full and candidate is None:
                 self._pause()  # until a connection is closed, or waits for a request
                 return
             try:
@@ -266,24 +329,33 @@ class Server(HTTPServer):
                 if error.errno not in EXHAUSTED:
                     continue  # the client is gone
                 self._warn(error)
-                if not self._drop(self._least_recent()):
+                if not self._drop(self._open.least_wanted()):
                     self._pause()
                     IOLoop.current().call_later(PAUSE, self._resume)
                 return
             self._drop(candidate)
-            connection = Connection(accepted, self._limits, self._malformed)
-            self._by_last_request[connection] = None
+            try:
+                connection = self._connect(accepted)
+            except (OSError, ValueError):
+                accepted.close()  # the client is gone
+                continue
+            self._open.add(connection, client_of(str(address[0])) if address else "")
             self.handle_stream(connection, address)
 
-    def _least_recent(self) -> Connection | None:
-        """Return the connection whose last request is longest ago, if there is one."""
-        return next((each for each in self._by_last_request if not each.sending), None)
+    def _connect(self, accepted: socket.socket) -> Connection:
+        tls = self._web.tls if self._web is not None else None
+        if tls is None:
+            return Connection(accepted, self._limits, self._count_malformed)
+        return TLSConnection(accepted, self._limits, self._count_malformed, tls)
+
+    def _count_malformed(self) -> None:
+        self._observe("malformed", 400)
 
     def _drop(self, connection: Connection | None) -> bool:
         """Close *connection*, if there is one."""
         if connection is None:
             return False
-        del self._by_last_request[connection]
+        self._open.remove(connection)
         connection.close()
         return True
 

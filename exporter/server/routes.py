@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from socket import socket
 from typing import Any, ClassVar, Protocol, cast
+from urllib.parse import urlsplit
 
 from tornado.http1connection import HTTP1Connection
 from tornado.iostream import StreamClosedError
@@ -17,6 +18,7 @@ from tornado.web import Application, HTTPError, RequestHandler
 from exporter.server import pages
 from exporter.server.connections import Connection, Limits, Server
 from exporter.server.shared import Shared
+from exporter.server.web_config import WebConfig, add_headers
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +48,12 @@ class Site:
         is_ready: Whether the first refresh of every account has finished.
         content: What the pages for people show. None: there are none.
         observe: Counts a request, given the name of its handler and the status code.
+        count_in_flight: Called with 1 when a request begins, and with -1 when it has ended.
+        observe_duration: Called with the name of a handler and the seconds that a request took.
+        prefix: What precedes all paths, such as ``/exporter``. Empty: nothing does.
+        external_url: Where the root is for browsers, without a slash at the end. Empty: unknown.
+        lifecycle: None: the exporter cannot be controlled by HTTP.
+        epoch: Returns a number that changes when pages from before must not be sent any more.
     """
 
     version: str
@@ -55,36 +63,98 @@ class Site:
     is_ready: Callable[[], bool]
     content: pages.Content | None
     observe: Callable[[str, int], None]
+    count_in_flight: Callable[[int], None] = lambda change: None
+    observe_duration: Callable[[str, float], None] = lambda handler, seconds: None
+    prefix: str = ""
+    external_url: str = ""
+    lifecycle: "Lifecycle | None" = None
+    epoch: Callable[[], int] = lambda: 0
 
 
-def serve(site: Site, sockets: Sequence[socket], limits: Limits) -> Server:
-    """Serve *site* on *sockets*, on the running event loop."""
+@dataclass(frozen=True, slots=True)
+class Lifecycle:
+    """
+    What may be controlled by HTTP.
+
+    Attributes:
+        reload: Reloads the configuration, and returns whether that succeeded, and a text.
+        quit: Ends the exporter.
+    """
+
+    reload: Callable[[], Awaitable[tuple[bool, str]]]
+    quit: Callable[[], None]
+
+
+def serve(
+    site: Site, sockets: Sequence[socket], limits: Limits, web: WebConfig | None = None
+) -> Server:
+    """
+    Serve *site* on *sockets*, on the running event loop.
+
+    Args:
+        web: TLS, passwords, headers and rate limits. None: there are none.
+    """
     # What clients do wrong is counted: a line for each would let them flood the log.
-    gen_log.setLevel(logging.WARNING)
-    options: dict[str, Any] = {"site": site, "limits": limits, "shared": Shared()}
+    gen_log.setLevel(logging.ERROR)
+    options: dict[str, Any] = {"site": site, "limits": limits, "shared": Shared(site.epoch)}
 
     def limited() -> dict[str, Any]:
         return options | {"slots": asyncio.Semaphore(limits.pages or sys.maxsize)}
 
     application = Application(
         [
-            (re.escape(site.telemetry_path), MetricsHandler, limited()),
+            _at(site.prefix, site.telemetry_path, MetricsHandler, limited()),
             *(_page_routes(options, limits) if site.content is not None else ()),
-            (r"/-/healthy", HealthyHandler, options),
-            (r"/-/ready", ReadyHandler, options),
+            _at(site.prefix, "/-/healthy", HealthyHandler, options),
+            _at(site.prefix, "/-/ready", ReadyHandler, options),
+            _at(site.prefix, "/-/reload", ReloadHandler, options),
+            _at(site.prefix, "/-/quit", QuitHandler, options),
+            *(_at("", path, RootHandler, options) for path in ("/", site.prefix) if site.prefix),
         ],
         default_handler_class=NotFoundHandler,
         default_handler_args=options,
         log_function=_count_request,
     )
-    server = Server(application, limits=limits, malformed=lambda: site.observe("malformed", 400))
+    if web is not None:
+        application.transforms.append(add_headers(web))
+    return _serve(application, site, sockets, limits, web)
+
+
+def serve_probes(site: Site, sockets: Sequence[socket], limits: Limits) -> Server:
+    """Serve the probes of *site*, and nothing else, on *sockets*, on the running event loop."""
+    options: dict[str, Any] = {"site": site, "limits": limits, "shared": Shared(site.epoch)}
+    application = Application(
+        [
+            _at("", "/-/healthy", HealthyHandler, options),
+            _at("", "/-/ready", ReadyHandler, options),
+        ],
+        default_handler_class=NoPageHandler,
+        default_handler_args=options,
+        log_function=_count_request,
+    )
+    return _serve(application, site, sockets, limits)
+
+
+def _at(prefix: str, path: str, handler: "type[Handler]", options: dict[str, Any]) -> Any:
+    return re.escape(prefix + path), handler, options
+
+
+def _serve(
+    application: Application,
+    site: Site,
+    sockets: Sequence[socket],
+    limits: Limits,
+    web: WebConfig | None = None,
+) -> Server:
+    server = Server(application, limits=limits, observe=site.observe, web=web)
     server.add_sockets(sockets)
     return server
 
 
 def _count_request(handler: "Handler") -> None:
-    handler.site.observe(handler.name, handler.get_status())
     request = handler.request
+    handler.site.observe(handler.name, handler.get_status())
+    handler.site.observe_duration(handler.name, request.request_time())
     access_log.debug(
         "request",
         extra={
@@ -104,7 +174,7 @@ class Handler(RequestHandler):
         name: The label value of the requests that it handles.
     """
 
-    SUPPORTED_METHODS = METHODS
+    SUPPORTED_METHODS: tuple[str, ...] = METHODS
 
     name: ClassVar[str]
 
@@ -115,10 +185,14 @@ class Handler(RequestHandler):
         self.limits = limits
         self.shared = shared
         self.slots = slots
+        site.count_in_flight(1)
 
     def set_default_headers(self) -> None:
         self.clear_header("Server")
         self.set_header("X-Content-Type-Options", "nosniff")
+
+    def on_finish(self) -> None:
+        self.site.count_in_flight(-1)
 
     def compute_etag(self) -> None:
         """Do not hash responses: no two are the same."""
@@ -133,7 +207,7 @@ class Handler(RequestHandler):
 
     def write_error(self, status_code: int, **_: Any) -> None:
         if status_code == 405:
-            self.set_header("Allow", ", ".join(METHODS))
+            self.set_header("Allow", ", ".join(self.SUPPORTED_METHODS))
         self.send_text(f"{status_code} {self._reason}\n", status_code)
 
     def log_exception(self, kind: Any, error: Any, traceback: Any) -> None:
@@ -226,7 +300,71 @@ class NotFoundHandler(Handler):
     name = "not_found"
 
     async def get(self) -> None:
-        self.send_text(f"404 Not Found. The metrics are at {self.site.telemetry_path}\n", 404)
+        path = self.site.prefix + self.site.telemetry_path
+        self.send_text(f"404 Not Found. The metrics are at {path}\n", 404)
+
+
+class NoPageHandler(Handler):
+    name = "not_found"
+
+    async def get(self) -> None:
+        self.send_text("404 Not Found\n", 404)
+
+
+class RootHandler(Handler):
+    """Leads to the landing page from above the prefix, or from its path without a slash."""
+
+    name = "root"
+
+    async def get(self) -> None:
+        self.redirect(f"{self.site.external_url or self.site.prefix}/")
+
+
+class LifecycleHandler(Handler):
+    """Controls the exporter, where that is enabled."""
+
+    SUPPORTED_METHODS: tuple[str, ...] = ("GET", "HEAD", "POST", "PUT")
+
+    async def get(self) -> None:
+        self.set_header("Allow", "POST, PUT")
+        self.send_text("This endpoint requires a POST request.\n", 405)
+
+    async def post(self) -> None:
+        # As Prometheus writes it.
+        if self.site.lifecycle is None:
+            self.send_text("Lifecycle API is not enabled.\n", 403)
+        elif self._is_from_another_site():
+            self.send_text("Requests from pages of other sites are refused.\n", 403)
+        else:
+            await self.control(self.site.lifecycle)
+
+    async def put(self) -> None:
+        await self.post()
+
+    async def control(self, lifecycle: Lifecycle) -> None:
+        raise NotImplementedError
+
+    def _is_from_another_site(self) -> bool:
+        """Whether a browser sends the request on behalf of a page that is not ours."""
+        origin = self.request.headers.get("Origin")
+        ours = {self.request.host.lower(), urlsplit(self.site.external_url).netloc.lower()}
+        return origin is not None and origin.partition("://")[2].lower() not in ours - {""}
+
+
+class ReloadHandler(LifecycleHandler):
+    name = "reload"
+
+    async def control(self, lifecycle: Lifecycle) -> None:
+        succeeded, text = await lifecycle.reload()
+        self.send_text(text, 200 if succeeded else 500)
+
+
+class QuitHandler(LifecycleHandler):
+    name = "quit"
+
+    async def control(self, lifecycle: Lifecycle) -> None:
+        self.send_text("Requesting termination... Goodbye!\n")
+        lifecycle.quit()
 
 
 class PagesHandler(PageHandler):
@@ -274,10 +412,12 @@ class PagesHandler(PageHandler):
 
 
 def _page_routes(options: dict[str, Any], limits: Limits) -> Iterator[Any]:
-    shared = Shared(1, "pages")  # scrapes do not wait for people
+    site: Site = options["site"]
+    shared = Shared(site.epoch, 1, "pages")  # scrapes do not wait for people
     for page in pages.PAGES:
         slots = asyncio.Semaphore(page.clients or limits.pages or sys.maxsize)
-        yield page.path, PagesHandler, options | {"shared": shared, "slots": slots, "page": page}
+        path = re.escape(site.prefix) + page.path
+        yield path, PagesHandler, options | {"shared": shared, "slots": slots, "page": page}
 
 
 def _respond(

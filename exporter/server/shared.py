@@ -19,10 +19,14 @@ class Shared:
     Calls functions in threads. Requests for the same call within a second share one result.
 
     Args:
+        epoch: Returns a number that changes when no result from before may be shared any more.
         threads: How many calls are made at the same time.
     """
 
-    def __init__(self, threads: int = THREADS, name: str = "scrape") -> None:
+    def __init__(
+        self, epoch: Callable[[], int], threads: int = THREADS, name: str = "scrape"
+    ) -> None:
+        self._epoch = epoch
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
         self._calls: dict[tuple[Any, ...], asyncio.Future[Any]] = {}
 
@@ -33,7 +37,7 @@ class Shared:
         Raises:
             Exception: That of *function*. The next request calls it again.
         """
-        key = (function, *args)
+        key = (self._epoch(), function, *args)
         if key not in self._calls:
             loop = asyncio.get_running_loop()
             future = loop.run_in_executor(self._pool, function, *args)

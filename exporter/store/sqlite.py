@@ -52,11 +52,15 @@ class SqliteDatabase:
         self._clock = clock
         self._mutex = threading.Lock()
         self._engine: Engine | None = None
+        self._identity: tuple[int, int] | None = None
         self._lock_file: int | None = None
 
     @contextmanager
     def transaction(self, *, consistent: bool = False) -> Iterator[Connection]:  # noqa: ARG002  it is
         with self._mutex, self._translated():
+            if self._engine is not None and _identity(self._path) != self._identity:
+                # Deleted or replaced: what is written to the open file would be lost.
+                self._release()
             if self._engine is None:
                 self._engine = self._open()
             with self._engine.begin() as connection:
@@ -65,10 +69,13 @@ class SqliteDatabase:
     def close(self) -> None:
         """Close the file and let another process write to it. The next transaction opens it."""
         with self._mutex:
-            self._disconnect()
-            if self._lock_file is not None:
-                os.close(self._lock_file)
-                self._lock_file = None
+            self._release()
+
+    def _release(self) -> None:
+        self._disconnect()
+        if self._lock_file is not None:
+            os.close(self._lock_file)
+            self._lock_file = None
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -94,10 +101,7 @@ class SqliteDatabase:
         try:
             self._create()
         except OSError as error:
-            raise StoreError(
-                f"{self._path} cannot be used ({error.strerror}):"
-                " check its owner and mode, and those of its directory"
-            ) from error
+            raise _refused(self._path, error) from error
         engine = _engine(self._path.as_uri(), StaticPool, begin="BEGIN IMMEDIATE")
         try:
             # Not before the version is known: WAL changes the file.
@@ -117,8 +121,7 @@ class SqliteDatabase:
             OSError: The operating system refuses it.
             StoreError: It is a directory, or another process has the lock.
         """
-        if self._path.is_dir():
-            raise StoreError(f"{self._path} is a directory: the path must be that of a file")
+        _check_no_directory(self._path)
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if self._lock_file is None:
             self._lock_file = self._take_lock()
@@ -129,6 +132,7 @@ class SqliteDatabase:
             # The parts get the mode of the file.
             file = os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
         os.close(file)
+        self._identity = _identity(self._path)
 
     def _take_lock(self) -> int:
         lock = os.open(f"{self._path}.lock", os.O_CREAT | os.O_RDWR, 0o600)
@@ -174,8 +178,12 @@ class SqliteDatabase:
 def reading(path: Path) -> Iterator[Connection]:
     """Read a file that another process may be writing to."""
     path = path.absolute()
-    if not path.exists():
-        raise StoreError(f"{path} does not exist")
+    try:
+        _check_no_directory(path)
+        if not path.exists():
+            raise StoreError(f"{path} does not exist")
+    except OSError as error:
+        raise _refused(path, error) from error
     engine = _engine(f"{path.as_uri()}?mode=ro", NullPool, begin="BEGIN")
     try:
         with engine.connect() as connection:
@@ -183,6 +191,34 @@ def reading(path: Path) -> Iterator[Connection]:
             yield connection
     except ERRORS as error:
         raise StoreError(_sentence(path, error)) from error
+
+
+def _check_no_directory(path: Path) -> None:
+    """
+    Check that *path* is not that of a directory.
+
+    Raises:
+        OSError: The operating system refuses to say.
+        StoreError: It is a directory.
+    """
+    if path.is_dir():
+        raise StoreError(f"{path} is a directory: the path must be that of a file")
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return what no two files that exist have in common. None: there is no such file."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _refused(path: Path, error: OSError) -> StoreError:
+    return StoreError(
+        f"{path} cannot be used ({error.strerror}):"
+        " check its owner and mode, and those of its directory"
+    )
 
 
 def _sentence(path: Path, error: Exception) -> str:

@@ -74,6 +74,11 @@ class Store:
         self._purge_mutex = threading.Lock()
         self._purged_at: datetime | None = None
 
+    def keep(self, *, keep_events: timedelta, shown_for: timedelta) -> None:
+        """Change the arguments of these names. What must not be kept is deleted once a day."""
+        self._keep_events = keep_events
+        self._shown_for = shown_for
+
     def load(self, account_ids: Collection[str] | None = None) -> list[Stored]:
         """
         Load what is stored of the accounts *account_ids*. None: of all that have not ended.

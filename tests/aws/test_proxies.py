@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from exporter.aws import Operation
-from exporter.cli.application import SystemClock
+from exporter.cli.wiring import SystemClock
 from exporter.model import ReadError, Reason, ReportMode
 from tests import fake_aws
 from tests.aws import Monitor

@@ -13,7 +13,7 @@ import pytest
 from exporter.aws import Operation
 from exporter.aws.api import Aborted
 from exporter.aws.transport import MAX_BODY
-from exporter.cli.application import SystemClock
+from exporter.cli.wiring import SystemClock
 from exporter.model import ReadError, Reason
 from tests.aws.servers import Serve, always, read_request, server
 from tests.builders import an_account, an_api, request_once, some_sessions

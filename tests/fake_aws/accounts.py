@@ -39,6 +39,7 @@ class Role:
         external_id: None: none is required, any is accepted.
         trusts: Ids of the accounts that may assume it. None: all.
         max_seconds: The longest session it allows.
+        allows_tags: Whether the trust policy allows sts:TagSession.
     """
 
     account: "Account"
@@ -48,6 +49,7 @@ class Role:
     external_id: str | None
     trusts: frozenset[str] | None
     max_seconds: int
+    allows_tags: bool = True
 
     @property
     def arn(self) -> str:
@@ -198,6 +200,7 @@ class Account:
         path: str = "/",
         trusts: Collection[str] | None = None,
         max_seconds: int = 3600,
+        allows_tags: bool = True,
     ) -> Role:
         """Create a role that can be assumed; one of the same name is replaced."""
         role = Role(
@@ -208,6 +211,7 @@ class Account:
             external_id=external_id,
             trusts=None if trusts is None else frozenset(trusts),
             max_seconds=max_seconds,
+            allows_tags=allows_tags,
         )
         self.roles[name] = role
         return role

@@ -95,9 +95,14 @@ class FakeAws:
             "NO_PROXY": "127.0.0.1",
         }
 
-    def session(self, role: Role, name: str = "session") -> Caller:
-        """Create a session of a role, as another way to assume it than AssumeRole does."""
-        return self._answers.credentials.session(role, name, seconds=86400)
+    def session(self, role: Role, name: str = "session", *, tagged: bool = False) -> Caller:
+        """
+        Create a session of a role, as another way to assume it than AssumeRole does.
+
+        Args:
+            tagged: With transitive tags, as those of EKS Pod Identity.
+        """
+        return self._answers.credentials.session(role, name, seconds=86400, tagged=tagged)
 
     def revoke(self, account_id: str) -> None:
         """End all sessions in an account: from now on their calls fail with ExpiredToken."""

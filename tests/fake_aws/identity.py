@@ -22,6 +22,7 @@ class Caller:
         role: The assumed role. None: a user.
         token: The session token. None for a user's own credentials.
         expires: None: never.
+        tagged: The session has transitive tags, which go along to every role that it assumes.
     """
 
     key_id: str
@@ -32,6 +33,7 @@ class Caller:
     role: Role | None = None
     token: str | None = None
     expires: datetime | None = None
+    tagged: bool = False
 
 
 class Credentials:
@@ -62,7 +64,7 @@ class Credentials:
                 self._bases[account.id] = self._callers[caller.key_id] = caller
             return caller
 
-    def session(self, role: Role, name: str, *, seconds: int) -> Caller:
+    def session(self, role: Role, name: str, *, seconds: int, tagged: bool = False) -> Caller:
         """Create a session of *role*."""
         account = role.account
         caller = Caller(
@@ -74,6 +76,7 @@ class Credentials:
             role=role,
             token=self._world.new_id("token/"),
             expires=self._world.now() + timedelta(seconds=seconds),
+            tagged=tagged,
         )
         with self._world.lock:
             self._callers[caller.key_id] = caller

@@ -55,6 +55,8 @@ def assume_role(world: World, credentials: Credentials, caller: Caller, params: 
         or not role.trusts_caller(caller.account.id, params.get("ExternalId"))
     ):
         raise denial(caller, arn)
+    if not role.allows_tags and (caller.tagged or "Tags.member.1.Key" in params):
+        raise denial(caller, arn, "sts:TagSession")
     if caller.role is not None and seconds > LONGEST_CHAINED:
         raise Refusal(
             "ValidationError",
@@ -67,7 +69,7 @@ def assume_role(world: World, credentials: Credentials, caller: Caller, params: 
             "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.",
         )
 
-    session = credentials.session(role, name, seconds=seconds)
+    session = credentials.session(role, name, seconds=seconds, tagged=caller.tagged)
     return (
         f"<AssumedRoleUser>{element('AssumedRoleId', session.user_id)}"
         f"{element('Arn', session.arn)}</AssumedRoleUser>"
@@ -83,8 +85,8 @@ def account_of(arn: str) -> str:
     return parts[4] if len(parts) > 5 else ""
 
 
-def denial(caller: Caller, arn: str) -> Refusal:
+def denial(caller: Caller, arn: str, action: str = "sts:AssumeRole") -> Refusal:
     return Refusal(
         "AccessDenied",
-        f"User: {caller.arn} is not authorized to perform: sts:AssumeRole on resource: {arn}",
+        f"User: {caller.arn} is not authorized to perform: {action} on resource: {arn}",
     )

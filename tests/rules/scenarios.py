@@ -187,7 +187,7 @@ def event(name: str, value: float, at: int, access_key_id: str = "AKIA1", **labe
 
     Args:
         name: Of the family, without what all families of keys begin with.
-        labels: Others than those of the key.
+        labels: Others than those of the key; also the tags of its user.
     """
     of = {"job": JOB, "instance": "a", **ACCOUNT, "user": "ada", "access_key_id": access_key_id}
     shown: Value = [(at, None), (DAY, value), (STEP, None)] if at else [(DAY, value), (STEP, None)]

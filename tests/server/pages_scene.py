@@ -118,13 +118,14 @@ def a_content(
     redact = redactor(key_ids, config.secrets())
     memories = {snapshot.account.label: memory for snapshot, memory in accounts}
     seconds = [None if number == 1 else 600.0 + number for number in range(len(accounts))]
+    settings = Settings(
+        config,
+        show_options(config, key_ids, redact),
+        lambda: summarize(config, "config.yaml"),
+        events,
+    )
     return Content(
-        Settings(
-            config,
-            show_options(config, key_ids, redact),
-            lambda: summarize(config, "config.yaml"),
-            events,
-        ),
+        lambda: settings,
         snapshots=lambda: [
             (snapshot, left) for (snapshot, _), left in zip(accounts, seconds, strict=True)
         ],

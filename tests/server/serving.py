@@ -11,7 +11,15 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 from exporter import server
-from exporter.server import AccountRow, KeyDetails, KeyTable, Limits, Namesakes, Site
+from exporter.server import (
+    AccountRow,
+    KeyDetails,
+    KeyTable,
+    Limits,
+    Namesakes,
+    Site,
+    WebConfig,
+)
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 ROW = AccountRow(
@@ -82,14 +90,18 @@ class Requests(Counter[tuple[str, int]]):
 
 
 @contextmanager
-def serving(site: Site = SITE, limits: Limits = Limits()) -> Iterator[int]:  # noqa: B008
+def serving(
+    site: Site = SITE,
+    limits: Limits = Limits(),  # noqa: B008
+    web: WebConfig | None = None,
+) -> Iterator[int]:
     """Serve *site* in a thread and yield the port."""
     (bound,) = server.bind("127.0.0.1:0")
     loop = asyncio.new_event_loop()
     started = threading.Event()
 
     async def run() -> None:
-        http_server = server.serve(site, [bound], limits)
+        http_server = server.serve(site, [bound], limits, web)
         stop.append(asyncio.Event())
         started.set()
         await stop[0].wait()

@@ -85,7 +85,7 @@ def test_the_landing_page_escapes_text() -> None:
 
     assert "prod &lt;b&gt;" in bodies[0]
     assert "assume_role: &lt;no&gt;" in bodies[0]
-    assert 'href="./&quot;&gt;&lt;b&gt;"' in bodies[0]
+    assert 'href="&quot;&gt;&lt;b&gt;"' in bodies[0]
     assert 'value="&quot;&gt;&lt;b&gt;"' in bodies[1]
 
 

@@ -185,6 +185,40 @@ def _execute(path: Path, statement: str) -> None:
         connection.commit()
 
 
+class TestMoved:
+    """Files that are deleted or replaced while they are open."""
+
+    @pytest.mark.parametrize("pattern", ["state.db", "state.db*"])
+    def test_deleted(self, store: Store, open_store: OpenStore, path: Path, pattern: str) -> None:
+        """The next save writes everything to a new file, which no other process can use."""
+        first = save(store, a_memory(a_key_memory("AKIA1")))
+        for file in path.parent.glob(pattern):
+            file.unlink()
+        memory = a_memory(a_key_memory("AKIA1"), a_key_memory("AKIA2"))
+
+        save(store, memory, [an_event()], revision=first.revision)
+        other = _message(open_store(path).load)
+        store.close()
+
+        assert "in use by another process" in other
+        assert [stored.memory.keys for stored in open_store(path).load()] == [memory.keys]
+        assert [row.event for row in read_events(path)] == [an_event()]
+
+    def test_replaced(self, store: Store, open_store: OpenStore, path: Path) -> None:
+        """A file that takes the place of the open one is the store from then on."""
+        backup = path.parent / "backup.db"
+        with closing(open_store(backup)) as other:
+            save(other, a_memory(a_key_memory("AKIA1")))
+        save(store, a_memory(a_key_memory("AKIA2")))
+        for part in ("-wal", "-shm"):
+            Path(f"{path}{part}").unlink()
+        backup.rename(path)
+
+        (stored,) = store.load()
+
+        assert list(stored.memory.keys) == ["AKIA1"]
+
+
 class TestUnusable:
     def test_a_directory(self, store: Store, path: Path) -> None:
         """A directory at the path is reported, and stays."""
@@ -293,6 +327,16 @@ class TestPermissions:
 
         assert "cannot be used (Permission denied)" in message
 
+    def test_reading(self, open_store: OpenStore, shared: Path) -> None:
+        """Reading the events below a directory that is another user's is reported."""
+        path = shared / "state" / "state.db"
+        with closing(open_store(path)) as root:
+            save(root, a_memory())
+        with _as_nobody():
+            message = _message(lambda: read_events(path))
+
+        assert "cannot be used (Permission denied): check its owner and mode" in message
+
 
 @pytest.mark.process
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a file system")
@@ -356,6 +400,12 @@ class TestReading:
         """Reading the events of a file that does not exist is an error and does not create it."""
         assert "does not exist" in _message(lambda: read_events(path))
         assert not path.parent.exists()
+
+    def test_a_directory(self, path: Path) -> None:
+        """Reading the events of a directory is an error that says what is wrong."""
+        path.mkdir(parents=True)
+
+        assert "is a directory" in _message(lambda: read_events(path))
 
     def test_a_corrupt_file(self, path: Path) -> None:
         """Reading the events of a corrupt file is an error and does not set it aside."""

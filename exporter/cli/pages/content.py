@@ -83,7 +83,7 @@ class EventsUnavailable(Exception):
     """Why earlier events cannot be read, as a sentence."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Settings:
     """
     What a configuration says about pages.
@@ -105,6 +105,7 @@ class Content:
     What pages show. Thread-safe.
 
     Args:
+        settings: Returns what the configuration in effect says.
         snapshots: Lists the latest snapshots, with the seconds until each next refresh. None: it
             is under way.
         memory: Returns what is remembered of an account.
@@ -112,7 +113,7 @@ class Content:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: Callable[[], Settings],
         *,
         snapshots: Callable[[], Sequence[tuple[AccountSnapshot, float | None]]],
         memory: Callable[[AccountSnapshot], AccountMemory],
@@ -124,14 +125,10 @@ class Content:
         self._clock = clock
         self._findings: dict[str, tuple[object, int]] = {}
 
-    def configure(self, settings: Settings) -> None:
-        """Show what another configuration says from now on."""
-        self._settings, self._findings = settings, {}
-
     # -- accounts ------------------------------------------------------------------------------
 
     def accounts(self) -> list[server.AccountRow]:
-        settings, findings = self._settings, self._findings
+        settings, findings = self._settings(), self._findings
         snapshots = self._snapshots()
         rows = [self._account(settings, *each) for each in snapshots]
         for gone in findings.keys() - {each.account.label for each, _ in snapshots}:
@@ -166,6 +163,7 @@ class Content:
             return None
         now = self._clock.now()
         stamp = (
+            settings,
             *(snapshot.finished_at, snapshot.listed_at, len(snapshot.keys), snapshot.unknown),
             now.replace(minute=0, second=0, microsecond=0),
         )
@@ -181,7 +179,7 @@ class Content:
     # -- keys ----------------------------------------------------------------------------------
 
     def keys(self, parameters: Mapping[str, str]) -> server.KeyTable:
-        settings, now = self._settings, self._clock.now()
+        settings, now = self._settings(), self._clock.now()
         options = settings.options
         selected = Selected.of(parameters, options.tags.values(), options.redact)
         snapshots = [snapshot for snapshot, _ in self._snapshots()]
@@ -208,7 +206,7 @@ class Content:
         )
 
     def export(self, parameters: Mapping[str, str], format_: str) -> "Export":
-        settings, now = self._settings, self._clock.now()
+        settings, now = self._settings(), self._clock.now()
         options = settings.options
         selected = Selected.of(parameters, options.tags.values(), options.redact)
         snapshots = [snapshot for snapshot, _ in self._snapshots()]
@@ -234,7 +232,7 @@ class Content:
     def key(
         self, account_id: str, key: str, user: str
     ) -> server.KeyDetails | server.Namesakes | None:
-        settings = self._settings
+        settings = self._settings()
         options = settings.options
         key, user = options.redact(key), options.redact(user)
         accounts = {each.account.id: each for each, _ in self._snapshots()}
@@ -312,7 +310,7 @@ class Content:
     # -- the configuration ---------------------------------------------------------------------
 
     def configuration(self) -> str:
-        settings = self._settings
+        settings = self._settings()
         return settings.options.redact(settings.summary())
 
 

@@ -28,6 +28,19 @@ EXPORTER_FAMILIES: tuple[ExporterFamily, ...] = (
         help="HTTP requests to the exporter by status code and handler; malformed requests have the"
         " handler malformed.",
         extra_labels=("code", "handler"),
+        serving=True,
+    ),
+    ExporterFamily(
+        name="aws_iam_exporter_http_requests_in_flight",
+        help="HTTP requests that are being answered.",
+        serving=True,
+    ),
+    ExporterFamily(
+        name="aws_iam_exporter_http_request_duration_seconds",
+        kind="histogram",
+        help="Time to answer HTTP requests by handler, in seconds, up to the last byte sent.",
+        extra_labels=("handler",),
+        serving=True,
     ),
     ExporterFamily(
         name="aws_iam_exporter_accounts_configured",
@@ -65,8 +78,17 @@ EXPORTER_FAMILIES: tuple[ExporterFamily, ...] = (
         help="Log messages that were not written, because nobody read them or the disk was full.",
     ),
     ExporterFamily(
+        name="aws_iam_exporter_config_last_reload_successful",
+        help="1 if the configuration was loaded successfully the last time, otherwise 0.",
+    ),
+    ExporterFamily(
+        name="aws_iam_exporter_config_last_reload_success_timestamp_seconds",
+        help="When the configuration was last loaded successfully, as a Unix time.",
+    ),
+    ExporterFamily(
         name="aws_iam_exporter_build_info",
-        help="Version of the exporter and version of Python. Always 1.",
-        extra_labels=("version", "pythonversion"),
+        help="Version of the exporter, the revision and branch that it was built from, and version"
+        " of Python. Always 1.",
+        extra_labels=("version", "revision", "branch", "pythonversion"),
     ),
 )

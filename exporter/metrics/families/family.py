@@ -99,6 +99,8 @@ class EventFamily(SnapshotFamily[Sequence[Event]]):
 
     subject: ClassVar[tuple[str, ...]] = KEY
 
+    tag_labels: bool = True
+
     def subjects(self, of: Subjects) -> Sequence[Subject[Sequence[Event]]]:
         return of.events
 
@@ -150,9 +152,11 @@ class ExporterFamily(Family):
 
     Attributes:
         optional: There is no sample until the value is set.
+        serving: It is about requests to the exporter.
     """
 
     optional: bool = False
+    serving: bool = False
 
 
 def unix(at: datetime | None) -> int | None:
