@@ -167,7 +167,7 @@ def chromium(*, scripts: bool = False) -> Iterator[Browser]:
             browser = Browser(loop, tab)
             browser.set_up(scripts=scripts)
             yield browser
-            tab.close()
+            loop.run_until_complete(asyncio.wait_for(_close(tab), SECONDS))
         finally:
             process.terminate()
             process.wait(SECONDS)
@@ -175,7 +175,15 @@ def chromium(*, scripts: bool = False) -> Iterator[Browser]:
 
 
 async def _open_tab(port: int) -> WebSocketClientConnection:
-
-    answer = await AsyncHTTPClient().fetch(f"http://127.0.0.1:{port}/json/list")
+    client = AsyncHTTPClient(force_instance=True)
+    answer = await client.fetch(f"http://127.0.0.1:{port}/json/list")
+    client.close()
     tab = next(each for each in json.loads(answer.body) if each["type"] == "page")
     return await websocket_connect(tab["webSocketDebuggerUrl"], max_message_size=MAX_MESSAGE)
+
+
+async def _close(tab: WebSocketClientConnection) -> None:
+    """Close the connection. On the event loop, without which Tornado would create another."""
+    tab.close()
+    while await tab.read_message() is not None:
+        pass
