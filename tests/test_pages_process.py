@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.error import HTTPError
@@ -10,7 +11,7 @@ import pytest
 
 from tests.builders import PROD, ROLE, TEST
 from tests.fake_aws import FakeAws
-from tests.servers import exporter, get
+from tests.servers import exporter, get, wait_until
 from tests.test_cli import setup
 
 pytestmark = pytest.mark.process
@@ -90,3 +91,20 @@ def test_key_ids_are_masked_on_all_pages(aws: FakeAws, tmp_path: Path) -> None:
     assert len(links) == len(ids)
     assert [id_ for id_ in (*ids, "AKIAQQQQ") if any(id_ in text for text in texts)] == []
     assert "AKIA****SAME" in keys
+
+
+def test_pages_follow_a_reload(aws: FakeAws, tmp_path: Path) -> None:
+    """When the configuration is reloaded, pages show what it says by now."""
+    key = next(iter(aws.account(PROD).keys))
+    flag, environment = setup(aws, tmp_path, PROD)
+
+    with exporter(flag, environment=environment) as running:
+        running.wait_until_ready()
+        before = running.get("/keys")
+        setup(aws, tmp_path, PROD, extra="labels: {access_key_id: masked}\n")
+        running.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: key.id not in running.get("/keys"), "the pages are masked")
+        configuration = running.get("/config")
+
+    assert key.id in before
+    assert "access_key_id: masked" in configuration
