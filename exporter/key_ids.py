@@ -43,6 +43,8 @@ class KeyIdFormatter:
         Ids that look the same when masked are distinguished by some digits of their hashes.
         """
         labels = {key.id: self.label(key.id) for key in keys}
+        if len(labels) == 1:
+            return labels
         counts = Counter(labels.values())
         return {
             id_: label if counts[label] == 1 else f"{label}~{_digits(id_)}"

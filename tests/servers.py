@@ -23,6 +23,7 @@ import pytest
 
 PACKAGES = {
     "amtool": "prometheus-alertmanager",
+    "chromium": "chromium",
     "haproxy": "haproxy",
     "nginx": "nginx-light",
     "prometheus": "prometheus",

@@ -1,21 +1,17 @@
 """The HTTP server, over real sockets."""
 
 import gzip
-import re
 import socket
 import threading
 import tomllib
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from exporter import server
-from exporter.server import AccountRow
-from exporter.server.landing import format_duration, render
-from tests.server.serving import NOON, ROW, SITE, Chunks, request, serving
+from tests.server.serving import SITE, Chunks, request, serving
 
 ROOT = Path(__file__).parent.parent
 
@@ -83,67 +79,8 @@ def test_healthy_does_not_depend_on_ready() -> None:
     assert statuses == [200, 503]
 
 
-def test_the_landing_page_escapes_text() -> None:
-    """Names, errors and the telemetry path cannot inject markup."""
-    with serving(replace(SITE, telemetry_path='/"><b>')) as port:
-        _, body = request(port, "/")
-
-    text = body.decode()
-    assert "prod &lt;b&gt;" in text
-    assert "assume_role: &lt;no&gt;" in text
-    assert "<b>" not in text
-
-
-def test_the_landing_page_cannot_be_embedded() -> None:
-    """The landing page cannot be framed, and loads, submits and redirects nothing."""
-    with serving() as port:
-        answer, _ = request(port, "/")
-
-    policy = set(answer.headers["Content-Security-Policy"].split("; "))
-    none = ("default-src", "frame-ancestors", "base-uri", "form-action")
-    assert policy == {f"{name} 'none'" for name in none} | {"style-src 'unsafe-inline'"}
-
-
-def cells(row: AccountRow) -> list[str]:
-    """Return the texts of the cells of *row* on the landing page."""
-    page = render(version="1.2.3", telemetry_path="/metrics", accounts=[row], now=NOON)
-    return re.findall(r"<td.*?>(.*?)</td>", page.decode())
-
-
-def test_the_landing_page_shows_an_account() -> None:
-    """A row shows state, ID, name, keys, last success, next refresh and last error."""
-    row = replace(ROW, name="prod", error="assume_role: no")
-
-    assert cells(row) == ["down", "111111111111", "prod", "3", "2h ago", "in 5m", "assume_role: no"]
-
-
-def test_the_landing_page_shows_what_is_unknown() -> None:
-    """Before the first refresh of an account its row shows what is unknown."""
-    row = AccountRow(
-        id="", name="default", up=None, keys=None, last_success=None, next_refresh=None, error=""
-    )
-
-    assert cells(row) == ["pending", "unknown", "default", "unknown", "never", "in progress", ""]
-
-
-def test_no_keys_are_not_unknown_keys() -> None:
-    """An account without keys is up and has 0 keys."""
-    row = cells(replace(ROW, up=True, keys=0))
-
-    assert (row[0], row[3]) == ("up", "0")
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0, "0s"), (119, "119s"), (120, "2m"), (7199, "119m"), (7200, "2h"), (172800, "2d")],
-)
-def test_durations_are_short(seconds: int, text: str) -> None:
-    """A duration is written in the largest unit of which it has at least two."""
-    assert format_duration(timedelta(seconds=seconds)) == text
-
-
-def test_the_landing_page_is_package_data() -> None:
-    """The template is declared as package data, so that a wheel contains it."""
+def test_the_pages_are_package_data() -> None:
+    """Templates and styles are declared as package data, so that a wheel contains them."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     data = project["tool"]["setuptools"]["package-data"]
     files = {path for path in (ROOT / "exporter").rglob("*") if path.is_file()}

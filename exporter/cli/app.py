@@ -17,6 +17,7 @@ from exporter.cli.bounded import call_in_thread
 from exporter.cli.build import BUILD
 from exporter.cli.flags import Flags
 from exporter.cli.logs import QueueHandler
+from exporter.cli.pages import content_of
 from exporter.cli.redaction import Redactor
 from exporter.cli.reload import Reloader
 from exporter.cli.systemd import notify
@@ -24,7 +25,6 @@ from exporter.cli.wiring import SystemClock
 from exporter.config import Config
 from exporter.metrics import Exposition, Format, Page, SelfMetrics, negotiate
 from exporter.model import Clock
-from exporter.refresh import Scheduler
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +112,7 @@ async def run(
         application,
         self_metrics,
         flags,
-        redactor,
+        None if flags.serve.disable_pages else content_of(application, clock, flags.config_file),
         lifecycle=server.Lifecycle(reload, stopped.set) if flags.serve.enable_lifecycle else None,
         epoch=lambda: reloader.count,
     )
@@ -179,7 +179,7 @@ def _site(
     application: Application,
     self_metrics: SelfMetrics,
     flags: Flags,
-    redact: Callable[[str], str],
+    content: server.Content | None,
     *,
     lifecycle: server.Lifecycle | None,
     epoch: Callable[[], int],
@@ -190,7 +190,7 @@ def _site(
         negotiate,
         partial(_page, application.exposition),
         application.scheduler.is_ready,
-        partial(_account_rows, application.scheduler, redact),
+        content,
         self_metrics.count_http_request,
         self_metrics.count_requests_in_flight,
         self_metrics.observe_http_request,
@@ -213,18 +213,3 @@ def _page(
 def _log_addresses(event: str, sockets: Sequence[socket]) -> None:
     for bound in sockets:
         log.info(event, extra={"address": server.address_of(bound)})
-
-
-def _account_rows(scheduler: Scheduler, redact: Callable[[str], str]) -> list[server.AccountRow]:
-    return [
-        server.AccountRow(
-            id=snapshot.account.id,
-            name=redact(snapshot.account.label),
-            up=snapshot.up if snapshot.finished_at else None,
-            keys=len(snapshot.keys) if snapshot.keys_known else None,
-            last_success=snapshot.read_at,
-            next_refresh=seconds,
-            error=redact(f"{snapshot.failure}: {snapshot.error}") if snapshot.failure else "",
-        )
-        for snapshot, seconds in scheduler.snapshots()
-    ]

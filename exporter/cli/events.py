@@ -127,11 +127,11 @@ def _texts(row: EventRow, shown: Record) -> list[str]:
         str(shown["user"] or ROOT),
         str(shown["access_key_id"] or ""),
         str(shown["event"]),
-        _details(row.event, shown),
+        details(row.event, shown),
     ]
 
 
-def _details(event: Event, shown: Record) -> str:
+def details(event: Event, shown: Record) -> str:
     """Say what its kind does not say of *event*, such as ``after 300 days; s3 in us-east-1``."""
     parts = []
     if event.seconds is not None:

@@ -38,6 +38,7 @@ class ServeFlags:
     disable_exporter_metrics: bool = False
     auto_reload: float = 0.0
     output: str = ""
+    disable_pages: bool = False
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -86,6 +87,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         dest="web_enable_lifecycle",
         action="store_true",
         help="allow POST and PUT requests to /-/reload and /-/quit",
+    )
+    add(
+        "--web.disable-pages",
+        dest="web_disable_pages",
+        action="store_true",
+        help="serve only metrics and probes, no pages for people",
     )
     add(
         "--web.disable-exporter-metrics",
@@ -143,6 +150,7 @@ def serve_flags(
         args.web_disable_exporter_metrics,
         args.config_auto_reload_interval,
         args.once_output,
+        args.web_disable_pages,
     )
 
 

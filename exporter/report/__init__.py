@@ -30,6 +30,7 @@ from exporter.report.keys import (
     Selection,
     ShowOptions,
     key_rows,
+    sort_key,
     sort_keys,
 )
 
@@ -61,6 +62,7 @@ __all__ = [
     "key_texts",
     "markdown_text",
     "not_seen",
+    "sort_key",
     "sort_keys",
     "span",
     "summary",

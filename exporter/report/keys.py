@@ -242,6 +242,12 @@ def sort_keys(rows: Iterable[KeyRow], order: Order) -> list[KeyRow]:
     return sorted(names, key=_RANKS[order])
 
 
+def sort_key(order: Order) -> Callable[[KeyRow], tuple[object, ...]]:
+    """Return the key by which `sort_keys` sorts, for those who need only the first rows."""
+    rank = _RANKS[order]
+    return lambda row: (rank(row), row.account, row.account_id, row.user, row.access_key_id)
+
+
 def _urgency(row: KeyRow) -> tuple[object, ...]:
     if row.findings:
         return 0, row.findings[0].urgency, _longest_first(row.idle)

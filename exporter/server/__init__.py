@@ -1,16 +1,36 @@
-"""The HTTP server: metrics, probes and the landing page. Knows nothing of AWS."""
+"""The HTTP server: metrics, probes and pages for people. Knows nothing of AWS."""
 
 from exporter.server.connections import Limits, max_connections, raise_file_limit
-from exporter.server.landing import AccountRow
+from exporter.server.pages import (
+    AccountRow,
+    Column,
+    Content,
+    Filter,
+    KeyDetails,
+    KeyRow,
+    KeyTable,
+    Namesakes,
+    Problem,
+    Step,
+)
 from exporter.server.routes import Lifecycle, Site, serve, serve_probes
 from exporter.server.sockets import address_of, bind, inherited
 from exporter.server.web_config import WebConfig, WebConfigError
 
 __all__ = [
     "AccountRow",
+    "Column",
+    "Content",
+    "Filter",
+    "KeyDetails",
+    "KeyRow",
+    "KeyTable",
     "Lifecycle",
     "Limits",
+    "Namesakes",
+    "Problem",
     "Site",
+    "Step",
     "WebConfig",
     "WebConfigError",
     "address_of",

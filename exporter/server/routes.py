@@ -6,7 +6,6 @@ import re
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from socket import socket
 from typing import Any, ClassVar, Protocol, cast
 from urllib.parse import urlsplit
@@ -16,7 +15,7 @@ from tornado.iostream import StreamClosedError
 from tornado.log import access_log, gen_log
 from tornado.web import Application, HTTPError, RequestHandler
 
-from exporter.server import landing
+from exporter.server import pages
 from exporter.server.connections import Connection, Limits, Server
 from exporter.server.shared import Shared
 from exporter.server.web_config import WebConfig, add_headers
@@ -47,7 +46,7 @@ class Site:
         metrics: Renders the metrics, given the content type, the names of the families (empty: all)
             and whether to compress with gzip. Called from several threads.
         is_ready: Whether the first refresh of every account has finished.
-        accounts: The table of the landing page. Called from several threads.
+        content: What the pages for people show. None: there are none.
         observe: Counts a request, given the name of its handler and the status code.
         count_in_flight: Called with 1 when a request begins, and with -1 when it has ended.
         observe_duration: Called with the name of a handler and the seconds that a request took.
@@ -62,7 +61,7 @@ class Site:
     negotiate: Callable[[str], str]
     metrics: Callable[[str, frozenset[str], bool], Page]
     is_ready: Callable[[], bool]
-    accounts: Callable[[], list[landing.AccountRow]]
+    content: pages.Content | None
     observe: Callable[[str, int], None]
     count_in_flight: Callable[[int], None] = lambda change: None
     observe_duration: Callable[[str, float], None] = lambda handler, seconds: None
@@ -105,7 +104,7 @@ def serve(
     application = Application(
         [
             _at(site.prefix, site.telemetry_path, MetricsHandler, limited()),
-            _at(site.prefix, "/", LandingHandler, limited()),
+            *(_page_routes(options, limits) if site.content is not None else ()),
             _at(site.prefix, "/-/healthy", HealthyHandler, options),
             _at(site.prefix, "/-/ready", ReadyHandler, options),
             _at(site.prefix, "/-/reload", ReloadHandler, options),
@@ -368,26 +367,65 @@ class QuitHandler(LifecycleHandler):
         lifecycle.quit()
 
 
-class LandingHandler(PageHandler):
-    name = "landing"
+class PagesHandler(PageHandler):
+    """Serves the pages for people."""
 
-    CONTENT_SECURITY_POLICY: ClassVar[str] = (
-        "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none';"
-        " form-action 'none'"
-    )
+    def initialize(self, page: pages.Page, **options: Any) -> None:  # type: ignore[override]
+        super().initialize(**options)
+        self.page = page
+        self.name = page.name  # type: ignore[misc]
+
+    async def get(self, *_: str) -> None:
+        await super().get()
 
     async def send_page(self, connection: Connection) -> None:
-        html = await self.shared.call(self.render_page, self.site)
-        self.set_header("Content-Type", "text/html; charset=utf-8")
-        self.set_header("Content-Security-Policy", self.CONTENT_SECURITY_POLICY)
-        await self.send(connection, len(html), [html])
+        facts = pages.Facts(self.site.version, self.site.telemetry_path)
+        arguments = [(name, self.get_query_argument(name)) for name in self.request.query_arguments]
+        asked, path = tuple(arguments), tuple(self.path_args)
+        answer = await self.shared.call(_respond, self.page, self.site, facts, path, asked)
+        self.set_status(answer.status)
+        for name, value in answer.headers.items():
+            self.set_header(name, value)
+        if isinstance(answer.body, bytes):
+            await self.send(connection, len(answer.body), [answer.body])
+        else:
+            await self.send_rendering(connection, answer.body)
 
-    @staticmethod
-    def render_page(site: Site) -> bytes:
-        return landing.render(
-            version=site.version,
-            # Relative, since the path that a proxy serves the page at may be another.
-            telemetry_path=site.telemetry_path.removeprefix("/"),
-            accounts=site.accounts(),
-            now=datetime.now(UTC),
-        )
+    async def send_rendering(self, connection: Connection, body: Iterable[bytes]) -> None:
+        """Send a body of unknown size, whose chunks take a while to render."""
+        if self.request.method == "HEAD":
+            return
+        chunks = iter(body)
+        try:
+            async with asyncio.timeout(self.limits.response):
+                while chunk := await self.shared.run(next, chunks, b""):
+                    self.write(chunk)
+                    await self.flush()
+                    if connection.closed():
+                        return
+        except Exception:
+            # What was sent looks complete unless the connection ends at once.
+            connection.close()
+            raise
+        except asyncio.CancelledError:
+            connection.close()
+
+
+def _page_routes(options: dict[str, Any], limits: Limits) -> Iterator[Any]:
+    site: Site = options["site"]
+    shared = Shared(site.epoch, 1, "pages")  # scrapes do not wait for people
+    for page in pages.PAGES:
+        slots = asyncio.Semaphore(page.clients or limits.pages or sys.maxsize)
+        path = re.escape(site.prefix) + page.path
+        yield path, PagesHandler, options | {"shared": shared, "slots": slots, "page": page}
+
+
+def _respond(
+    page: pages.Page,
+    site: Site,
+    facts: pages.Facts,
+    path: Sequence[str],
+    asked: Sequence[tuple[str, str]],
+) -> pages.Response:
+    # There are no pages without content.
+    return page.respond(cast(pages.Content, site.content), facts, path, dict(asked))

@@ -11,7 +11,7 @@ SHARED_FOR = 1.0
 """Seconds after its start for which the result of a call is shared."""
 
 THREADS = 2
-"""How many calls are made at the same time; others wait. Probes never wait for them."""
+"""How many scrapes are rendered at the same time; others wait. Probes never wait for them."""
 
 
 class Shared:
@@ -20,11 +20,14 @@ class Shared:
 
     Args:
         epoch: Returns a number that changes when no result from before may be shared any more.
+        threads: How many calls are made at the same time.
     """
 
-    def __init__(self, epoch: Callable[[], int]) -> None:
+    def __init__(
+        self, epoch: Callable[[], int], threads: int = THREADS, name: str = "scrape"
+    ) -> None:
         self._epoch = epoch
-        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="scrape")
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
         self._calls: dict[tuple[Any, ...], asyncio.Future[Any]] = {}
 
     async def call(self, function: Callable[..., T], *args: Any) -> T:
@@ -47,6 +50,15 @@ class Shared:
             self._forget(key, future)
             raise
         return result
+
+    async def run(self, function: Callable[..., T], *args: Any) -> T:
+        """
+        Call *function*, whose result is not shared.
+
+        Raises:
+            Exception: That of *function*.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._pool, function, *args)
 
     def _forget_when_done(self, key: tuple[Any, ...], call: asyncio.Future[Any]) -> None:
         call.add_done_callback(lambda call: self._forget(key, call))

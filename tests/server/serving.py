@@ -6,12 +6,20 @@ import http.client
 import socket
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 from exporter import server
-from exporter.server import AccountRow, Limits, Site, WebConfig
+from exporter.server import (
+    AccountRow,
+    KeyDetails,
+    KeyTable,
+    Limits,
+    Namesakes,
+    Site,
+    WebConfig,
+)
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 ROW = AccountRow(
@@ -23,6 +31,28 @@ ROW = AccountRow(
     next_refresh=300.0,
     error="assume_role: <no>",
 )
+
+
+class Accounts:
+    """Pages that show these accounts, and nothing else."""
+
+    def __init__(self, *rows: AccountRow) -> None:
+        self._rows = rows
+
+    def accounts(self) -> Sequence[AccountRow]:
+        return self._rows
+
+    def keys(self, parameters: Mapping[str, str]) -> KeyTable:
+        raise NotImplementedError
+
+    def export(self, parameters: Mapping[str, str], format_: str) -> Iterable[bytes]:
+        return [format_.encode(), repr(dict(parameters)).encode()]
+
+    def key(self, account_id: str, key: str, user: str) -> KeyDetails | Namesakes | None:
+        return Namesakes(account_id, key, (user, "<b>")) if key == "known" else None
+
+    def configuration(self) -> str:
+        return "a: <hidden>\nb: 1\n"
 
 
 class Chunks:
@@ -47,7 +77,7 @@ SITE = Site(
     negotiate=lambda accept: f"text/for; accept={accept}",
     metrics=page,
     is_ready=lambda: True,
-    accounts=lambda: [ROW],
+    content=Accounts(ROW),
     observe=lambda handler, code: None,
 )
 
