@@ -93,7 +93,7 @@ class Accounts:
         """
         Discover accounts at once, and then again and again.
 
-        Ends when *stop* is set, or, at the next time, if there is another discovery by then.
+        Ends when *stop* is set, or there is another discovery.
         """
         retry, discovery = FIRST_RETRY, self._discovery
         while discovery is not None and discovery is self._discovery:

@@ -91,6 +91,7 @@ class Application:
             forget=self._forget,
         )
         self._discovery = discovery_of(config, self._sessions, clock)
+        self._discovery_ends = threading.Event()
         self._identities = self._new_identities()
         self.accounts = Accounts(
             config.model_accounts(),
@@ -106,8 +107,8 @@ class Application:
         """Publish what is stored of every account, and begin to refresh them."""
         self.restore()
         self.scheduler.start()
-        self._start_thread("store", self.recorder.retry_until)
-        self._start_thread("discovery", self.accounts.keep_up_to_date)
+        self._start_thread("store", self.recorder.retry_until, self._stop)
+        self._start_thread("discovery", self.accounts.keep_up_to_date, self._discovery_ends)
 
     def restore(self) -> None:
         """Publish what is stored of every account."""
@@ -144,6 +145,7 @@ class Application:
 
     def stop(self) -> None:
         """End the threads."""
+        self._discovery_ends.set()
         self.scheduler.stop()
 
     def reconfigure(self, config: Config) -> list[str]:
@@ -176,16 +178,20 @@ class Application:
             self._render_again()
         if _discovered_by(config) != _discovered_by(before):
             self._discovery = discovery_of(config, self._sessions, self._clock)
+            self._discovery_ends.set()
+            self._discovery_ends = threading.Event()
         self._identities = self._new_identities()
         is_other = self.accounts.reconfigure(
             config.model_accounts(), self._discovery, interval=_discovery_interval(config)
         )
         if is_other:
-            self._start_thread("discovery", self.accounts.keep_up_to_date)
+            self._start_thread("discovery", self.accounts.keep_up_to_date, self._discovery_ends)
         return _differences(config, wanted)
 
-    def _start_thread(self, name: str, run: Callable[[threading.Event], None]) -> None:
-        threading.Thread(target=run, args=(self._stop,), name=name, daemon=True).start()
+    def _start_thread(
+        self, name: str, run: Callable[[threading.Event], None], stop: threading.Event
+    ) -> None:
+        threading.Thread(target=run, args=(stop,), name=name, daemon=True).start()
 
     def _refresh_after(self, before: Config) -> Refresh:
         """Return what refreshes an account after *before* was in effect."""

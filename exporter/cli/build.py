@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from importlib import resources
+from importlib.resources.abc import Traversable
 from typing import Final
 
 from exporter import __version__
@@ -28,14 +29,14 @@ class Build:
         return f"{self.version} (branch: {self.branch}, revision: {self.revision})"
 
 
-def read_build() -> Build:
-    """Read the file ``build.json``, which the build of the container image adds to the package."""
+def read_build(package: Traversable) -> Build:
+    """Read the file ``build.json`` that the build of the container image adds to *package*."""
     try:
-        text = resources.files("exporter").joinpath("build.json").read_text(encoding="utf-8")
+        text = package.joinpath("build.json").read_text(encoding="utf-8")
         known = json.loads(text)
         return Build(revision=known["revision"] or UNKNOWN, branch=known["branch"] or UNKNOWN)
     except (OSError, ValueError, KeyError, TypeError):
         return Build()
 
 
-BUILD: Final = read_build()
+BUILD: Final = read_build(resources.files("exporter"))
