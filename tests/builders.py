@@ -18,7 +18,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from unittest.mock import patch
 
-from exporter.aws import AccountRefresher, AccountSessions, Clients, Endpoints, Operation
+from exporter.aws import (
+    AccountRefresher,
+    AccountSessions,
+    Clients,
+    Discovery,
+    Endpoints,
+    Operation,
+    Selection,
+)
 from exporter.aws.api import AccountApi
 from exporter.aws.base_credentials import BaseCredentials
 from exporter.aws.clients import RequestObserver
@@ -304,6 +312,21 @@ def a_refresher(
         "rng": rng or FixedRandom(0.5),
     }
     return AccountRefresher(sessions=sessions, clock=clock, **{**defaults, **options})
+
+
+def a_discovery(sessions: AccountSessions, clock: Clock, **options: Any) -> Discovery:
+    """A discovery with the base credentials, of every account, to be read with ROLE."""
+    defaults: dict[str, Any] = {
+        "role_name": ROLE,
+        "role_session": RoleSession(),
+        "caller": Account("", "organization"),
+        "include": Selection(),
+        "exclude": Selection(),
+        "account_tags": (),
+        "deadline": 3600.0,
+        "rng": FixedRandom(0.5),
+    }
+    return Discovery(sessions=sessions, clock=clock, **{**defaults, **options})
 
 
 def refresh_of(sessions: AccountSessions, clock: Clock, **options: Any) -> Refresh:

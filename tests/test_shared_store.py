@@ -15,7 +15,7 @@ from tests.postgres import Postgres, postgres
 from tests.servers import Exporter, wait_until
 from tests.stateful import STORE_FAILS, configuration, page_of, running
 
-pytestmark = [pytest.mark.process, pytest.mark.xdist_group("shared_store")]
+pytestmark = [pytest.mark.process, pytest.mark.slow, pytest.mark.xdist_group("shared_store")]
 
 STORE_UP = "aws_iam_exporter_store_up"
 AWAKENED = "aws_iam_access_key_used_after_idle_seconds"

@@ -15,7 +15,7 @@ from tests.fake_aws import AccessKey, FakeAws
 from tests.servers import Exporter, exporter, wait_until
 from tests.stateful import STORE_FAILS, configuration, page_of, rows_of, running
 
-pytestmark = [pytest.mark.process, pytest.mark.xdist_group("store_faults")]
+pytestmark = [pytest.mark.process, pytest.mark.slow, pytest.mark.xdist_group("store_faults")]
 
 STORE_UP = "aws_iam_exporter_store_up"
 AWAKENED = "aws_iam_access_key_used_after_idle_seconds"

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from exporter.aws import Discovery, Selection
+from exporter.aws import Selection
 from exporter.model import Account, Partition, ReadError, Reason, RoleArn, RoleSession
-from tests.builders import PROD, FakeClock, FixedRandom, an_account, some_sessions
+from tests.builders import PROD, FakeClock, a_discovery, an_account, some_sessions
 from tests.fake_aws import FakeAws, Fault
 from tests.fake_aws.organizations import Organization
 
@@ -30,19 +30,8 @@ def discover(aws: FakeAws, clock: FakeClock) -> Discover:
     sessions = some_sessions(aws.url, clock)
 
     def discover(**options: Any) -> list[Account]:
-        defaults: dict[str, Any] = {
-            "sessions": sessions,
-            "role_name": READER,
-            "role_session": SESSION,
-            "caller": Account("", "organization"),
-            "include": Selection(),
-            "exclude": Selection(),
-            "account_tags": (),
-            "deadline": 3600.0,
-            "clock": clock,
-            "rng": FixedRandom(0.5),
-        }
-        return Discovery(**{**defaults, **options}).discover()
+        defaults: dict[str, Any] = {"role_name": READER, "role_session": SESSION}
+        return a_discovery(sessions, clock, **{**defaults, **options}).discover()
 
     return discover
 
@@ -307,8 +296,7 @@ def test_discovery_does_not_claim_its_account(
 ) -> None:
     """The account that asks Organizations can be read itself."""
     sessions = some_sessions(aws.url, clock)
-    discover(sessions=sessions)
 
-    [management] = discover(sessions=sessions)
+    [management] = a_discovery(sessions, clock).discover()
 
     assert sessions.get(management) is not None
