@@ -25,7 +25,7 @@ from tests import bench_servers
 from tests.servers import get, prometheus, wait_until
 
 CONFIGURATION: Final = """
-global: {{scrape_interval: {interval}}}
+global: {{scrape_interval: {interval}, scrape_timeout: {interval}}}
 scrape_configs:
   - job_name: aws-iam-key-exporter
     static_configs: [{{targets: ["127.0.0.1:{port}"]}}]

@@ -78,12 +78,14 @@ def accounts(keys: int) -> Iterator[AccountSnapshot]:
         )
 
 
-def texts(keys: int) -> Iterator[str]:
-    """Yield the samples of each account as text."""
+def texts(keys: int, at_once: int = 1) -> Iterator[str]:
+    """Yield the samples of so many accounts *at_once* as text."""
     names = frozenset(family.name for family in SNAPSHOT_FAMILIES)
-    for snapshot in accounts(keys):
+    remaining = accounts(keys)
+    while snapshots := list(itertools.islice(remaining, at_once)):
         store = MetricsStore(RenderOptions())
-        store.publish(snapshot.account, snapshot)
+        for snapshot in snapshots:
+            store.publish(snapshot.account, snapshot)
         exposition = Exposition(store, SelfMetrics(version="bench", process=False), SystemClock())
         yield exposition.render(Format.TEXT, names=names).decode()
 
@@ -178,21 +180,21 @@ def serve_pushgateway(keys: int) -> None:
     process = subprocess.Popen(command)
     try:
         wait_until(lambda: get(f"http://127.0.0.1:{port}/-/ready"), "the pushgateway is ready")
-        few: list[str] = []
-        for number, text in enumerate(texts(keys)):
-            push(port, number, text)
-            if len(few) < 10:
-                few.append(text)
+        # Each push takes as long as there are groups: all accounts in a few, which stay, and those
+        # that are refreshed in one of their own.
+        for number, text in enumerate(texts(keys, at_once=50)):
+            push(port, f"all-{number}", text)
+        few = list(itertools.islice(texts(keys), 10))
         print(port, process.pid, flush=True)
-        refreshing(lambda number: push(port, number, few[number]), len(few))
+        refreshing(lambda number: push(port, "refreshed", few[number]), len(few))
     finally:
         process.kill()
         process.wait(10)
 
 
-def push(port: int, number: int, text: str) -> None:
+def push(port: int, group: str, text: str) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=600)
-    connection.request("PUT", f"/metrics/job/bench/account_id/{number:012}", text.encode())
+    connection.request("PUT", f"/metrics/job/bench/part/{group}", text.encode())
     response = connection.getresponse()
     response.read()
     assert response.status in (200, 202), response.status
