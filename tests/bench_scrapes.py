@@ -69,7 +69,7 @@ def serve() -> None:
             Format(content_type), names=names, gzip=gzip
         ),
         is_ready=lambda: True,
-        accounts=list,
+        content=None,
         observe=exposition.count_request,
     )
 

@@ -130,7 +130,7 @@ def serve_exporter(keys: int) -> None:
             Format(content_type), names=names, gzip=gzip
         ),
         is_ready=lambda: True,
-        accounts=list,
+        content=None,
         observe=exposition.count_request,
     )
 
