@@ -16,6 +16,7 @@ from exporter.cli.redaction import Redactor
 from exporter.cli.textfile import CannotWrite, write_once
 from exporter.config import Config, parse
 from exporter.key_ids import KeyIdFormatter
+from exporter.sharding import Shard
 from tests.builders import environment
 from tests.fake_aws import FakeAws, Fault
 from tests.fake_aws.fleet import MONITORING, ROLE, fill
@@ -44,7 +45,7 @@ def config(more: str = "") -> Config:
 
 
 def write(path: Path, configuration: Config | None = None) -> bool:
-    return write_once(configuration or config(), path, Redactor(KeyIdFormatter(), []))
+    return write_once(configuration or config(), path, Redactor(KeyIdFormatter(), []), Shard())
 
 
 def test_every_account_is_written(aws: FakeAws, tmp_path: Path) -> None:

@@ -244,7 +244,7 @@ def _reload(flags: Flags) -> Config:
 
 def _write_once(flags: Flags, config: Config, redact: Redactor) -> int:
     try:
-        succeeded = textfile.write_once(config, Path(flags.serve.output), redact)
+        succeeded = textfile.write_once(config, Path(flags.serve.output), redact, flags.shard)
     except textfile.CannotWrite as error:
         write_error(f"{NAME}: {error}\n")
         return FAILURE

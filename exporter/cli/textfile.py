@@ -13,6 +13,7 @@ from exporter.cli.redaction import Redactor
 from exporter.cli.wiring import SystemClock
 from exporter.config import Config
 from exporter.metrics import Format, Page, SelfMetrics
+from exporter.sharding import Shard
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +22,7 @@ class CannotWrite(Exception):
     """The file cannot be written. The message is meant for the user."""
 
 
-def write_once(config: Config, path: Path, redactor: Redactor) -> bool:
+def write_once(config: Config, path: Path, redactor: Redactor, shard: Shard) -> bool:
     """
     Refresh every account once and write the metrics to the file *path*, in the text format.
 
@@ -53,6 +54,7 @@ def write_once(config: Config, path: Path, redactor: Redactor) -> bool:
         clock=SystemClock(),
         self_metrics=self_metrics,
         redactor=redactor,
+        shard=shard,
     )
     succeeded = application.refresh_once()
     try:
