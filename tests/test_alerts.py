@@ -29,6 +29,7 @@ from tests.rules.scenarios import (
     exporter,
     key,
     of_instance,
+    shard,
     with_gap,
 )
 from tests.servers import Release, find
@@ -60,6 +61,8 @@ SLOW = "AwsIamExporterRefreshSlow"
 REPORT_UNUSABLE = "AwsIamExporterReportUnusable"
 STORE_DOWN = "AwsIamExporterStoreDown"
 DISCOVERY_DOWN = "AwsIamExporterDiscoveryDown"
+SHARDS_MISSING = "AwsIamExporterShardsMissing"
+SHARDS_DISAGREE = "AwsIamExporterShardsDisagree"
 
 HYGIENE = {UNUSED, NEVER_USED, NOT_ROTATED, NOT_DELETED, SAFE_TO_DELETE, TWO_ACTIVE}
 
@@ -923,6 +926,37 @@ def test_discovery_down_fires_after_half_an_hour() -> Scenario:
 def test_exporter_without_an_organization_has_no_alert() -> Scenario:
     """If accounts are only configured, there is no series and no alert."""
     return Scenario(exporter(), {DAY: []})
+
+
+@scenario
+def test_all_shards_are_there() -> Scenario:
+    """As many exporters as share the accounts are no finding."""
+    return Scenario(exporter() | shard(0) | shard(1) | shard(2), {DAY: []})
+
+
+@scenario
+def test_a_shard_that_is_missing() -> Scenario:
+    """A shard that is not scraped fires after a quarter of an hour, until it is back."""
+    gone = [(DAY, 2), (DAY, None), (DAY, 2)]
+    return Scenario(
+        exporter() | shard(0) | shard(1) | shard(2, shown=gone),
+        {
+            DAY: [],
+            DAY + HOUR: [SHARDS_MISSING],
+            2 * DAY - STEP: [SHARDS_MISSING],
+            2 * DAY + HOUR: [],
+        },
+    )
+
+
+@scenario
+def test_shards_that_disagree() -> Scenario:
+    """Exporters that differ about the number of shards fire after half an hour."""
+    changed = [(DAY, 2), (DAY, 3)]
+    return Scenario(
+        exporter() | shard(0, total=2) | shard(1, total=changed) | shard(2, total=changed),
+        {DAY: [], DAY + 2 * HOUR: [SHARDS_DISAGREE]},
+    )
 
 
 # -- robustness --------------------------------------------------------------------------------

@@ -90,7 +90,9 @@ NEEDED_BY_RULES: Final = frozenset(
         "aws_iam_exporter_api_requests_total",
         "aws_iam_exporter_discovery_up",
         "aws_iam_exporter_refresh_interval_seconds",
+        "aws_iam_exporter_shard_ordinal",
         "aws_iam_exporter_store_up",
+        "aws_iam_exporter_total_shards",
     }
 )
 """What the shipped alerts refer to."""

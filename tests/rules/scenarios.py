@@ -130,6 +130,21 @@ def exporter(
     return exported
 
 
+def shard(ordinal: int, *, total: Value = 3, shown: Value | None = None) -> Series:
+    """
+    Return what one of several exporters exports about that.
+
+    Args:
+        shown: The ordinal as it is scraped over time. None: always *ordinal*.
+    """
+    job = {"job": JOB, "instance": f"shard-{ordinal}"}
+    of = {**job, "shard_ordinal": str(ordinal)}
+    return {
+        **series("aws_iam_exporter_total_shards", job, total),
+        **series("aws_iam_exporter_shard_ordinal", of, ordinal if shown is None else shown),
+    }
+
+
 def key(
     access_key_id: str = "AKIA1",
     *,
