@@ -93,16 +93,13 @@ def alertmanager(folder: Path, receiver: str, release: Release) -> Iterator[str]
 
 
 def shortened_rules(folder: Path) -> Path:
-    """Copy the shipped rules, with a `for:` of seconds."""
+    """Copy the shipped rules, with durations and intervals of seconds."""
     copies = folder / "rules"
     copies.mkdir()
     for file in RULES.glob("*.yaml"):
-        text = re.sub(
-            r"^( +for): \w+$",
-            r"\1: 4s",
-            file.read_text(encoding="utf-8"),
-            flags=re.MULTILINE,
-        )
+        text = file.read_text(encoding="utf-8")
+        text = re.sub(r"(?m)^( +(?:for|keep_firing_for)): \w+$", r"\1: 4s", text)
+        text = re.sub(r"(?m)^( +interval): \w+$", r"\1: 1s", text)
         (copies / file.name).write_text(text, encoding="utf-8")
     return copies
 

@@ -294,7 +294,7 @@ def test_a_role_that_does_not_let_the_exporter_in(aws: Aws, subject: Account) ->
     outcome = refresh(aws, Features(), subject)
 
     assert outcome.snapshot.failure is Reason.ASSUME_ROLE
-    assert outcome.codes == {"AssumeRole": {"AccessDenied"}}
+    assert outcome.codes == {"GetCallerIdentity": {""}, "AssumeRole": {"AccessDenied"}}
 
 
 def test_a_role_that_trusts_somebody_else(aws: Aws) -> None:

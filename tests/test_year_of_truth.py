@@ -16,7 +16,7 @@ EXACT = [
     "AwsIamRootUsed",
 ]
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400), pytest.mark.xdist_group("year")]
 
 
 @pytest.fixture(scope="module")
