@@ -158,7 +158,8 @@ class Connection(IOStream):
         size: int | None = super().read_from_fd(buf)
         if size and self._awaiting is State.IDLE:
             self._enter(State.HEADER)
-        if size == 0 and self._awaiting is State.RESPONSE:
+        # Without a read that waits for more, a request has arrived and is about to be handled.
+        if size == 0 and (self._awaiting is State.RESPONSE or self._read_future is None):
             # The client sends no more, but it may still read. Tornado would close the connection;
             # after an empty line, which may precede a request, it does so after the response.
             if self._read_buffer_size:
