@@ -406,6 +406,8 @@ def test_a_chain_of_roles_that_breaks(aws: FakeAws, check: Check) -> None:
     texts = [cure.text for cure in problem.cures]
     assert any("or correct role_chain." in text for text in texts)
     assert any("sends none to roles of role_chain" in text for text in texts)
+    [trust] = [cure.command for cure in problem.cures if "--trust" in cure.command]
+    assert trust.endswith(" --external-id=")
 
 
 def test_an_account_that_is_configured_twice(aws: FakeAws, clock: FakeClock) -> None:

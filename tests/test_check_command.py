@@ -287,6 +287,25 @@ def test_a_discovery_role_that_cannot_be_assumed(organization: FakeAws) -> None:
     assert "or correct organization.discovery_role_arn." in unwrapped(found)
 
 
+@pytest.mark.parametrize(
+    ("more", "sent"),
+    [("", ""), (", discovery_external_id: another", "DISCOVERY_EXTERNAL_ID")],
+)
+def test_the_trust_policy_of_a_discovery_role(organization: FakeAws, more: str, sent: str) -> None:
+    """The command for it has the external ID of discovery, never that of the accounts' roles."""
+    role = f", external_id: of-accounts, discovery_role_arn: 'arn:aws:iam::{TEST}:role/none'{more}"
+
+    found = checked(organization, discovering(organization, role))
+
+    assert found.discovery is not None
+    assert found.discovery.problem is not None
+    commands = [cure.command for cure in found.discovery.problem.cures if "--trust" in cure.command]
+    assert [command.partition(" --external-id=")[2] for command in commands] == [sent]
+    flags = parse_flags(commands[0].split()[1:], {})
+    assert flags.policy is not None
+    assert flags.policy.external_id == sent
+
+
 def test_configured_accounts_are_checked_without_discovery(organization: FakeAws) -> None:
     """Where discovery fails, the configured accounts are checked nevertheless."""
     organization.account(MONITORING).deny("organizations:*")

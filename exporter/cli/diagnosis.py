@@ -146,8 +146,9 @@ class Diagnosis:
         us = denial.caller or base.arn or "the exporter's identity"
         if denial.explicit:
             return self._of_explicit_deny(error, denial, us)
+        trust = self._trust_command(account, role, us, settings)
         if denial.action in SESSION_ACTIONS:
-            return self._of_session_action(error, denial.action, role, us)
+            return self._of_session_action(error, denial.action, role, us, trust)
         if denial.kind == "identity-based" or denial.kind in LIMITS:
             text = f"The identity {us} is not allowed to assume the role {role}."
             kind = denial.kind if denial.kind.endswith("boundary") else f"{denial.kind} policy"
@@ -162,7 +163,7 @@ class Diagnosis:
             role,
             us,
             settings,
-            trust=self._command(Policy.TRUST, us),
+            trust=trust,
             exporter=self._command(Policy.EXPORTER),
         )
         if denial.kind == "role trust":
@@ -178,7 +179,9 @@ class Diagnosis:
         cures = self._in_order(account, causes)
         return Problem(found, text, str(error), cures, "sts:AssumeRole", Policy.TRUST)
 
-    def _of_session_action(self, error: ReadError, action: str, role: str, us: str) -> Problem:
+    def _of_session_action(
+        self, error: ReadError, action: str, role: str, us: str, trust: str
+    ) -> Problem:
         text = (
             f"The role {role} cannot be assumed, since its trust policy lacks {action}:"
             f" {SESSION_ACTIONS[action]}."
@@ -193,7 +196,7 @@ class Diagnosis:
             " disableSessionTags of the pod identity association."
         )
         cures = (
-            Cure(f"Allow {action} in the trust policy:", self._command(Policy.TRUST, us)),
+            Cure(f"Allow {action} in the trust policy:", trust),
             Cure(
                 f"Allow {action} on the role in the policy of {us}:", self._command(Policy.EXPORTER)
             ),
@@ -267,6 +270,16 @@ class Diagnosis:
             cure = f"{which} must not deny {denial.action}: no other policy can override it."
         found = f"{denial.action.partition(':')[2]} denied by {kind}"
         return Problem(found, text, str(error), (Cure(cure),), denial.action)
+
+    def _trust_command(self, account: Account, role: str, us: str, settings: Settings) -> str:
+        """Write the command that prints the trust policy of *role*, with what is sent to it."""
+        command = self._command(Policy.TRUST, us)
+        if role in map(str, account.role_session.via):
+            return f"{command} --external-id="
+        if settings is OF_DISCOVERY:
+            sent = "DISCOVERY_EXTERNAL_ID" if account.role_session.external_id else ""
+            return f"{command} --external-id={sent}"
+        return command
 
     def _command(self, policy: Policy, us: str = "") -> str:
         """Write the command that prints *policy*, for the exporter's own identity *us*."""
