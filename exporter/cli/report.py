@@ -77,7 +77,7 @@ def run(
             read, failure = _stored(config, clock.now()), ""
         else:
             read, failure = _refreshed(query, config, clock)
-        accounts = select_accounts(read, query.accounts)
+        accounts = select_accounts(read, query.accounts, some_unknown=bool(failure))
         width = terminal_width()
         page = render(query, accounts, options, at=clock.now(), width=width, failure=failure)
         write_output(page.output)
@@ -158,9 +158,14 @@ def _stored(config: Config, now: datetime) -> list[Read]:
     ]
 
 
-def select_accounts(read: Sequence[Read], wanted: Iterable[str]) -> list[Read]:
+def select_accounts(
+    read: Sequence[Read], wanted: Iterable[str], *, some_unknown: bool = False
+) -> list[Read]:
     """
     Return the accounts with these IDs or names. None are *wanted*: all.
+
+    Args:
+        some_unknown: There may be more accounts than those that were *read*.
 
     Raises:
         CannotReport: There is none with one of them.
@@ -169,7 +174,8 @@ def select_accounts(read: Sequence[Read], wanted: Iterable[str]) -> list[Read]:
     if not asked:
         return list(read)
     accounts = [snapshot.account for snapshot, _ in read]
-    _check_found(asked, {text for each in accounts for text in (each.id, each.label)})
+    if not some_unknown:
+        _check_found(asked, {text for each in accounts for text in (each.id, each.label)})
     return [each for each in read if {each[0].account.id, each[0].account.label} & asked]
 
 
