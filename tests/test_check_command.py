@@ -400,6 +400,15 @@ def test_only_accounts_that_are_asked_for(organization: FakeAws, config: str, ca
     assert organization.count(account=PROD) == 0
 
 
+def test_an_account_whose_id_cannot_be_found_out(call: Call) -> None:
+    """Without credentials nobody can say that they do not belong to the account."""
+    with environment({"AWS_EC2_METADATA_DISABLED": "true"}):
+        result = call(f"--account={PROD}")
+
+    assert result.code == 1
+    assert "There are no credentials in the default chain." in result.stdout
+
+
 def test_an_account_that_does_not_exist(config: str, call: Call) -> None:
     """An account that is not there is a usage error, and no account is checked."""
     result = call(config, "--account=nobody")
