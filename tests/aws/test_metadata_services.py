@@ -129,8 +129,10 @@ def test_sso(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Computed from HOME when botocore is imported.
     for provider in ("tokens.SSOTokenProvider", "credentials.SSOProvider"):
         monkeypatch.setattr(f"botocore.{provider}._SSO_TOKEN_CACHE_DIR", str(cache))
-    with server(service.serve) as url:
-        with environment({"AWS_CONFIG_FILE": str(config), "AWS_ENDPOINT_URL_SSO": url}):
-            assert access_key() == SSO["accessKeyId"]
+    with (
+        server(service.serve) as url,
+        environment({"AWS_CONFIG_FILE": str(config), "AWS_ENDPOINT_URL_SSO": url}),
+    ):
+        assert access_key() == SSO["accessKeyId"]
 
     assert "x-amz-sso_bearer_token: sso-token" in service.requests[0]
