@@ -163,6 +163,12 @@ def test_endpoints_follow_from_the_configured_region(
     assert tuple(found) == tuple(f"{host}amazonaws.com" for host in expected)
 
 
+@pytest.mark.parametrize("partition", [Partition.AWS, Partition.CHINA])
+def test_a_region_that_does_not_exist(partition: Partition) -> None:
+    """A misspelt region, about which there is a warning, keeps no role from being assumed."""
+    assert tuple(hosts(in_partition(partition), region="useast1")) == HOSTS[partition]
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
