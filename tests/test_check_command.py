@@ -287,6 +287,15 @@ def test_a_discovery_role_that_cannot_be_assumed(organization: FakeAws) -> None:
     assert "or correct organization.discovery_role_arn." in unwrapped(found)
 
 
+def test_no_account_is_chosen(organization: FakeAws) -> None:
+    """An organization of which nothing is read is a problem of the configuration."""
+    found = checked(organization, discovering(organization, ", include: {names: [none]}"))
+
+    summary, cure = problem_of(found)
+    assert (found.ok, summary) == (False, "no account")
+    assert cure == "Correct organization.include and organization.exclude."
+
+
 @pytest.mark.parametrize(
     ("more", "sent"),
     [("", ""), (", discovery_external_id: another", "DISCOVERY_EXTERNAL_ID")],

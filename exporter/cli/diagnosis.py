@@ -81,6 +81,10 @@ class Diagnosis:
             )
             text = "The account that asks AWS Organizations is in no organization."
             return Problem("no organization", text, str(error), (Cure(cure),))
+        if error.code == "NoAccount":
+            cure = "Correct organization.include and organization.exclude."
+            text = "No account of the organization is chosen to be read."
+            return Problem("no account", text, str(error), (Cure(cure),))
         if error.reason is not Reason.ACCESS_DENIED:
             return of_failure("discovery failed", "The accounts cannot be listed.", error)
         denial = parse_denial(str(error))
