@@ -76,14 +76,22 @@ def main() -> int:
         help="when the dormant key is used (default: %(default)g)",
     )
     wake_up = parser.parse_args().wake_up
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    interrupted: list[int] = []
+
+    def interrupt(number: int, _: object) -> None:
+        interrupted.append(number)
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupt)
     try:
         with ExitStack() as stack:
             run(stack, wake_up)
-    except Missing as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
+    except (Missing, OSError, KeyboardInterrupt) as error:
+        # Ctrl-C also ends the programs, which may be noticed while cleaning up.
+        if not interrupted:
+            print(error, file=sys.stderr)
+            return 1
         print("stopped")
     return 0
 
@@ -99,7 +107,11 @@ def run(stack: ExitStack, wake_up: float) -> None:
         Missing: A program is not installed, or exited.
     """
     programs = {name: find(name) for name in PACKAGES}
-    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="demo-stack-")))
+    folder = Path(
+        stack.enter_context(
+            tempfile.TemporaryDirectory(prefix="demo-stack-", ignore_cleanup_errors=True)
+        )
+    )
     webhook = stack.enter_context(receiver())
     addresses = {name: free_address() for name in ("exporter", *PACKAGES)}
 

@@ -123,6 +123,15 @@ def test_a_configured_account_without_a_name_gets_its_name() -> None:
     assert combine([configured], [ONE]) == [replace(configured, name="one")]
 
 
+def test_a_configured_account_gets_its_tags() -> None:
+    """The tags of a configured account are those that the organization has for it."""
+    discovered = replace(ONE, tags=(("env", "prod"),))
+
+    [account] = combine([an_account(ONE.id, "mine")], [discovered])
+
+    assert (account.name, account.tags) == ("mine", (("env", "prod"),))
+
+
 def test_an_account_that_is_configured_without_id_is_read_once() -> None:
     """Once it is known whose the default credentials are, that account is not read twice."""
     default = Account("", "")
@@ -175,6 +184,24 @@ def test_a_failed_discovery_is_repeated_soon() -> None:
     reader.accounts.keep_up_to_date(_Stop(waits, 8))
 
     assert waits == [30, 60, 120, 240, 480, 960, 1920, 3600]
+
+
+def test_accounts_are_discovered_at_every_interval() -> None:
+    """After a success the next discovery is an interval away, and earlier failures do not count."""
+    failure, waits = ReadError(Reason.TIMEOUT, "no answer"), list[float]()
+    discovery = FakeDiscovery()
+    outcomes: list[list[Account] | Exception] = [[ONE], failure, failure, [ONE], failure]
+    reader = Reader(discovery)
+
+    class Stop(_Stop):
+        def wait(self, timeout: float | None = None) -> bool:
+            discovery.outcome = outcomes.pop(0) if outcomes else []
+            return super().wait(timeout)
+
+    discovery.outcome = [ONE]
+    reader.accounts.keep_up_to_date(Stop(waits, 6))
+
+    assert waits == [3600, 3600, 30, 60, 3600, 30]
 
 
 class _Stop(threading.Event):

@@ -406,6 +406,8 @@ def test_a_chain_of_roles_that_breaks(aws: FakeAws, check: Check) -> None:
     texts = [cure.text for cure in problem.cures]
     assert any("or correct role_chain." in text for text in texts)
     assert any("sends none to roles of role_chain" in text for text in texts)
+    [trust] = [cure.command for cure in problem.cures if "--trust" in cure.command]
+    assert trust.endswith(" --external-id=")
 
 
 def test_an_account_that_is_configured_twice(aws: FakeAws, clock: FakeClock) -> None:
@@ -480,3 +482,16 @@ def test_a_denial_that_says_nothing() -> None:
     message = "ListAccounts: AccessDeniedException: You don't have permissions to access this"
 
     assert parse_denial(message) == Denial()
+
+
+def test_commands_are_for_the_partition_of_the_account(aws: FakeAws, clock: FakeClock) -> None:
+    """What has to be added is printed with ARNs of the account's partition."""
+    china = f"{9:012}"
+    aws.account(china, "aws-cn").deny("iam:ListUsers")
+    with environment(aws.environment(china)):
+        found = a_checker(aws, clock).check(an_account(china))
+
+    [problem] = Diagnosis("config.yaml").of_account(found)
+    assert problem.cures[0].command == (
+        "aws-iam-key-exporter policy --partition=aws-cn --config.file=config.yaml"
+    )

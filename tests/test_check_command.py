@@ -287,6 +287,34 @@ def test_a_discovery_role_that_cannot_be_assumed(organization: FakeAws) -> None:
     assert "or correct organization.discovery_role_arn." in unwrapped(found)
 
 
+def test_no_account_is_chosen(organization: FakeAws) -> None:
+    """An organization of which nothing is read is a problem of the configuration."""
+    found = checked(organization, discovering(organization, ", include: {names: [none]}"))
+
+    summary, cure = problem_of(found)
+    assert (found.ok, summary) == (False, "no account")
+    assert cure == "Correct organization.include and organization.exclude."
+
+
+@pytest.mark.parametrize(
+    ("more", "sent"),
+    [("", ""), (", discovery_external_id: another", "DISCOVERY_EXTERNAL_ID")],
+)
+def test_the_trust_policy_of_a_discovery_role(organization: FakeAws, more: str, sent: str) -> None:
+    """The command for it has the external ID of discovery, never that of the accounts' roles."""
+    role = f", external_id: of-accounts, discovery_role_arn: 'arn:aws:iam::{TEST}:role/none'{more}"
+
+    found = checked(organization, discovering(organization, role))
+
+    assert found.discovery is not None
+    assert found.discovery.problem is not None
+    commands = [cure.command for cure in found.discovery.problem.cures if "--trust" in cure.command]
+    assert [command.partition(" --external-id=")[2] for command in commands] == [sent]
+    flags = parse_flags(commands[0].split()[1:], {})
+    assert flags.policy is not None
+    assert flags.policy.external_id == sent
+
+
 def test_configured_accounts_are_checked_without_discovery(organization: FakeAws) -> None:
     """Where discovery fails, the configured accounts are checked nevertheless."""
     organization.account(MONITORING).deny("organizations:*")
@@ -379,6 +407,15 @@ def test_only_accounts_that_are_asked_for(organization: FakeAws, config: str, ca
     accounts = json.loads(result.stdout)["accounts"]
     assert [each["account_id"] for each in accounts] == [MONITORING, TEST]
     assert organization.count(account=PROD) == 0
+
+
+def test_an_account_whose_id_cannot_be_found_out(call: Call) -> None:
+    """Without credentials nobody can say that they do not belong to the account."""
+    with environment({"AWS_EC2_METADATA_DISABLED": "true"}):
+        result = call(f"--account={PROD}")
+
+    assert result.code == 1
+    assert "There are no credentials in the default chain." in result.stdout
 
 
 def test_an_account_that_does_not_exist(config: str, call: Call) -> None:

@@ -893,3 +893,23 @@ def test_how_a_role_is_assumed() -> None:
 
     assert (session.name, session.tags, session.source_identity) == ("audit", (("a", "b"),), "me")
     assert [str(arn) for arn in session.via] == [chain]
+
+
+def test_an_empty_organization_is_an_error() -> None:
+    """A section whose options are all commented out does not silently read one account only."""
+    assert "organization: is empty" in error_of("organization:\n#  role_name: reader\n")
+
+
+def test_a_summary_without_organization_is_valid() -> None:
+    """What --config.check prints is a valid configuration, without an organization too."""
+    assert read(summarize(Config(), "")) == Config()
+
+
+def test_problems_of_other_options_hide_nothing() -> None:
+    """What depends on two sections is checked although another of their options is invalid."""
+    text = "counts: {days: [-1], by_tags: [a]}\nstate: {keep_events: 1h, path: ''}\n"
+
+    error = error_of(text)
+
+    assert "counts.by_tags: requires 'a' in labels.user_tags" in error
+    assert "state.keep_events: must not be shorter" in error

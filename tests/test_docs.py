@@ -1,5 +1,6 @@
 """The documentation is true and complete."""
 
+import argparse
 import json
 import os
 import pkgutil
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from botocore.session import get_session
 
 from exporter import __version__, demo
 from exporter.__main__ import run
@@ -22,6 +24,7 @@ from exporter.config import parse
 from exporter.key_ids import KeyIdFormatter
 from exporter.metrics import FAMILIES
 from exporter.model import KeyIdFormat, Reason
+from exporter.report import Order, Output
 from tests.servers import find
 
 ROOT = Path(__file__).parent.parent
@@ -35,11 +38,67 @@ def first_cells(heading: str) -> list[str]:
     return [line.split("|")[1].strip().strip("`") for line in table.group(1).splitlines()[2:]]
 
 
+def subcommands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    (choices,) = (action.choices for action in parser._actions if action.dest == "command")
+    assert isinstance(choices, dict)
+    return choices
+
+
 def test_every_flag_is_documented() -> None:
     """The README's table of flags lists exactly the flags that exist."""
     flags = [a.option_strings[-1] for a in make_parser()._actions if a.option_strings]
 
     assert set(first_cells("## Configuration")) == set(flags) - {"--help"}
+
+
+@pytest.mark.parametrize("command", ["check", "events", "report"])
+def test_every_flag_of_a_subcommand_is_documented(command: str) -> None:
+    """The README names each flag of the subcommands that have a section."""
+    actions = subcommands(make_parser())[command]._actions
+    flags = {action.option_strings[-1] for action in actions if action.option_strings}
+
+    assert flags - {"--help"} <= set(re.findall(r"--[a-z-]+(?:\.[a-z]+)?", README))
+
+
+def test_every_output_and_order_of_a_report_is_documented() -> None:
+    """The README names every value of --output and --sort."""
+    section = README.partition("### A report\n")[2].partition("\n## ")[0]
+
+    assert {f"`{value}`" for value in (*Order, *Output)} <= set(re.findall(r"`\w+`", section))
+
+
+def test_every_source_of_credentials_is_documented() -> None:
+    """The README's table of credentials has what botocore looks for, in its order."""
+    sources = {
+        "env": "environment",
+        "assume-role": "profile with a role",
+        "assume-role-with-web-identity": "web identity, such as EKS IRSA",
+        "sso": "IAM Identity Center (SSO)",
+        "shared-credentials-file": "profile with an access key",
+        "login": "aws login",
+        "custom-process": "a program",
+        "container-role": "ECS task role, EKS Pod Identity",
+        "iam-role": "EC2 instance profile",
+    }
+    others = {"config-file", "ec2-credentials-file", "boto-config"}  # old places of access keys
+    providers = get_session().get_component("credential_provider").providers
+
+    found = [provider.METHOD for provider in providers if provider.METHOD not in others]
+    assert [sources[method] for method in found] == first_cells("### Credentials")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("HTTPS_PROXY", "NO_PROXY", "AWS_CA_BUNDLE"),
+        *("`aws`", "`aws-cn`", "`aws-us-gov`", "`aws-eusc`", "`aws-iso*`"),
+        *(f"`aws.{option}`" for option in ("region", "use_fips", "use_dualstack", "endpoint_urls")),
+        *("external_id", "session_name", "session_tags", "source_identity", "role_chain"),
+    ],
+)
+def test_how_aws_is_reached_is_documented(name: str) -> None:
+    """The README's section about credentials names each partition, option and variable."""
+    assert name in README.partition("### Credentials\n")[2].partition("\n### ")[0]
 
 
 def test_every_reason_is_documented() -> None:

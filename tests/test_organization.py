@@ -34,7 +34,7 @@ from tests.builders import (
 )
 from tests.fake_aws import FakeAws, Fault
 from tests.fake_aws.organizations import Member, Organization, Unit
-from tests.servers import wait_until
+from tests.servers import exporter, wait_until
 from tests.stateful import Page
 
 ACCOUNT_UP: Final = "aws_iam_exporter_account_up"
@@ -849,3 +849,38 @@ def test_nothing_is_kept_of_accounts_that_left(
         if counts[-1][name] > counts[0][name] + 20
     }
     assert more == {}
+
+
+# -- as a user starts it -------------------------------------------------------------------------
+
+
+@pytest.mark.process
+def test_the_program_follows_the_organization(tmp_path: Path) -> None:
+    """The exporter finds accounts and their tags, and what changes, without a restart."""
+    configuration = {
+        "organization": {"role_name": ROLE, "interval": "1s"},
+        "labels": {"account_tags": ["cost-center"]},
+    }
+    file = tmp_path / "config.yaml"
+    file.write_text(json.dumps(configuration))
+    with FakeAws() as aws:
+        aws.organization(MONITORING)
+        prod = join(aws, PROD, "prod", tags={"cost-center": "42", "secret": "plan"})
+        variables = aws.environment(MONITORING)
+        with exporter(f"--config.file={file}", environment=variables) as running:
+
+            def infos() -> list[dict[str, str]]:
+                samples = Page(running.get("/metrics")).samples("aws_iam_account_info")
+                labels = [labels for labels, _ in samples]
+                return [each for each in labels if each["account_id"] != MONITORING]
+
+            info = {"partition": "aws", "source": "organization"}
+            first = {"account_id": PROD, "account": "prod", **info}
+            second = {"account_id": TEST, "account": "test", **info}
+            wait_until(lambda: infos() == [{**first, "tag_cost_center": "42"}], "prod is found")
+            join(aws, TEST, "test", tags={"cost-center": "7"})
+            prod.state = "SUSPENDED"
+            wait_until(lambda: infos() == [{**second, "tag_cost_center": "7"}], "test is found")
+            discovery_up = Page(running.get("/metrics")).value("aws_iam_exporter_discovery_up")
+
+    assert discovery_up == 1

@@ -285,6 +285,15 @@ def test_two_external_ids_need_the_flag() -> None:
     assert "third" in printed(config, "--trust", f"--principal={EXPORTER}", "--external-id=third")
 
 
+def test_no_external_id() -> None:
+    """An empty flag overrides the configured external ID, for a role that gets none."""
+    config = parse("organization: {role_name: reader, external_id: of-accounts}", "test")
+    trust = ("--trust", f"--principal={EXPORTER}")
+
+    assert "of-accounts" in printed(config, *trust)
+    assert "Condition" not in printed(config, *trust, "--external-id=")
+
+
 def test_without_roles_the_exporter_needs_the_reader_policy() -> None:
     """An identity that assumes no role reads the account itself."""
     config = parse("accounts: [{profile: audit}]", "test")

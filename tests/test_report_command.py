@@ -392,6 +392,19 @@ def test_the_accounts_of_an_organization(aws: FakeAws, call: Call, tmp_path: Pat
     assert "  the accounts of the organization are unknown (access_denied): " in failed.stdout
 
 
+def test_an_account_that_may_be_among_the_unknown(aws: FakeAws, call: Call, tmp_path: Path) -> None:
+    """While the accounts are unknown, nobody can say that one does not exist."""
+    aws.organization(MONITORING).add_account(PROD, name="found")
+    aws.fault(Fault(operation="ListAccounts", code="AccessDeniedException"))
+    file = tmp_path / "config.yaml"
+    file.write_text(f"organization: {{role_name: {ROLE}}}\n")
+
+    result = call(f"--config.file={file}", "--account=found")
+
+    assert (result.code, result.stderr) == (1, "")
+    assert "  the accounts of the organization are unknown (access_denied): " in result.stdout
+
+
 def test_an_account_that_is_configured_without_its_id(
     aws: FakeAws, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

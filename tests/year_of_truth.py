@@ -135,6 +135,24 @@ class Company:
         later = TIMES[bisect_left(TIMES, at) :]
         return next((time for time in later if self.is_refreshed(account, time)), END)
 
+    def reported_at(self, key: "Key", number: int, which: int) -> int | None:
+        """
+        Return when a refresh first had a use of *key* in the place of its use *number*.
+
+        Args:
+            which: 1: the service counts, 2: the region.
+
+        Returns:
+            None if AWS never reported one: it reports the latest use only.
+        """
+        place = key.uses[number][which]
+        for use in key.uses[number:]:
+            seen = self.next_refresh(key.account, use[0])
+            reported = key.last_use(seen)
+            if use[which] == place and reported is not None and reported[which] == place:
+                return seen if seen < END and key.exists(seen) else None
+        return None
+
 
 def company(keys: int = 120, accounts: int = 5) -> Company:
     """Generate a company with about this many *keys* at any time."""
@@ -161,7 +179,8 @@ def company(keys: int = 120, accounts: int = 5) -> Company:
             generated.append(key)
     failures = {name: _spans(rng, 3, 6 * DAY) for name in names}
     roots = {name: sorted(_moments(rng, 2)) for name in names}
-    return Company(generated, failures, _spans(rng, 4, 14 * DAY), roots)
+    longest = BEGIN + 260 * DAY, BEGIN + 274 * DAY
+    return Company(generated, failures, [*_spans(rng, 4, 14 * DAY), longest], roots)
 
 
 def _moments(rng: random.Random, count: int) -> list[int]:
@@ -574,7 +593,7 @@ def events(company: Company) -> dict[str, dict[Subject, list[Span]]]:
     Return events by security alert: from when they happened to a day after they were noticed.
 
     A key was idle for as long as refreshes have proven, and its first use is the first one that AWS
-    reported to a refresh.
+    reported to a refresh. A new service or region counts if AWS ever reported a use of it.
     """
     truth: dict[str, dict[Subject, list[Span]]] = {
         f"AwsIam{name}": {}
@@ -584,8 +603,8 @@ def events(company: Company) -> dict[str, dict[Subject, list[Span]]]:
         )
     }
 
-    def add(name: str, account: str, subject: str, at: int) -> None:
-        seen = company.next_refresh(account, at)
+    def add(name: str, account: str, subject: str, at: int, reported_at: int | None = None) -> None:
+        seen = company.next_refresh(account, at) if reported_at is None else reported_at
         if seen < END:
             span = at, seen + DAY
             truth[f"AwsIam{name}"].setdefault((account, subject), []).append(span)
@@ -610,11 +629,12 @@ def events(company: Company) -> dict[str, dict[Subject, list[Span]]]:
             watched = bisect_left(key.uses, BEGIN, key=lambda use: use[0])
             before = key.uses[max(0, min(watched, number) - 1) : number]
             since = company.next_refresh(key.account, max(key.created, BEGIN, key.unknown_until))
-            if seen - since < 7 * DAY:
-                continue
             for name, which in (("AccessKeyNewService", 1), ("AccessKeyNewRegion", 2)):
-                if key.uses[number][which] not in {use[which] for use in before}:
-                    add(name, key.account, f"{key.id} {place[which - 1]}", at)
+                if key.uses[number][which] in {use[which] for use in before}:
+                    continue
+                reported_at = company.reported_at(key, number, which)
+                if reported_at is not None and reported_at - since >= 7 * DAY:
+                    add(name, key.account, f"{key.id} {place[which - 1]}", at, reported_at)
     for account, times in company.root_uses.items():
         for at in times:
             add("RootUsed", account, "password", at)

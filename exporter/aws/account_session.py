@@ -143,13 +143,13 @@ class AccountSession:
         if expected and expected != account_id:
             text = f"the credentials belong to account {account_id}, not to {expected}"
             raise ReadError(Reason.WRONG_ACCOUNT, text)
+        self._claim(account_id)
         if not expected:
-            self._claim(account_id)
             log.info("identified AWS caller", extra={"account": account_id, "arn": arn})
+        if self.account.role_arn is None:
+            # Not even a configured id says in which partition the account is.
             partition = Partition(arn.split(":")[1])
             self.account = replace(self.account, id=account_id, partition=partition)
-        else:
-            self._claim(account_id)
 
 
 class AccountSessions:

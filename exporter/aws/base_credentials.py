@@ -15,7 +15,7 @@ import boto3
 import botocore.session
 from botocore.config import Config
 from botocore.credentials import Credentials
-from botocore.exceptions import NoCredentialsError, ProfileNotFound
+from botocore.exceptions import NoCredentialsError, ProfileNotFound, UnknownRegionError
 
 from exporter.aws import credential_process
 from exporter.aws.errors import WORTH_RETRYING, single_line, to_read_error
@@ -269,4 +269,8 @@ def _unreadable_file() -> str:
 
 @lru_cache
 def _partition(region: str) -> str:
-    return str(boto3.Session().get_partition_for_region(region)) if region else ""
+    """Return the partition of *region*, which may be newer than botocore. Empty: it has none."""
+    try:
+        return str(boto3.Session().get_partition_for_region(region))
+    except UnknownRegionError:
+        return ""

@@ -1,5 +1,5 @@
 """
-The clients: one IAM and one STS client for each partition, shared by all accounts.
+The clients: one of each service (IAM, STS, Organizations) for each region, shared by all accounts.
 
 Each request is signed with the credentials of the account that is being refreshed. A client for
 each account would cost 0.4 MB and 21 ms, a session for each account 10 MB and 113 ms.

@@ -14,7 +14,7 @@ from exporter.cli.events import terminal_width
 from exporter.cli.flags import NAME
 from exporter.cli.interrupts import SIGNALLED, Interrupted, raise_on_signals
 from exporter.cli.logs import configure_logging
-from exporter.cli.once import Once
+from exporter.cli.once import NoSuchAccount, Once, select
 from exporter.cli.problems import Cure, Problem
 from exporter.cli.streams import write_error, write_output
 from exporter.config import Config
@@ -24,10 +24,6 @@ from exporter.report.progress import Progress
 
 OK, FAILURE, USAGE = 0, 1, 2
 """Exit codes: nothing is wrong; something is; invalid flags."""
-
-
-class NoSuchAccount(Exception):
-    """An account that was asked for does not exist. Meant for the user."""
 
 
 def run(
@@ -61,12 +57,8 @@ def check(query: CheckFlags, config: Config, clock: Clock, *, config_file: str =
     discovery, discovered = _discover(config, once, clock, identities, Diagnosis(config_file))
     configured = config.model_accounts()
     accounts = combine(configured, discovered, once.identified(configured) if discovered else ())
-    wanted = set(query.accounts)
-    known = {text for account in accounts for text in (account.id, account.label)}
-    possible = [a for a in accounts if not wanted or not a.id or {a.id, a.label} & wanted]
-    failed = discovery is not None and discovery.problem is not None
-    if not failed and all(account.id for account in accounts):
-        _require(wanted, known)
+    complete = discovery is None or discovery.problem is None
+    possible = select(accounts, query.accounts, lambda account: account, complete=complete)
     checker = AccountChecker(
         sessions=once.sessions,
         interval=config.collection.interval.total_seconds(),
@@ -82,10 +74,7 @@ def check(query: CheckFlags, config: Config, clock: Clock, *, config_file: str =
         checks = once.each(
             possible, checker.check, lambda found: progress.advance(failed=not found.ok)
         )
-    if wanted:
-        if not failed:  # else it may be one of those that are unknown
-            _require(wanted, {text for each in checks for text in _names(each.account)})
-        checks = [each for each in checks if _names(each.account) & wanted]
+    checks = select(checks, query.accounts, lambda found: found.account, complete=complete)
     assumed = [found.account for found in checks if found.identity and found.account.role_arn]
     diagnosis = Diagnosis(config_file, assumed)
     credentials = {source_of(each.account): each.base for each in checks}
@@ -93,15 +82,6 @@ def check(query: CheckFlags, config: Config, clock: Clock, *, config_file: str =
         caller = config.organization.caller()
         credentials.setdefault(source_of(caller), identities.get(caller))
     return Checked(discovery, credentials, [_explained(each, config, diagnosis) for each in checks])
-
-
-def _names(account: Account) -> set[str]:
-    return {account.id, account.label}
-
-
-def _require(wanted: set[str], known: set[str]) -> None:
-    for text in sorted(wanted - known):
-        raise NoSuchAccount(f"--account: there is no account with the ID or name {text!r}")
 
 
 def _discover(

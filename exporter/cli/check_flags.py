@@ -11,9 +11,10 @@ OUTPUTS: Final = (Output.TABLE, Output.JSON)
 
 EPILOG: Final = """\
 For each account: can the role be assumed, is it the right account, is each permission there that
-the enabled features need, how many users and keys are there, and what does a refresh cost. Every
-operation is called once. Nothing is changed, except that AWS generates a credential report if the
-latest one is older than four hours.
+the enabled features need, how many users and keys are there, and what does a refresh cost. All
+users are listed, and the keys of 20 of them at most; other operations are called a few times.
+Nothing is changed, except that AWS generates a credential report, where one is used, if the latest
+is older than four hours.
 
   KEYS    from the credential report; without one, "about" how many, inferred from 20 of the users
   REPORT  what the credential report is used for: what collection.credential_report says, or what

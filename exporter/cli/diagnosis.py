@@ -15,7 +15,7 @@ from exporter.cli.trust import (
     causes_of,
     principal_of,
 )
-from exporter.model import Account, ReadError, Reason
+from exporter.model import Account, Partition, ReadError, Reason
 from exporter.policy import PERMISSIONS, Permission, Policy
 
 ORGANIZATION: Final = frozenset({"service control", "resource control"})
@@ -81,6 +81,10 @@ class Diagnosis:
             )
             text = "The account that asks AWS Organizations is in no organization."
             return Problem("no organization", text, str(error), (Cure(cure),))
+        if error.code == "NoAccount":
+            cure = "Correct organization.include and organization.exclude."
+            text = "No account of the organization is chosen to be read."
+            return Problem("no account", text, str(error), (Cure(cure),))
         if error.reason is not Reason.ACCESS_DENIED:
             return of_failure("discovery failed", "The accounts cannot be listed.", error)
         denial = parse_denial(str(error))
@@ -146,14 +150,15 @@ class Diagnosis:
         us = denial.caller or base.arn or "the exporter's identity"
         if denial.explicit:
             return self._of_explicit_deny(error, denial, us)
+        trust = self._trust_command(account, role, us, settings)
+        exporter = self._command(Policy.EXPORTER, partition=account.partition)
         if denial.action in SESSION_ACTIONS:
-            return self._of_session_action(error, denial.action, role, us)
+            return self._of_session_action(error, denial.action, role, us, (trust, exporter))
         if denial.kind == "identity-based" or denial.kind in LIMITS:
             text = f"The identity {us} is not allowed to assume the role {role}."
             kind = denial.kind if denial.kind.endswith("boundary") else f"{denial.kind} policy"
             cure = Cure(
-                f"Allow {denial.action} on the role in the {kind} of the identity:",
-                self._command(Policy.EXPORTER),
+                f"Allow {denial.action} on the role in the {kind} of the identity:", exporter
             )
             found = "may not assume role"
             return Problem(found, text, str(error), (cure,), denial.action, Policy.EXPORTER)
@@ -162,8 +167,8 @@ class Diagnosis:
             role,
             us,
             settings,
-            trust=self._command(Policy.TRUST, us),
-            exporter=self._command(Policy.EXPORTER),
+            trust=trust,
+            exporter=exporter,
         )
         if denial.kind == "role trust":
             text = f"The trust policy of the role {role} does not allow {us} to assume it."
@@ -178,7 +183,10 @@ class Diagnosis:
         cures = self._in_order(account, causes)
         return Problem(found, text, str(error), cures, "sts:AssumeRole", Policy.TRUST)
 
-    def _of_session_action(self, error: ReadError, action: str, role: str, us: str) -> Problem:
+    def _of_session_action(
+        self, error: ReadError, action: str, role: str, us: str, commands: tuple[str, str]
+    ) -> Problem:
+        trust, exporter = commands
         text = (
             f"The role {role} cannot be assumed, since its trust policy lacks {action}:"
             f" {SESSION_ACTIONS[action]}."
@@ -193,10 +201,8 @@ class Diagnosis:
             " disableSessionTags of the pod identity association."
         )
         cures = (
-            Cure(f"Allow {action} in the trust policy:", self._command(Policy.TRUST, us)),
-            Cure(
-                f"Allow {action} on the role in the policy of {us}:", self._command(Policy.EXPORTER)
-            ),
+            Cure(f"Allow {action} in the trust policy:", trust),
+            Cure(f"Allow {action} on the role in the policy of {us}:", exporter),
             Cure(condition),
             *([Cure(off)] if action == "sts:TagSession" else []),
         )
@@ -223,10 +229,16 @@ class Diagnosis:
         permission = next(
             p for p in PERMISSIONS if (p.policy, p.operation) == (Policy.READER, probe.operation)
         )
-        return self._of_denial(error, parse_denial(str(error)), where, permission)
+        denial, partition = parse_denial(str(error)), check.account.partition
+        return self._of_denial(error, denial, where, permission, partition)
 
     def _of_denial(
-        self, error: ReadError, denial: Denial, where: str, permission: Permission | None
+        self,
+        error: ReadError,
+        denial: Denial,
+        where: str,
+        permission: Permission | None,
+        partition: Partition = Partition.AWS,
     ) -> Problem:
         if denial.explicit:
             return self._of_explicit_deny(error, denial, denial.caller or f"the {where}")
@@ -249,7 +261,7 @@ class Diagnosis:
         cure = Cure(
             f"Add {action} to the permissions of the {where}. It is in the statement"
             f" {permission.statement} of the {name} policy:",
-            self._command(permission.policy),
+            self._command(permission.policy, partition=partition),
         )
         return Problem(found, text, str(error), (cure,), action, permission.policy)
 
@@ -268,7 +280,19 @@ class Diagnosis:
         found = f"{denial.action.partition(':')[2]} denied by {kind}"
         return Problem(found, text, str(error), (Cure(cure),), denial.action)
 
-    def _command(self, policy: Policy, us: str = "") -> str:
+    def _trust_command(self, account: Account, role: str, us: str, settings: Settings) -> str:
+        """Write the command that prints the trust policy of *role*, with what is sent to it."""
+        command = self._command(Policy.TRUST, us)
+        if role in map(str, account.role_session.via):
+            return f"{command} --external-id="
+        if settings is OF_DISCOVERY:
+            sent = "DISCOVERY_EXTERNAL_ID" if account.role_session.external_id else ""
+            return f"{command} --external-id={sent}"
+        return command
+
+    def _command(self, policy: Policy, us: str = "", partition: Partition = Partition.AWS) -> str:
         """Write the command that prints *policy*, for the exporter's own identity *us*."""
         principal = f" --principal={principal_of(us)}" if policy is Policy.TRUST else ""
-        return f"{NAME} policy{FLAGS[policy]}{principal}{self._arguments}"
+        # The configuration need not say which partition it is.
+        where = "" if partition is Partition.AWS else f" --partition={partition}"
+        return f"{NAME} policy{FLAGS[policy]}{principal}{where}{self._arguments}"

@@ -136,7 +136,7 @@ class PolicyFlags:
 
     Attributes:
         principal: The ARN of the exporter's own identity. Empty unless the policy is TRUST.
-        external_id: None: the one of the configuration, if any.
+        external_id: None: the one of the configuration, if any. Empty: none.
         partition: None: the one of the configuration.
     """
 
@@ -479,7 +479,8 @@ def _add_policy_flags(parser: argparse.ArgumentParser) -> None:
         "--external-id",
         metavar="ID",
         type=_external_id,
-        help="what the exporter has to send to assume the role (default: as configured)",
+        help="what the exporter has to send to assume the role; empty: nothing (default: as"
+        " configured)",
     )
     add(
         "--partition",
@@ -500,7 +501,7 @@ def _principal(text: str) -> str:
 
 
 def _external_id(text: str) -> str:
-    if re.fullmatch(EXTERNAL_ID, text, re.ASCII):
+    if not text or re.fullmatch(EXTERNAL_ID, text, re.ASCII):
         return text
     raise argparse.ArgumentTypeError("must be 2 to 1224 letters, digits or any of _+=,.@:/-")
 

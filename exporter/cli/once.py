@@ -1,7 +1,7 @@
 """What commands do that read accounts once: with the modules of the exporter, but no store."""
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from queue import Empty, SimpleQueue
@@ -19,6 +19,44 @@ NEVER_AGAIN: Final = timedelta(days=3650).total_seconds()
 """An interval at which no account is refreshed twice."""
 
 T = TypeVar("T")
+
+
+class NoSuchAccount(Exception):
+    """An account that was asked for does not exist. Meant for the user."""
+
+
+def select(
+    items: Sequence[T],
+    wanted: Iterable[str],
+    account_of: Callable[[T], Account],
+    *,
+    complete: bool = True,
+) -> list[T]:
+    """
+    Return the items about accounts with the IDs or names *wanted*. None are wanted: all items.
+
+    An account whose ID is unknown may be any of those that are not found.
+
+    Args:
+        account_of: Returns the account that an item is about.
+        complete: Whether there are no other accounts.
+
+    Raises:
+        NoSuchAccount: There is none with one of them.
+    """
+    asked = set(wanted)
+    if not asked:
+        return list(items)
+    accounts = [account_of(item) for item in items]
+    missing = asked - {text for each in accounts for text in (each.id, each.label)}
+    if missing and complete and all(each.id for each in accounts):
+        text = f"there is no account with the ID or name {min(missing)!r}"
+        raise NoSuchAccount(f"--account: {text}")
+    return [
+        item
+        for item, each in zip(items, accounts, strict=True)
+        if {each.id, each.label} & asked or (missing and not each.id)
+    ]
 
 
 class Once:

@@ -56,7 +56,8 @@ def _document(
     features = features_of(config)
     match query.policy:
         case Policy.TRUST:
-            external_id = query.external_id or _external_id(config)
+            given = query.external_id
+            external_id = _external_id(config) if given is None else given or None
             return trust_policy(features, query.principal, external_id)
         case Policy.DISCOVERY:
             return discovery_policy(features)

@@ -103,6 +103,9 @@ def of_credentials(account: Account, error: ReadError) -> Problem:
             "Set AWS_PROFILE or the setting profile, or give the exporter a role: IRSA, EKS Pod"
             " Identity, an ECS task role or an instance profile."
         )
+    elif error.code == "MissingDependencyException":
+        summary, text = "no aws login", f"The credentials of {source} are those of aws login."
+        cure = "Install what they require: pip install 'aws-iam-key-exporter[login]'."
     elif error.code in ("RequestExpired", "RequestTimeTooSkewed"):
         text = "The clock of this machine is wrong, or requests take minutes to reach AWS."
         cure = "Set the clock of this machine, best by NTP."

@@ -1,7 +1,7 @@
 """The subcommand report: prints the access keys of all accounts, and what was not seen."""
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -10,13 +10,13 @@ from exporter.cli.events import terminal_width
 from exporter.cli.flags import NAME
 from exporter.cli.interrupts import SIGNALLED, Interrupted, raise_on_signals
 from exporter.cli.logs import configure_logging
-from exporter.cli.once import Once
+from exporter.cli.once import NoSuchAccount, Once, select
 from exporter.cli.report_flags import ReportFlags
 from exporter.cli.streams import CONTROL, write_error, write_output
 from exporter.cli.wiring import SystemClock, exemptions_of
 from exporter.config import Config, label_of_tag
 from exporter.key_ids import KeyIdFormatter
-from exporter.model import AccountMemory, AccountSnapshot, Clock, ReadError
+from exporter.model import Account, AccountMemory, AccountSnapshot, Clock, ReadError
 from exporter.report import (
     MAX_WRAPPED,
     UNWRAPPED,
@@ -77,11 +77,14 @@ def run(
             read, failure = _stored(config, clock.now()), ""
         else:
             read, failure = _refreshed(query, config, clock)
-        accounts = select_accounts(read, query.accounts)
+        accounts = select(read, query.accounts, _account_of, complete=not failure)
         width = terminal_width()
         page = render(query, accounts, options, at=clock.now(), width=width, failure=failure)
         write_output(page.output)
         write_error(redact(page.error))
+    except NoSuchAccount as error:
+        write_error(redact(f"{NAME}: {error}\n"))
+        return USAGE
     except CannotReport as error:
         write_error(redact(f"{NAME}: {error}\n"))
         return error.code
@@ -110,19 +113,16 @@ def _refreshed(query: ReportFlags, config: Config, clock: Clock) -> tuple[list[R
         The accounts, and why those of the organization are unknown. Empty: they are not.
 
     Raises:
-        CannotReport: One that it asks for does not exist.
+        NoSuchAccount: One that it asks for does not exist.
     """
-    wanted, failure = set(query.accounts), ""
+    failure = ""
     once = Once(config, clock)
     try:
         accounts = once.accounts()
     except ReadError as error:
         accounts = config.model_accounts()
         failure = f"the accounts of the organization are unknown ({error.reason}): {error}"
-    # The ID of an account that is configured without it is known after its refresh.
-    possible = [a for a in accounts if not wanted or not a.id or {a.id, a.label} & wanted]
-    if not failure and all(account.id for account in accounts):
-        _check_found(wanted, {text for a in accounts for text in (a.id, a.label)})
+    possible = select(accounts, query.accounts, lambda account: account, complete=not failure)
     with Progress("refreshing", len(possible), sys.stderr) as progress:
         snapshots = once.refresh(
             possible, lambda snapshot: progress.advance(failed=not snapshot.up)
@@ -158,30 +158,9 @@ def _stored(config: Config, now: datetime) -> list[Read]:
     ]
 
 
-def select_accounts(read: Sequence[Read], wanted: Iterable[str]) -> list[Read]:
-    """
-    Return the accounts with these IDs or names. None are *wanted*: all.
-
-    Raises:
-        CannotReport: There is none with one of them.
-    """
-    asked = set(wanted)
-    if not asked:
-        return list(read)
-    accounts = [snapshot.account for snapshot, _ in read]
-    _check_found(asked, {text for each in accounts for text in (each.id, each.label)})
-    return [each for each in read if {each[0].account.id, each[0].account.label} & asked]
-
-
-def _check_found(asked: set[str], known: set[str]) -> None:
-    """
-    Check that every account that was asked for is among the known ones.
-
-    Raises:
-        CannotReport: One is not.
-    """
-    for text in sorted(asked - known):
-        raise CannotReport(f"--account: there is no account with the ID or name {text!r}", USAGE)
+def _account_of(read: Read) -> Account:
+    snapshot, _ = read
+    return snapshot.account
 
 
 @dataclass(frozen=True, slots=True)

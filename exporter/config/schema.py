@@ -252,6 +252,12 @@ def _valid(section: type[SectionType], value: Any) -> SectionType | None:
         return None
 
 
+def _only(option: str, section: type[SectionType], value: Any) -> SectionType | None:
+    """Return *value* as a *section* with this option alone: others may be invalid."""
+    given = value if isinstance(value, dict) else {}
+    return _valid(section, {option: given[option]} if option in given else {})
+
+
 def check_references(document: Any) -> Iterator[Finding]:
     """
     Check what depends on several sections, and yield the path and message of each problem.
@@ -268,13 +274,17 @@ def check_references(document: Any) -> Iterator[Finding]:
             yield ("labels", "user_tags"), "requires collection.user_tags: bulk or per_user"
         if labels.get("account_tags") and not sections.get("organization"):
             yield ("labels", "account_tags"), "requires organization: other accounts have no tags"
+    if sections.get("organization", ...) is None:
+        # Else the exporter would read one account, and nobody would notice what is missing.
+        yield ("organization",), "is empty: set role_name, or remove the section"
     yield from _check_counts(sections)
     yield from _check_state(sections)
     yield from _check_accounts(sections)
 
 
 def _check_counts(sections: dict[str, Any]) -> Iterator[Finding]:
-    counts, labels = _valid(Counts, sections.get("counts")), _valid(Labels, sections.get("labels"))
+    counts = _only("by_tags", Counts, sections.get("counts"))
+    labels = _only("user_tags", Labels, sections.get("labels"))
     if counts and labels:
         for tag in counts.by_tags:
             if tag not in labels.user_tags:
@@ -282,7 +292,8 @@ def _check_counts(sections: dict[str, Any]) -> Iterator[Finding]:
 
 
 def _check_state(sections: dict[str, Any]) -> Iterator[Finding]:
-    state, changes = _valid(State, sections.get("state")), _valid(Changes, sections.get("changes"))
+    state = _only("keep_events", State, sections.get("state"))
+    changes = _only("shown_for", Changes, sections.get("changes"))
     if state and changes and state.keep_events < changes.shown_for:
         text = "must not be shorter than changes.shown_for: events would be deleted while exported"
         yield ("state", "keep_events"), text

@@ -24,6 +24,8 @@ def summarize(config: Config, name: str, warnings: Sequence[str] = ()) -> str:
     lines += [f"Warning: {warning}" for warning in warnings]
     lines += _effects(config)
     options = _hide_secrets(config.model_dump(mode="json"))
+    if options["organization"] is None:
+        del options["organization"]  # a section that is there must not be empty
     return "\n".join([f"# {_single_line(line)}" for line in lines]) + (
         "\n" + yaml.safe_dump(options, sort_keys=False, allow_unicode=True, width=1000)
     )

@@ -159,6 +159,19 @@ def test_an_account_identified_by_its_credentials(monitor: Monitor) -> None:
     assert snapshot.account.id == MONITORING
 
 
+@pytest.mark.parametrize("configured", ["", f"{9:012}"])
+def test_the_partition_is_that_of_the_credentials(
+    aws: FakeAws, monitor: Monitor, configured: str
+) -> None:
+    """An account that is read without a role is in the partition of its credentials."""
+    aws.account(f"{9:012}", "aws-cn")
+    with environment(aws.environment(f"{9:012}")):
+        snapshot = monitor(an_account(configured)).refresh()
+
+    assert snapshot.account.id == f"{9:012}"
+    assert snapshot.account.partition == "aws-cn"
+
+
 def test_one_account_under_two_names(
     aws: FakeAws, prod: fake_aws.Account, clock: FakeClock, monitor: Monitor
 ) -> None:

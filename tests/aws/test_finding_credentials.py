@@ -4,12 +4,17 @@ import json
 import logging
 import os
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.utils import generate_login_cache_key
 
-from exporter.model import Reason
+from exporter.aws.base_credentials import BaseCredentials
+from exporter.cli.application import SystemClock
+from exporter.cli.problems import of_credentials
+from exporter.model import ReadError, Reason
 from tests import fake_aws
 from tests.aws import Monitor
 from tests.aws.programs import Program
@@ -270,3 +275,51 @@ def test_a_web_identity(
 
     assert snapshot.failure is reason
     assert SECRET not in repr(snapshot) + caplog.text
+
+
+@pytest.fixture
+def login(tmp_path: Path) -> Iterator[None]:
+    """A profile with a session of aws login, whose credentials are cached."""
+    session = f"arn:aws:iam::{PROD}:user/alice"
+    (tmp_path / "config").write_text(f"[default]\nlogin_session = {session}\n")
+    token = {
+        "accessToken": {
+            "accessKeyId": "ASIAOFALOGINSESSION1",
+            "secretAccessKey": SECRET,
+            "sessionToken": "token",
+            "accountId": PROD,
+            "expiresAt": (datetime.now(UTC) + timedelta(hours=1)).isoformat(),
+        },
+        "refreshToken": "-",
+        "dpopKey": "-",
+        "clientId": "-",
+    }
+    (tmp_path / f"{generate_login_cache_key(session)}.json").write_text(json.dumps(token))
+    variables = {
+        "AWS_CONFIG_FILE": str(tmp_path / "config"),
+        "AWS_LOGIN_CACHE_DIRECTORY": str(tmp_path),
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+    with environment(variables):
+        yield
+
+
+def test_aws_login(login: None) -> None:
+    """The credentials that aws login has cached are used."""
+    pytest.importorskip("awscrt")
+
+    found, _ = BaseCredentials(None, None, SystemClock()).get(an_account())
+
+    assert found.credentials.access_key == "ASIAOFALOGINSESSION1"
+
+
+def test_aws_login_without_what_it_requires(login: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the extra "login" the credentials are missing, for a reason that has a cure."""
+    monkeypatch.setattr("botocore.credentials.EC", None)
+
+    with pytest.raises(ReadError) as raised:
+        BaseCredentials(None, None, SystemClock()).get(an_account())
+
+    assert raised.value.reason is Reason.CREDENTIALS
+    [cure] = of_credentials(an_account(), raised.value).cures
+    assert "pip install 'aws-iam-key-exporter[login]'" in cure.text

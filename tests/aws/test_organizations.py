@@ -1,13 +1,14 @@
 """Which accounts an organization has, and which of them are read."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from exporter.aws import Selection
 from exporter.model import Account, Partition, ReadError, Reason, RoleArn, RoleSession
-from tests.builders import PROD, FakeClock, a_discovery, an_account, some_sessions
+from tests.builders import PROD, FakeClock, a_discovery, an_account, environment, some_sessions
 from tests.fake_aws import FakeAws, Fault
 from tests.fake_aws.organizations import Organization
 
@@ -69,6 +70,21 @@ def test_a_member_is_read_with_the_role(organization: Organization, discover: Di
     )
 
 
+def test_members_are_read_with_the_credentials_of_the_organization(
+    aws: FakeAws, organization: Organization, discover: Discover, tmp_path: Path
+) -> None:
+    """The profile of the organization is also that with which each account is read."""
+    add(organization, 2)
+    key_id, secret = aws.credentials(PROD)
+    file = tmp_path / "credentials"
+    file.write_text(f"[audit]\naws_access_key_id = {key_id}\naws_secret_access_key = {secret}\n")
+    variables = {"AWS_SHARED_CREDENTIALS_FILE": str(file), "NO_PROXY": "127.0.0.1"}
+    with environment(variables):
+        accounts = discover(caller=an_account("", "organization", profile="audit"))
+
+    assert [account.profile for account in accounts] == ["audit", "audit"]
+
+
 def test_the_management_account_is_read_with_its_own_credentials(
     organization: Organization, discover: Discover
 ) -> None:
@@ -108,6 +124,14 @@ def test_state_or_status(organization: Organization, discover: Discover, member:
     setattr(organization, member, False)
     add(organization, 2, state="CLOSED")
     add(organization, 3)
+
+    assert ids(discover()) == [PROD, f"{3:012}"]
+
+
+def test_state_before_status(organization: Organization, discover: Discover) -> None:
+    """Where State and the deprecated Status differ, State counts."""
+    organization.add_account(f"{2:012}", state="CLOSED").status = "ACTIVE"
+    organization.add_account(f"{3:012}", state="ACTIVE").status = "SUSPENDED"
 
     assert ids(discover()) == [PROD, f"{3:012}"]
 
@@ -246,6 +270,17 @@ def test_tags_become_part_of_the_account(company: Organization, discover: Discov
 
     assert accounts[f"{2:012}"] == (("team", "web"),)
     assert accounts[f"{3:012}"] == ()
+
+
+def test_tags_that_accounts_are_chosen_by_are_not_kept(
+    company: Organization, discover: Discover
+) -> None:
+    """A tag that only include names does not become part of the account."""
+    include = Selection(tags={"env": ("prod",)})
+
+    accounts = discover(account_tags=("team",), include=include)
+
+    assert [account.tags for account in accounts] == [(("team", "web"),), ()]
 
 
 def test_tags_are_read_only_if_they_matter(

@@ -40,6 +40,7 @@ class Member:
 
     Attributes:
         state: PENDING_ACTIVATION, ACTIVE, SUSPENDED, PENDING_CLOSURE or CLOSED.
+        status: The deprecated Status. Empty: the one that belongs to the state.
     """
 
     id: str
@@ -47,6 +48,7 @@ class Member:
     parent: Unit
     state: str = "ACTIVE"
     tags: dict[str, str] = field(default_factory=dict)
+    status: str = ""
 
 
 class Organization:
@@ -149,7 +151,7 @@ class Organization:
         }
         if self.with_state:
             account |= {"State": member.state, "Paths": [f"{member.parent.path}{member.id}/"]}
-        if self.with_status and (status := STATUS_OF_STATE.get(member.state)):
+        if self.with_status and (status := member.status or STATUS_OF_STATE.get(member.state)):
             account["Status"] = status
         return account
 

@@ -20,7 +20,7 @@ REQUESTS = "aws_iam_exporter_api_requests_total"
 
 
 def installations(end: float) -> list[Series]:
-    """Several exporters, told apart by their job, and Prometheus itself."""
+    """Several exporters, each with a job of its own, and Prometheus itself."""
 
     def until_lately(at: float) -> float | None:
         return 1.0 if at < end - 600 else None

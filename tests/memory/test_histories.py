@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from math import ceil
+from types import SimpleNamespace
 from typing import Any, Final
 
 import pytest
@@ -29,7 +30,6 @@ from hypothesis.stateful import (
 from exporter.memory import Options, merge, remember
 from exporter.model import (
     NEVER,
-    Account,
     AccountMemory,
     AccountSnapshot,
     Event,
@@ -37,6 +37,7 @@ from exporter.model import (
     LastUse,
     ReportMode,
 )
+from exporter.store.rows import account_row, snapshot_of
 from tests import fake_aws
 from tests.builders import PROD, FakeClock, MonitoredAccount, an_account, environment
 from tests.fake_aws import FakeAws, Fault
@@ -320,7 +321,9 @@ class Histories(RuleBasedStateMachine):
             return
         for number, observer in enumerate(self.observers):
             memory = self.memories[number if self.split else 0]
-            observer.monitored.latest = restored(an_account(), memory)
+            observer.monitored.latest = restored(
+                observer.monitored.latest, memory, self.right.now()
+            )
 
     @rule(excluded=st.sampled_from([(), FILTERED, FILTERED[:1]]))
     def filter_changes(self, excluded: tuple[str, ...]) -> None:
@@ -624,20 +627,10 @@ class Histories(RuleBasedStateMachine):
         return next(fake for fake in self.account.keys if fake.id == key.id)
 
 
-def restored(account: Account, memory: AccountMemory) -> AccountSnapshot:
-    """The snapshot with which a process goes on that starts with what is remembered."""
-    users = {id_: user for id_, user in memory.users.items() if user.keys_at is not None}
-    return AccountSnapshot(
-        account,
-        users=tuple(memory.users.values()),
-        keys=tuple(
-            replace(known.key, user=users[known.user_id].name)
-            for known in memory.keys.values()
-            if known.deleted_at is None and known.user_id in users
-        ),
-        root=memory.root,
-        listed_at=memory.users_as_of,
-    )
+def restored(before: AccountSnapshot, memory: AccountMemory, now: datetime) -> AccountSnapshot:
+    """The snapshot with which a process goes on after a restart: as the store has it, not stale."""
+    row = SimpleNamespace(**account_row(before, memory, revision=1, configured_as=""))
+    return snapshot_of(row, memory).without_stale_facts(lambda at: now - at > STALE_AFTER)
 
 
 def _required(event: Event) -> Required:
