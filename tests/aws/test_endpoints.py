@@ -18,7 +18,7 @@ from cryptography.x509.oid import NameOID
 
 from exporter.aws import Clients, Endpoints, Operation
 from exporter.aws.base_credentials import BaseCredentials
-from exporter.cli.application import SystemClock
+from exporter.cli.wiring import SystemClock
 from exporter.model import Account, Partition, ReadError, Reason, RoleArn
 from tests.aws.servers import Serve, read_request, server
 from tests.builders import PROD, ROLE, environment

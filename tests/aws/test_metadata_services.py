@@ -10,7 +10,7 @@ from socket import socket
 import pytest
 
 from exporter.aws.base_credentials import BaseCredentials
-from exporter.cli.application import SystemClock
+from exporter.cli.wiring import SystemClock
 from exporter.model import Account, Partition
 from tests.aws.servers import read_request, server
 from tests.builders import PROD, environment
