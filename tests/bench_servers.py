@@ -177,6 +177,7 @@ def serve_pushgateway(keys: int) -> None:
     port = free_port()
     command = ["prometheus-pushgateway", f"--web.listen-address=127.0.0.1:{port}"]
     command += ["--push.disable-consistency-check", "--log.level=error"]
+    command += ["--persistence.file="]  # Debian's default is a file, which the next run would restore
     process = subprocess.Popen(command)
     try:
         wait_until(lambda: get(f"http://127.0.0.1:{port}/-/ready"), "the pushgateway is ready")
