@@ -177,7 +177,8 @@ def serve_pushgateway(keys: int) -> None:
     port = free_port()
     command = ["prometheus-pushgateway", f"--web.listen-address=127.0.0.1:{port}"]
     command += ["--push.disable-consistency-check", "--log.level=error"]
-    command += ["--persistence.file="]  # Debian's default is a file, which the next run would restore
+    # Debian's default is a file, from which the next run would restore what this one pushed.
+    command += ["--persistence.file="]
     process = subprocess.Popen(command)
     try:
         wait_until(lambda: get(f"http://127.0.0.1:{port}/-/ready"), "the pushgateway is ready")
