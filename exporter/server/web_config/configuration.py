@@ -12,9 +12,10 @@ from typing import Final
 
 from exporter.server.web_config import certificates, document
 from exporter.server.web_config.certificates import TLS, Files, Invalid
-from exporter.server.web_config.document import Problem, Settings
-from exporter.server.web_config.passwords import HASH, Passwords
+from exporter.server.web_config.passwords import Hash, Passwords
 from exporter.server.web_config.rate_limit import RateLimiter
+from exporter.server.web_config.reader import Problem
+from exporter.server.web_config.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +90,7 @@ class WebConfig:
         warnings += [
             f"basic_auth_users.{user}: not a hash that bcrypt creates: no password is correct"
             for user, hashed in settings.users.items()
-            if HASH.fullmatch(hashed) is None
+            if not Hash.parse(hashed).can_match
         ]
         return [f"{self._path}: {warning}" for warning in warnings]
 
@@ -195,7 +196,7 @@ def read(path: str) -> Content:
 
 def _read(path: Path) -> bytes:
     """
-    Read a regular file; anything else could have no end, or never begin.
+    Read a regular file, or the null device; anything else could have no end, or never begin.
 
     Raises:
         OSError: It cannot be read.
@@ -204,7 +205,8 @@ def _read(path: Path) -> bytes:
     # Opening a FIFO would wait for its writer.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        status = os.fstat(descriptor)
+        if not (stat.S_ISREG(status.st_mode) or os.path.samestat(status, Path(os.devnull).stat())):
             raise ValueError("not a regular file")
         data = file.read(MAX_FILE + 1)
     if len(data) > MAX_FILE:
