@@ -285,3 +285,41 @@ def test_same_answers(
         actual = [send(ours, certificates) for send in requests]
 
     assert actual == expected
+
+
+FAKEPASSWORD = "$2y$10$QOauhQNbBCuQDKes6eFzPeMqBSjb7Mr5DUmpZ/VcEd00UAV/LDeSi"
+
+CHANGES: dict[str, str | None] = {
+    "invalid": "unknown: 1",
+    "not YAML": "{",
+    "unknown header": "http_server_config: {headers: {X-Other: x}}",
+    "missing": None,
+    "other users": f"basic_auth_users: {{alice: {FAKEPASSWORD}}}",
+    "no users": "http_server_config: {headers: {X-Frame-Options: deny}}",
+}
+"""What the file becomes. None: it is removed."""
+
+
+@pytest.mark.parametrize("text", CHANGES.values(), ids=CHANGES)
+def test_same_answers_after_a_change(
+    text: str | None, certificates: Certificates, tmp_path: Path
+) -> None:
+    """Both exporters give the same answers after the file has changed."""
+    web_config = certificates.web_config(FOLDER / "good" / "users.yml")
+    web = WebConfig(str(web_config))
+    send = Plain((None, SECRET, basic("alice", "fakepassword")))
+    with ExitStack() as stack:
+        theirs = stack.enter_context(blackbox_exporter(tmp_path, web_config))
+        ours = stack.enter_context(serving(web=web))
+        before = send(theirs, certificates), send(ours, certificates)
+        if text is None:
+            web_config.unlink()
+        else:
+            web_config.write_text(text, encoding="utf-8")
+        web.check()
+        web.check()
+        after = send(theirs, certificates), send(ours, certificates)
+
+    assert before[0] == before[1]
+    assert after[0] == after[1]
+    assert after != before
