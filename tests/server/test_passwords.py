@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from exporter.server.web_config.document import RateLimit
 from exporter.server.web_config.passwords import Credentials, Passwords
 from exporter.server.web_config.rate_limit import RateLimiter
+from exporter.server.web_config.settings import RateLimit
 
 CORRECT = b"correct"
 """The password of each user."""

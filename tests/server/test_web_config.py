@@ -118,7 +118,7 @@ def test_a_certificate_without_its_key_changes_nothing(
         file.found()
 
         assert serial_number(port, certificates) == before
-    assert caplog.messages == ["invalid web configuration; the last valid one stays in effect"]
+    assert caplog.messages == ["invalid TLS configuration; the last valid one stays in effect"]
     assert "is not the key of the certificate" in caplog.records[0].__dict__["error"]
 
 
@@ -170,20 +170,37 @@ def test_a_change_elsewhere_keeps_the_rate_limit(tmp_path: Path) -> None:
     assert answer.status == 429
 
 
+INVALID = "invalid web configuration; all requests are answered with 500"
+
+
+def statuses(port: int, *authorizations: str | None) -> list[int]:
+    answers = [ask(port, None, authorization) for authorization in authorizations]
+    return [answer.status for answer in answers if isinstance(answer, Answer)]
+
+
 @pytest.mark.parametrize("text", ["basic_auth_users: {alice: x}", "{", "unknown: 1"])
-def test_an_invalid_file_changes_nothing(
+def test_while_the_file_is_invalid_no_request_is_answered(
     text: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """While a file is invalid, what it said before stays in effect, and the log says so once."""
+    """While a file is invalid, all requests are answered with 500, and the log says so once."""
+    requests = Requests()
     file = File(tmp_path, USERS)
-    file.change(text)
-    file.found()
-    invalid = [record.message for record in caplog.records]
-    with serving(web=file.config) as port:
-        statuses = [ask(port, None, each) for each in (None, SECRET)]
+    with serving(replace(SITE, observe=requests.observe), web=file.config) as port:
+        file.change(text)
+        file.found()
+        answers = [ask(port, None, SECRET), ask(port)]
+        invalid = [record.message for record in caplog.records if record.levelname == "ERROR"]
+        file.change(USERS)
+        after = statuses(port, None, SECRET)
 
-    assert invalid == ["invalid web configuration; the last valid one stays in effect"]
-    assert [each.status for each in statuses if isinstance(each, Answer)] == [401, 200]
+    headers = {
+        "Content-Type": "text/plain; charset=utf-8",
+        "X-Content-Type-Options": "nosniff",
+    }
+    assert answers == [Answer(500, headers, b"Internal Server Error\n")] * 2
+    assert invalid == [INVALID]
+    assert after == [401, 200]
+    assert requests["invalid_web_config", 500] == 2
 
 
 def test_a_problem_that_is_gone_is_logged_again_when_it_returns(
@@ -197,18 +214,32 @@ def test_a_problem_that_is_gone_is_logged_again_when_it_returns(
         file.change(text)
 
     messages = [each for each in caplog.messages if each != "web configuration warning"]
-    problem = "invalid web configuration; the last valid one stays in effect"
-    assert messages == [problem, "web configuration reloaded", problem]
+    assert messages == [INVALID, "web configuration reloaded", INVALID]
     assert file.config.passwords is passwords
 
 
-def test_a_missing_file_changes_nothing(tmp_path: Path) -> None:
-    """While a file is missing, what it said before stays in effect."""
-    file = File(tmp_path, USERS)
-    file.path.unlink()
-    file.found()
+def test_while_the_file_is_missing_no_request_is_answered(tmp_path: Path) -> None:
+    """A file that cannot be read is an invalid one, whatever it said before."""
+    file = File(tmp_path, "")
+    with serving(web=file.config) as port:
+        before = statuses(port, None)
+        file.path.unlink()
+        file.found()
 
-    assert file.config.passwords is not None
+        assert (before, statuses(port, None)) == ([200], [500])
+
+
+def test_users_change_while_a_certificate_is_invalid(certificates: Certificates) -> None:
+    """A problem with a certificate does not keep a user who is removed."""
+    file = File(certificates.folder, TLS + USERS)
+    (certificates.folder / "server.key").unlink()
+    with serving(web=file.config) as port:
+        file.change(TLS + USERS.replace("alice", "bob"))
+        answers = [
+            ask(port, certificates.client(), basic(user, "secret")) for user in ("alice", "bob")
+        ]
+
+    assert [each.status for each in answers if isinstance(each, Answer)] == [401, 200]
 
 
 def test_a_file_that_is_being_written_changes_nothing(tmp_path: Path) -> None:
@@ -226,12 +257,13 @@ def test_a_file_that_is_being_written_changes_nothing(tmp_path: Path) -> None:
 def test_tls_is_not_switched(
     before: str, after: str, certificates: Certificates, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whether connections are encrypted does not change while the exporter is running."""
+    """Whether connections are encrypted does not change while the exporter runs; all else does."""
     file = File(certificates.folder, before)
     file.change(after + USERS)
 
     assert "restart it" in caplog.records[0].__dict__["error"]
-    assert (file.config.tls is not None, file.config.passwords) == (bool(before), None)
+    assert file.config.passwords is not None
+    assert (file.config.tls is not None) is bool(before)
 
 
 def test_an_unchanged_file_is_not_a_change(

@@ -189,6 +189,7 @@ CASES: list[tuple[str, Sequence[Request]]] = [
     ("users_odd_names", [Plain(tuple(NAMES))]),
     ("users_odd_passwords", [Plain(tuple(PASSWORDS))]),
     ("users_odd_hashes", [Plain(tuple(HASHES))]),
+    ("users_unusual_hashes", [Plain((basic("plus", "a"), basic("mark", "a")))]),
     ("users_none", [Plain((None, SECRET))]),
     ("rate_limit", [Plain((None,) * 5), keeps_alive()]),
     ("rate_limit_users", [Plain((None, SECRET, SECRET, None))]),
@@ -196,6 +197,9 @@ CASES: list[tuple[str, Sequence[Request]]] = [
     ("rate_limit_zero", [Plain((None,) * 5)]),
     ("rate_limit_negative", [Plain((None,) * 5)]),
     ("rate_limit_no_burst", [Plain((None,) * 5)]),
+    ("rate_limit_merged", [Plain((None,) * 5)]),
+    ("rate_shortest", [Plain((None,) * 5)]),
+    ("tabs", [Plain()]),
     ("rate_limit_duration", [Plain((None,) * 5)]),
     ("tls_files", [Encrypted(), *CLIENTS, *VERSIONS, *CURVES, *CIPHERS, plain_bytes, Plain()]),
     ("tls_inline", [Encrypted()]),
@@ -211,6 +215,7 @@ CASES: list[tuple[str, Sequence[Request]]] = [
     ("client_two_cas", CLIENTS),
     ("client_ca_missing", CLIENTS),
     ("client_ca_junk", CLIENTS),
+    ("client_ca_null", CLIENTS),
     ("sans_dns", CLIENTS),
     ("sans_ip", CLIENTS),
     ("sans_email", CLIENTS),
@@ -280,3 +285,41 @@ def test_same_answers(
         actual = [send(ours, certificates) for send in requests]
 
     assert actual == expected
+
+
+FAKEPASSWORD = "$2y$10$QOauhQNbBCuQDKes6eFzPeMqBSjb7Mr5DUmpZ/VcEd00UAV/LDeSi"
+
+CHANGES: dict[str, str | None] = {
+    "invalid": "unknown: 1",
+    "not YAML": "{",
+    "unknown header": "http_server_config: {headers: {X-Other: x}}",
+    "missing": None,
+    "other users": f"basic_auth_users: {{alice: {FAKEPASSWORD}}}",
+    "no users": "http_server_config: {headers: {X-Frame-Options: deny}}",
+}
+"""What the file becomes. None: it is removed."""
+
+
+@pytest.mark.parametrize("text", CHANGES.values(), ids=CHANGES)
+def test_same_answers_after_a_change(
+    text: str | None, certificates: Certificates, tmp_path: Path
+) -> None:
+    """Both exporters give the same answers after the file has changed."""
+    web_config = certificates.web_config(FOLDER / "good" / "users.yml")
+    web = WebConfig(str(web_config))
+    send = Plain((None, SECRET, basic("alice", "fakepassword")))
+    with ExitStack() as stack:
+        theirs = stack.enter_context(blackbox_exporter(tmp_path, web_config))
+        ours = stack.enter_context(serving(web=web))
+        before = send(theirs, certificates), send(ours, certificates)
+        if text is None:
+            web_config.unlink()
+        else:
+            web_config.write_text(text, encoding="utf-8")
+        web.check()
+        web.check()
+        after = send(theirs, certificates), send(ours, certificates)
+
+    assert before[0] == before[1]
+    assert after[0] == after[1]
+    assert after != before

@@ -50,7 +50,7 @@ class Answer:
 
     Attributes:
         headers: Those of HEADERS; of requests that are admitted, those that a configuration adds.
-        body: Only that of 401 and 429.
+        body: Only that of 401, 429 and 500.
         cipher: Empty: without TLS.
     """
 
@@ -196,7 +196,7 @@ def ask(
     finally:
         connection.close()
     sent = {name: response.headers[name] for name in HEADERS if name in response.headers}
-    is_refused = response.status in (401, 429)
+    is_refused = response.status in (401, 429, 500)
     if not is_refused:  # our pages have these in any case
         sent.pop("Content-Type", None)
         sent.pop("X-Content-Type-Options", None)

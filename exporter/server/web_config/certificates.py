@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-from exporter.server.web_config.document import CIPHER_SUITES, CURVES, TLSSettings
+from exporter.server.web_config.settings import CIPHER_SUITES, CURVES, TLSSettings
 
 VERSIONS: Final = {
     "TLS10": ssl.TLSVersion.TLSv1,

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from exporter.server.web_config import certificates, document
+from exporter.server.web_config import certificates
 from exporter.server.web_config.certificates import TLS, Files, Invalid
-from exporter.server.web_config.document import Problem, Settings
-from exporter.server.web_config.passwords import HASH, Passwords
+from exporter.server.web_config.document import parse
+from exporter.server.web_config.passwords import Hash, Passwords
 from exporter.server.web_config.rate_limit import RateLimiter
+from exporter.server.web_config.reader import Problem
+from exporter.server.web_config.settings import Settings, TLSSettings
 
 log = logging.getLogger(__name__)
 
@@ -43,44 +45,51 @@ def _error(path: str, *problems: Problem) -> WebConfigError:
 
 
 @dataclass(frozen=True, slots=True)
-class Content:
-    """Everything that a configuration depends on: the file, and the files that it names."""
+class Document:
+    """What the file itself says."""
 
     text: bytes
     settings: Settings
-    files: Files | None
 
 
 class WebConfig:
     """
-    What is in effect of the file at *path*: at first all of it, and later all that is valid.
+    What is in effect of the file at *path*.
 
     Attributes:
-        tls: None: connections are not encrypted.
+        is_valid: Whether the file can be read and is valid. If not, no request is answered, as
+            exporter-toolkit has it.
+        tls: None: connections are not encrypted. The last valid one: a certificate is often
+            replaced a moment before its key.
         headers: Those that each response to an admitted client has.
         passwords: None: nobody needs one.
         rate_limiter: Of all clients together.
 
     Raises:
-        WebConfigError: The file is invalid.
+        WebConfigError: The file, or one that it names, is invalid.
     """
 
     def __init__(self, path: str) -> None:
         self._path = path
         self._bcrypt = ThreadPoolExecutor(1, thread_name_prefix="password")
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="web-config")
-        self._content = read(path)
-        self._seen: Content | str = self._content
-        """What the last check has found: an error, if not a content."""
-        self._decided: Content | str = self._content
+        document = read(path)
+        files = read_files(path, document.settings.tls)
+        self._settings = document.settings
+        self._seen: _Found = document, files
+        """What the last check has found."""
+        self._decided: _Found = document, files
         """What was applied or refused last."""
-        self.tls = self._create_tls(self._content)
-        self._apply(self._content, self.tls)
+        self.is_valid = True
+        self.tls = self._create_tls(document.settings, files)
+        self.headers: Mapping[str, str] = document.settings.headers
+        self.passwords = self._create_passwords()
+        self.rate_limiter = RateLimiter(document.settings.rate_limit)
 
     @property
     def warnings(self) -> list[str]:
         """What the operator should know, of what is in effect."""
-        settings = self._content.settings
+        settings = self._settings
         warnings = list(self.tls.warnings) if self.tls is not None else []
         if settings.users and self.tls is None:
             warnings.append("basic_auth_users without TLS: passwords can be read on their way")
@@ -89,7 +98,7 @@ class WebConfig:
         warnings += [
             f"basic_auth_users.{user}: not a hash that bcrypt creates: no password is correct"
             for user, hashed in settings.users.items()
-            if HASH.fullmatch(hashed) is None
+            if not Hash.parse(hashed).can_match
         ]
         return [f"{self._path}: {warning}" for warning in warnings]
 
@@ -109,78 +118,108 @@ class WebConfig:
         Apply what has changed since the last but one check.
 
         A change takes effect when two checks in a row have found it: a file that is just being
-        written could be valid, and have no users yet. If a change is invalid, nothing changes.
+        written could be valid, and have no users yet.
         """
-        found = self._read()
+        document, files = found = self._find()
         is_stable, self._seen = found == self._seen, found
         if not is_stable or found == self._decided:
             return
         self._decided = found
-        try:
-            if isinstance(found, str):
-                raise WebConfigError(found)
-            self._apply(found, self._create_tls(found))
-        except WebConfigError as error:
-            text = "invalid web configuration; the last valid one stays in effect"
-            log.error(text, extra={"error": str(error)})  # noqa: TRY400 (the message says it all)
+        if isinstance(document, str):
+            self.is_valid = False
+            text = "invalid web configuration; all requests are answered with 500"
+            log.error(text, extra={"error": document})
             return
-        log.info("web configuration reloaded", extra={"path": self._path})
+        self._apply(document.settings)
+        try:
+            if isinstance(files, str):
+                raise WebConfigError(files)
+            self._apply_tls(document.settings, files)
+        except WebConfigError as error:
+            text = "invalid TLS configuration; the last valid one stays in effect"
+            log.error(text, extra={"error": str(error)})  # noqa: TRY400 (the message says it all)
+        else:
+            log.info("web configuration reloaded", extra={"path": self._path})
         for warning in self.warnings:
             log.warning("web configuration warning", extra={"warning": warning})
 
-    def _read(self) -> Content | str:
+    def _find(self) -> "_Found":
         try:
-            return read(self._path)
+            document = read(self._path)
         except WebConfigError as error:
-            return str(error)
-
-    def _create_tls(self, content: Content) -> TLS | None:
-        if content.files is None:
-            return None
+            return str(error), None
         try:
-            return certificates.create(content.settings.tls, content.files)
-        except Invalid as error:
-            raise self._invalid(f"tls_server_config.{error.name}", str(error)) from error
+            return document, read_files(self._path, document.settings.tls)
+        except WebConfigError as error:
+            return document, str(error)
 
-    def _apply(self, content: Content, tls: TLS | None) -> None:
-        if (tls is None) is not (self.tls is None):
+    def _apply(self, settings: Settings) -> None:
+        before, self._settings = self._settings, settings
+        self.headers = settings.headers
+        if settings.users != before.users:
+            self.passwords = self._create_passwords()
+        if settings.rate_limit != before.rate_limit:
+            self.rate_limiter = RateLimiter(settings.rate_limit)
+        self.is_valid = True
+
+    def _create_passwords(self) -> Passwords | None:
+        users = self._settings.users
+        return Passwords(users, self._bcrypt) if users else None
+
+    def _apply_tls(self, settings: Settings, files: Files | None) -> None:
+        if (files is None) is not (self.tls is None):
             verb = "added" if self.tls is None else "removed"
             text = f"TLS cannot be {verb} while the exporter is running: restart it"
             raise self._invalid("tls_server_config", text)
-        settings, before = content.settings, self._content.settings
-        self.tls = tls
-        self.headers: Mapping[str, str] = settings.headers
-        if content is self._content or settings.users != before.users:
-            users = settings.users
-            self.passwords = Passwords(users, self._bcrypt) if users else None
-        if content is self._content or settings.rate_limit != before.rate_limit:
-            self.rate_limiter = RateLimiter(settings.rate_limit)
-        self._content = content
+        self.tls = self._create_tls(settings, files)
+
+    def _create_tls(self, settings: Settings, files: Files | None) -> TLS | None:
+        if files is None:
+            return None
+        try:
+            return certificates.create(settings.tls, files)
+        except Invalid as error:
+            raise self._invalid(f"tls_server_config.{error.name}", str(error)) from error
 
     def _invalid(self, path: str, text: str) -> WebConfigError:
         return _error(self._path, Problem(1, path, text))
 
 
-def read(path: str) -> Content:
+_Found = tuple[Document | str, Files | str | None]
+"""The file, and the files that it names: errors, if they are invalid. No files: TLS is not used."""
+
+
+def read(path: str) -> Document:
     """
-    Read the file at *path*, and the files that it names.
+    Read the file at *path*.
 
     Raises:
-        WebConfigError: One of them cannot be read, or the file is invalid.
+        WebConfigError: It cannot be read, or is invalid.
     """
     try:
         text = _read(Path(path))
     except (OSError, ValueError) as error:
         raise _error(path, Problem(1, "", _reason(error))) from error
-    settings, problems = document.parse(text)
+    settings, problems = parse(text)
     if problems:
         raise _error(path, *problems)
-    if not settings.tls.is_enabled:
-        return Content(text, settings, None)
+    return Document(text, settings)
+
+
+def read_files(path: str, tls: TLSSettings) -> Files | None:
+    """
+    Read the files that the file at *path* names. None: TLS is not used.
+
+    Raises:
+        WebConfigError: One of them cannot be read.
+    """
+    if not tls.is_enabled:
+        return None
+    problems = []
     contents: dict[str, bytes | None] = {}
     for name in ("cert", "key", "client_ca"):
-        inline: str = getattr(settings.tls, name)
-        file: str = getattr(settings.tls, f"{name}_file")
+        inline: str = getattr(tls, name)
+        file: str = getattr(tls, f"{name}_file")
         try:
             contents[name] = _read(Path(path).parent / file) if file else inline.encode() or None
         except (OSError, ValueError) as error:
@@ -189,13 +228,12 @@ def read(path: str) -> Content:
             problems.append(Problem(1, at, f"{shown}: {_reason(error)}"))
     if problems:
         raise _error(path, *problems)
-    files = Files(contents["cert"] or b"", contents["key"] or b"", contents["client_ca"])
-    return Content(text, settings, files)
+    return Files(contents["cert"] or b"", contents["key"] or b"", contents["client_ca"])
 
 
 def _read(path: Path) -> bytes:
     """
-    Read a regular file; anything else could have no end, or never begin.
+    Read a regular file, or the null device; anything else could have no end, or never begin.
 
     Raises:
         OSError: It cannot be read.
@@ -204,7 +242,8 @@ def _read(path: Path) -> bytes:
     # Opening a FIFO would wait for its writer.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        status = os.fstat(descriptor)
+        if not (stat.S_ISREG(status.st_mode) or os.path.samestat(status, Path(os.devnull).stat())):
             raise ValueError("not a regular file")
         data = file.read(MAX_FILE + 1)
     if len(data) > MAX_FILE:

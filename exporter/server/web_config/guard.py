@@ -12,7 +12,7 @@ from tornado.web import OutputTransform
 from exporter.server.web_config.configuration import WebConfig
 from exporter.server.web_config.passwords import credentials_of
 
-HANDLERS = {401: "unauthorized", 429: "rate_limited"}
+HANDLERS = {401: "unauthorized", 429: "rate_limited", 500: "invalid_web_config"}
 """The label value under which requests that are refused with a status code are counted."""
 
 
@@ -64,6 +64,8 @@ class Guard(HTTPMessageDelegate):
 
     async def _refuses(self, headers: HTTPHeaders) -> int:
         """Return the status code with which a request is refused. 0: it is admitted."""
+        if not self._config.is_valid:
+            return 500
         if not self._config.rate_limiter.allow(time.monotonic()):
             return 429
         passwords = self._config.passwords

@@ -22,10 +22,55 @@ MAX_PASSWORD: Final = 72
 
 BASIC: Final = "basic "
 ALPHABET: Final = "./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
-HASH: Final = re.compile(
-    r"\$..?\$(\d\d)\$([./A-Za-z0-9]{22})([./A-Za-z0-9]{31}).*", re.ASCII | re.DOTALL
-)
-"""The cost, the salt, what is compared, and what Go ignores."""
+SALT: Final = re.compile(rb"[./A-Za-z0-9]{22}")
+EXPECTED: Final = re.compile(rb"[./A-Za-z0-9]{31}")
+COST: Final = re.compile(rb"\d\d|[-+]\d")
+SHORTEST_HASH: Final = 59
+"""Bytes."""
+
+
+class HashError(ValueError):
+    """A text is not a bcrypt hash. The message is a sentence without the text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hash:
+    """
+    A bcrypt hash such as ``$2y$10$QOauhQNbBCuQDKes6eFzPe...``, as Go reads it.
+
+    Attributes:
+        expected: What the hash of a password is compared with. What follows has no effect.
+    """
+
+    cost: int
+    salt: bytes
+    expected: bytes
+
+    @classmethod
+    def parse(cls, text: str) -> "Hash":
+        """
+        Parse a hash. Go accepts some that no password can have.
+
+        Source: golang.org/x/crypto/bcrypt, newFromHash
+
+        Raises:
+            HashError: It is not a hash.
+        """
+        data = text.encode()
+        if len(data) < SHORTEST_HASH or data[:1] != b"$" or data[1:2] > b"2":
+            raise HashError("must be a bcrypt hash, such as htpasswd -nBC 12 USER prints")
+        rest = data[3 if data[2:3] == b"$" else 4 :]
+        if COST.fullmatch(rest[:2]) is None:
+            raise HashError("must be a bcrypt hash, such as htpasswd -nBC 12 USER prints")
+        cost = int(rest[:2])
+        if not 4 <= cost <= 31:
+            raise HashError(f"the cost of the bcrypt hash must be 4 to 31, not {cost}")
+        return cls(cost, rest[3:25], rest[25:56])
+
+    @property
+    def can_match(self) -> bool:
+        """Whether a password can have the hash."""
+        return bool(SALT.fullmatch(self.salt) and EXPECTED.fullmatch(self.expected))
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,11 +199,11 @@ class Passwords:
 
 def matches(hashed: str, password: bytes) -> bool:
     """Return whether *password*, of at most 72 bytes, has the bcrypt hash *hashed*."""
-    match = HASH.fullmatch(hashed)
-    if match is None:
-        return False  # Go accepts such a hash, which no password has
-    cost, salt, expected = match.groups()
+    parsed = Hash.parse(hashed)
+    if not parsed.can_match:
+        return False
     # The last character of a salt has two bits only; Go ignores the others.
+    salt = parsed.salt.decode()
     last = ALPHABET[ALPHABET.index(salt[-1]) & 0x30]
-    actual = bcrypt.hashpw(password, f"$2b${cost}${salt[:-1]}{last}".encode())
-    return hmac.compare_digest(actual[-len(expected) :], expected.encode())
+    actual = bcrypt.hashpw(password, f"$2b${parsed.cost:02}${salt[:-1]}{last}".encode())
+    return hmac.compare_digest(actual[-len(parsed.expected) :], parsed.expected)

@@ -1,6 +1,6 @@
 """How many requests are answered."""
 
-from exporter.server.web_config.document import RateLimit
+from exporter.server.web_config.settings import RateLimit
 
 
 class RateLimiter:
