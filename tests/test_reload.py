@@ -17,6 +17,7 @@ from exporter.cli.reload import Outcome, Reloader
 from exporter.cli.wiring import SystemClock, key_id_formatter
 from exporter.config import Config, ConfigError, load, parse
 from exporter.metrics import Format, SelfMetrics
+from exporter.sharding import Shard
 from tests.builders import environment
 from tests.fake_aws import FakeAws
 from tests.fake_aws.fleet import MONITORING, ROLE, fill
@@ -49,7 +50,7 @@ def configuration(
 class Running:
     """An application that has refreshed every account once."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, shard: Shard = Shard()) -> None:  # noqa: B008 (immutable)
         self.metrics = SelfMetrics(version="1.2.3")
         self.redactor = Redactor(key_id_formatter(config), config.secrets())
         self.application = Application(
@@ -58,12 +59,13 @@ class Running:
             clock=SystemClock(),
             self_metrics=self.metrics,
             redactor=self.redactor,
+            shard=shard,
         )
         self.application.start()
         self.wait_until_ready()
 
     def wait_until_ready(self) -> None:
-        wait_until(self.application.scheduler.is_ready, "every account was refreshed")
+        wait_until(self.application.is_ready, "every account was refreshed")
 
     def change(self, config: Config) -> list[str]:
         return self.application.reconfigure(config)
@@ -84,8 +86,8 @@ class Running:
 
 
 @contextmanager
-def running(config: Config) -> Iterator[Running]:
-    instance = Running(config)
+def running(config: Config, shard: Shard = Shard()) -> Iterator[Running]:  # noqa: B008
+    instance = Running(config, shard)
     try:
         yield instance
     finally:
@@ -174,6 +176,20 @@ def test_a_new_tag_is_read_at_the_next_refresh(aws: FakeAws) -> None:
         assert 'tag_team="web"' in exporter.page
         exporter.change(after)
         assert 'tag_owner=""' in exporter.page
+        exporter.application.scheduler.make_due()
+
+        wait_until(lambda: 'tag_owner="alice"' in exporter.page, "the tag is exported")
+
+
+def test_a_new_tag_is_read_although_the_file_is_reloaded_once_more(aws: FakeAws) -> None:
+    """Another reload before the next refresh does not put off the reading of a new tag."""
+    for user in aws.account(ONE).users.values():
+        user.tags = {"team": "web", "owner": "alice"}
+    before = configuration(ONE, more="labels: {user_tags: [team]}\n", collection="user_tags: bulk")
+    after = "labels: {user_tags: [team, owner]}\n"
+    with running(before) as exporter:
+        exporter.change(configuration(ONE, more=after, collection="user_tags: bulk"))
+        exporter.change(configuration(ONE, more=after, collection="user_tags: bulk, workers: 2"))
         exporter.application.scheduler.make_due()
 
         wait_until(lambda: 'tag_owner="alice"' in exporter.page, "the tag is exported")

@@ -2,8 +2,9 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Final, Protocol
 
 from exporter.model import Account, AccountSnapshot, ReadError, RoleArn, RoleSession, Stopped
@@ -64,6 +65,11 @@ class Accounts:
         if discovery is not None:
             report(False)  # noqa: FBT003 (the only argument)
 
+    @property
+    def are_known(self) -> bool:
+        """Whether the accounts of the organization, if there is one, were found at least once."""
+        return self._discovery is None or bool(self._discovered)
+
     def restored(self, accounts: Iterable[Account]) -> None:
         """Take over *accounts*, some of which were discovered before the exporter was restarted."""
         self._discovered = [account for account in accounts if account.source == "organization"]
@@ -75,11 +81,13 @@ class Accounts:
         Go on with other arguments: see the class. The accounts are applied before it returns.
 
         Returns:
-            Whether there is another discovery, which `keep_up_to_date` has to be called for. Until
-            it has found accounts, those known so far are still read.
+            Whether there is another discovery, or another interval, which `keep_up_to_date` has to
+            be called for. Until another discovery has found accounts, those known so far are still
+            read.
         """
         with self._applying:
             is_other = discovery is not self._discovery
+            is_due = is_other or interval != self._interval
             self._configured, self._interval = tuple(configured), interval
             if is_other:
                 self._discovery, self._failure, self._count = discovery, None, -1
@@ -87,7 +95,7 @@ class Accounts:
             if discovery is None:
                 self._discovered = ()
             self._apply(combine(self._configured, self._discovered, self._identified()))
-        return is_other and discovery is not None
+        return is_due
 
     def keep_up_to_date(self, stop: threading.Event) -> None:
         """
@@ -164,6 +172,10 @@ class Identities:
     Args:
         identify: Asks AWS; raises ReadError. None: there is no organization, and nobody asks.
         snapshots: Lists what is known of all accounts, perhaps from before a restart.
+        known: What AWS has answered already.
+
+    Attributes:
+        ids: What AWS has answered.
     """
 
     def __init__(
@@ -171,11 +183,12 @@ class Identities:
         configured: Iterable[Account],
         identify: Callable[[Account], str] | None,
         snapshots: Callable[[], Iterable[AccountSnapshot]],
+        known: Mapping[Account, str] = MappingProxyType({}),
     ) -> None:
         self._configured = tuple(configured)
         self._identify = identify
         self._snapshots = snapshots
-        self._ids: dict[Account, str] = {}
+        self.ids = {one: known[one] for one in self._configured if one in known}
 
     def find(self) -> set[str]:
         """List the ids, as far as they can be found. Each is asked for until AWS has answered."""
@@ -189,12 +202,12 @@ class Identities:
         if self._identify is not None:
             self._ask(self._identify)
         missing = {account.label for account in self._unknown()}
-        return {*self._ids.values(), *(known[label] for label in missing & known.keys())}
+        return {*self.ids.values(), *(known[label] for label in missing & known.keys())}
 
     def _ask(self, identify: Callable[[Account], str]) -> None:
         for account in self._unknown():
             try:
-                self._ids[account] = identify(account)
+                self.ids[account] = identify(account)
             except ReadError as error:
                 # Its refresh fails as well, and is reported.
                 log.debug("cannot identify account", extra={"error": str(error)})
@@ -204,7 +217,7 @@ class Identities:
         return not self._unknown()
 
     def _unknown(self) -> list[Account]:
-        return [one for one in self._configured if not one.id and one not in self._ids]
+        return [one for one in self._configured if not one.id and one not in self.ids]
 
 
 def combine(

@@ -92,7 +92,9 @@ class Application:
         )
         self._discovery = discovery_of(config, self._sessions, clock)
         self._discovery_ends = threading.Event()
-        self._identities = self._new_identities()
+        self._tags_read: set[str] | None = None
+        self._restored = False
+        self._identities = self._new_identities({})
         self.accounts = Accounts(
             config.model_accounts(),
             self._discovery,
@@ -121,6 +123,7 @@ class Application:
             accounts = list({key_of(each): each for each in (*configured, *restored)}.values())
             self.accounts.restored(accounts)
             self._set_accounts(accounts, restored)
+            self._restored = True
         finally:
             gc.freeze()
             gc.enable()
@@ -147,6 +150,11 @@ class Application:
         """End the threads."""
         self._discovery_ends.set()
         self.scheduler.stop()
+
+    def is_ready(self) -> bool:
+        """Whether every account was refreshed once. Also if all of them are of other shards."""
+        is_idle = self._restored and self.accounts.are_known and not self.scheduler.snapshots()
+        return is_idle or self.scheduler.is_ready()
 
     def reconfigure(self, config: Config) -> list[str]:
         """
@@ -178,13 +186,13 @@ class Application:
             self._render_again()
         if _discovered_by(config) != _discovered_by(before):
             self._discovery = discovery_of(config, self._sessions, self._clock)
-            self._discovery_ends.set()
-            self._discovery_ends = threading.Event()
-        self._identities = self._new_identities()
-        is_other = self.accounts.reconfigure(
+        self._identities = self._new_identities(self._identities.ids)
+        is_due = self.accounts.reconfigure(
             config.model_accounts(), self._discovery, interval=_discovery_interval(config)
         )
-        if is_other:
+        if is_due:
+            self._discovery_ends.set()
+            self._discovery_ends = threading.Event()
             self._start_thread("discovery", self.accounts.keep_up_to_date, self._discovery_ends)
         return _differences(config, wanted)
 
@@ -196,9 +204,11 @@ class Application:
     def _refresh_after(self, before: Config) -> Refresh:
         """Return what refreshes an account after *before* was in effect."""
         refresh = refresher_of(self.config, self._sessions, self._clock).refresh
-        if _tags_read_by(self.config) == _tags_read_by(before):
+        if _tags_read_by(self.config) != _tags_read_by(before):
+            self._tags_read = set()
+        read = self._tags_read
+        if read is None:
             return refresh
-        read: set[str] = set()
 
         def refresh_with_tags(account: Account, known: AccountSnapshot) -> AccountSnapshot:
             # The tags that are known lack those that were not wanted before.
@@ -243,8 +253,9 @@ class Application:
 
     def _apply(self, accounts: list[Account]) -> None:
         self._set_accounts(accounts)
-        # Else any stored account may be one that is configured without its id.
-        if self._identities.are_complete():
+        # Else any stored account may be one that is configured without its id, or one of the
+        # organization, which another shard may be reading.
+        if self._identities.are_complete() and self.accounts.are_known:
             ids = {account.id for account in accounts}
             self.recorder.keep_only(self._identities.find() | ids)
 
@@ -265,11 +276,12 @@ class Application:
     def _identified(self) -> set[str]:
         return self._identities.find()
 
-    def _new_identities(self) -> Identities:
+    def _new_identities(self, known: Mapping[Account, str]) -> Identities:
         return Identities(
             self.config.model_accounts(),
             None if self._discovery is None else self._discovery.identify,
             lambda: [snapshot for snapshot, _ in self.scheduler.snapshots()],
+            known,
         )
 
 

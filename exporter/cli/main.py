@@ -30,7 +30,16 @@ from exporter.cli.logs import configure_logging
 from exporter.cli.redaction import Redactor
 from exporter.cli.streams import write_error, write_output
 from exporter.cli.wiring import key_id_formatter
-from exporter.config import Config, ConfigError, checksums, load, parse, summarize, warnings_of
+from exporter.config import (
+    Config,
+    ConfigError,
+    Problem,
+    checksums,
+    load,
+    parse,
+    summarize,
+    warnings_of,
+)
 from exporter.key_ids import KeyIdFormatter
 from exporter.model import KeyIdFormat
 from exporter.report import Output
@@ -237,6 +246,9 @@ def _reload(flags: Flags) -> Config:
         ConfigError: The file cannot be read or is invalid.
     """
     config = _configuration(flags)
+    problem = _without_ids(config, flags.shard)
+    if problem:
+        raise ConfigError(flags.config_file, [Problem(1, "", problem)], config.secret_files())
     for warning in warnings_of(config, datetime.now(UTC), region_exists=is_region):
         log.warning("configuration warning", extra={"warning": warning})
     return config
