@@ -6,12 +6,11 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from operator import attrgetter
 from types import MappingProxyType
-from typing import Final
 
 from exporter.cli.accounts import Accounts, Identities
 from exporter.cli.redaction import Redactor
+from exporter.cli.reload import Changes
 from exporter.cli.rounds import Rounds
 from exporter.cli.wiring import (
     completed,
@@ -24,7 +23,7 @@ from exporter.cli.wiring import (
     render_options,
     sessions_of,
 )
-from exporter.config import Config
+from exporter.config import Config, differences
 from exporter.metrics import Exposition, MetricsStore, SelfMetrics
 from exporter.model import Account, AccountMemory, AccountSnapshot, Clock
 from exporter.refresh import Refresh, Scheduler, key_of
@@ -156,14 +155,11 @@ class Application:
         is_idle = self._restored and self.accounts.are_known and not self.scheduler.snapshots()
         return is_idle or self.scheduler.is_ready()
 
-    def reconfigure(self, config: Config) -> list[str]:
+    def reconfigure(self, config: Config) -> Changes:
         """
         Change to *config*, without interrupting what is under way.
 
         Accounts that are not changed keep their schedule, facts, memory and counters.
-
-        Returns:
-            The options that have changed, but only take effect when the exporter is restarted.
         """
         before, wanted = self.config, config
         self.config = config = _reloadable(before, wanted)
@@ -194,7 +190,7 @@ class Application:
             self._discovery_ends.set()
             self._discovery_ends = threading.Event()
             self._start_thread("discovery", self.accounts.keep_up_to_date, self._discovery_ends)
-        return _differences(config, wanted)
+        return Changes(differences(before, config), differences(config, wanted))
 
     def _start_thread(
         self, name: str, run: Callable[[threading.Event], None], stop: threading.Event
@@ -306,32 +302,11 @@ class Rendering:
         self._exemptions.forget(account.id)
 
 
-RESTART: Final = (
-    "state.path",
-    "state.url",
-    "aws.region",
-    "aws.endpoint_urls",
-    "aws.use_fips",
-    "aws.use_dualstack",
-)
-"""Options that only take effect when the exporter is restarted."""
-
-
 def _reloadable(before: Config, wanted: Config) -> Config:
     """Return *wanted*, but with the options that require a restart as they were *before*."""
     kept = {"path": before.state.path, "url": before.state.url}
     state = wanted.state.model_copy(update=kept)
     return wanted.model_copy(update={"state": state, "aws": before.aws})
-
-
-def _differences(effective: Config, wanted: Config) -> list[str]:
-    """List the options whose values differ, of those that require a restart."""
-
-    def values(config: Config) -> dict[str, object]:
-        return {path: attrgetter(path)(config) for path in RESTART}
-
-    in_effect = values(effective)
-    return [path for path, value in values(wanted).items() if value != in_effect[path]]
 
 
 def _rendered_by(config: Config) -> object:

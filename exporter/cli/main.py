@@ -179,14 +179,15 @@ def _without_ids(config: Config, shard: Shard) -> str:
     )
 
 
-def _configuration(flags: Flags) -> Config:
+def _configuration(flags: Flags, *, may_be_empty: bool = True) -> Config:
     """
     Load the configuration, with the state where the flags say.
 
     Raises:
         ConfigError: The file cannot be read or is invalid.
     """
-    config = load(Path(flags.config_file)) if flags.config_file else Config()
+    file = flags.config_file
+    config = load(Path(file), may_be_empty=may_be_empty) if file else Config()
     configured = config.state.location() is not None
     path = flags.state_path or ("" if configured else flags.default_state_path)
     return config.with_state_path(path) if path else config
@@ -245,7 +246,8 @@ def _reload(flags: Flags) -> Config:
     Raises:
         ConfigError: The file cannot be read or is invalid.
     """
-    config = _configuration(flags)
+    # A file that is about to be written is empty, and without it no account would be left.
+    config = _configuration(flags, may_be_empty=False)
     problem = _without_ids(config, flags.shard)
     if problem:
         raise ConfigError(flags.config_file, [Problem(1, "", problem)], config.secret_files())

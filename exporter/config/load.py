@@ -58,7 +58,9 @@ class ConfigError(Exception):
         super().__init__("\n".join([f"{name}: {count}", *lines]))
 
 
-def load(path: Path, environment: Mapping[str, str] = os.environ) -> Config:
+def load(
+    path: Path, environment: Mapping[str, str] = os.environ, *, may_be_empty: bool = True
+) -> Config:
     """
     Load the file at *path*.
 
@@ -70,6 +72,8 @@ def load(path: Path, environment: Mapping[str, str] = os.environ) -> Config:
     except ValueError as error:
         problem = Problem(1, "", f"cannot read file: {error}")
         raise ConfigError(str(path), [problem]) from error
+    if not (may_be_empty or text.strip()):
+        raise ConfigError(str(path), [Problem(1, "", "is empty; write {} if that is meant")])
     return parse(text, str(path), environment)
 
 

@@ -346,6 +346,8 @@ class LifecycleHandler(Handler):
 
     def _is_from_another_site(self) -> bool:
         """Whether a browser sends the request on behalf of a page that is not ours."""
+        if self.request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
+            return True
         origin = self.request.headers.get("Origin")
         ours = {self.request.host.lower(), urlsplit(self.site.external_url).netloc.lower()}
         return origin is not None and origin.partition("://")[2].lower() not in ours - {""}
