@@ -271,6 +271,18 @@ class Exporting(Accounts):
         return self._make()
 
 
+def test_an_invalid_filter_is_a_bad_request() -> None:
+    """The page says what is wrong with the filter; where there is no page, a sentence does."""
+    with serving() as port:
+        page, html = request(port, "/keys")
+        export, text = request(port, "/keys.csv?invalid=x")
+
+    assert (page.status, export.status) == (400, 400)
+    assert b"&lt;b&gt; is invalid." in html
+    assert text == b"<b> is invalid.\n"
+    assert export.headers["Content-Type"] == "text/plain; charset=utf-8"
+
+
 def test_exports_are_rendered_in_threads() -> None:
     """While a chunk is rendered, probes are answered."""
     rendering, done = threading.Event(), threading.Event()
