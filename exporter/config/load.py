@@ -135,7 +135,7 @@ def _problem(details: ErrorDetails, document: Document) -> Problem:
 def _is_secret(path: DocumentPath, written: str) -> bool:
     """Whether *written*, the value at *path*, may hold a secret: also a password in a URL."""
     has_password = "@" in written and ("endpoint_urls" in path or "://" in written)
-    has_password = has_password or path[:2] == ("state", "url") or "password" in written
+    has_password = has_password or path[:2] == ("state", "url") or "password" in written.lower()
     return bool({*path} & SECRETS) or has_password or any(name in written for name in SECRETS)
 
 
