@@ -53,11 +53,26 @@ def test_a_known_id_is_not_asked_for_again(aws: FakeAws) -> None:
         assert exporter.accounts() == {MONITORING: 1, TWO: 1}
 
 
+def test_accounts_that_are_to_be_discovered_stay(aws: FakeAws) -> None:
+    """Whoever replaces a list of accounts by an organization loses nothing of them meanwhile."""
+    with running(configuration(ONE, TWO)) as exporter:
+        aws.fault(Fault(operation="ListAccounts", latency=0.5))
+        calls = aws.count("ListUsers", TWO)
+        exporter.change(configuration(more=ORGANIZATION % TWO))
+        during = exporter.accounts()
+        wait_until(lambda: exporter.accounts() == {TWO: 1}, "the accounts are discovered")
+
+        assert during == {ONE: 1, TWO: 1}
+        assert 'account="account-0002"' in exporter.page
+        assert aws.count("ListUsers", TWO) == calls
+
+
 def test_no_account_ends_while_those_of_the_organization_are_unknown(aws: FakeAws) -> None:
     """What is stored may be of an account that another process has found already."""
     aws.fault(Fault(operation="ListAccounts", code="ServiceUnavailable"))
     with running(configuration(ONE)) as exporter:
         exporter.change(configuration(ONE, more=ORGANIZATION % TWO))
+        exporter.change(configuration(ONE, more=ORGANIZATION % TWO, collection="workers: 2"))
 
         assert exporter.application.recorder._kept is None
 

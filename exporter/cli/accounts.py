@@ -40,6 +40,10 @@ class Accounts:
             known.
         apply: Called with all accounts, whenever they were discovered.
         report: Called with whether the latest discovery succeeded.
+
+    Attributes:
+        are_known: Whether all accounts of the organization, if there is one, are known: by asking
+            it, not from before a restart or another configuration.
     """
 
     def __init__(
@@ -61,18 +65,16 @@ class Accounts:
         self._failure: str | None = None
         self._count = -1
         self._discovered: Sequence[Account] = ()
+        self._all = self._configured
         self._applying = threading.Lock()
+        self.are_known = discovery is None
         if discovery is not None:
             report(False)  # noqa: FBT003 (the only argument)
 
-    @property
-    def are_known(self) -> bool:
-        """Whether the accounts of the organization, if there is one, were found at least once."""
-        return self._discovery is None or bool(self._discovered)
-
     def restored(self, accounts: Iterable[Account]) -> None:
         """Take over *accounts*, some of which were discovered before the exporter was restarted."""
-        self._discovered = [account for account in accounts if account.source == "organization"]
+        self._all = tuple(accounts)
+        self._discovered = [account for account in self._all if account.source == "organization"]
 
     def reconfigure(
         self, configured: Sequence[Account], discovery: Discovery | None, *, interval: float
@@ -82,8 +84,8 @@ class Accounts:
 
         Returns:
             Whether there is another discovery, or another interval, which `keep_up_to_date` has to
-            be called for. Until another discovery has found accounts, those known so far are still
-            read.
+            be called for. Until another discovery has found accounts, those that were read so far
+            still are: it may find them, too.
         """
         with self._applying:
             is_other = discovery is not self._discovery
@@ -91,10 +93,12 @@ class Accounts:
             self._configured, self._interval = tuple(configured), interval
             if is_other:
                 self._discovery, self._failure, self._count = discovery, None, -1
+                self.are_known = discovery is None
+                self._discovered = [account for account in self._all if account.id]
                 self._report(None if discovery is None else False)
             if discovery is None:
                 self._discovered = ()
-            self._apply(combine(self._configured, self._discovered, self._identified()))
+            self._apply_combined()
         return is_due
 
     def keep_up_to_date(self, stop: threading.Event) -> None:
@@ -138,9 +142,9 @@ class Accounts:
                     self._log_failure(found)
                 self._report(False)  # noqa: FBT003 (the only argument)
                 return False
-            self._discovered = found
+            self._discovered, self.are_known = found, True
             try:
-                self._apply(combine(self._configured, found, self._identified()))
+                self._apply_combined()
             except Exception:
                 log.exception("discovered accounts cannot be read")
                 self._report(False)  # noqa: FBT003 (the only argument)
@@ -150,6 +154,11 @@ class Accounts:
             self._failure, self._count = None, len(found)
             self._report(True)  # noqa: FBT003 (the only argument)
             return True
+
+    def _apply_combined(self) -> None:
+        accounts = combine(self._configured, self._discovered, self._identified())
+        self._all = tuple(accounts)
+        self._apply(accounts)
 
     def _log_failure(self, error: ReadError) -> None:
         text = str(error)

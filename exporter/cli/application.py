@@ -92,7 +92,7 @@ class Application:
         self._discovery = discovery_of(config, self._sessions, clock)
         self._discovery_ends = threading.Event()
         self._tags_read: set[str] | None = None
-        self._restored = False
+        self._restored = self._was_ready = False
         self._identities = self._new_identities({})
         self.accounts = Accounts(
             config.model_accounts(),
@@ -153,7 +153,8 @@ class Application:
     def is_ready(self) -> bool:
         """Whether every account was refreshed once. Also if all of them are of other shards."""
         is_idle = self._restored and self.accounts.are_known and not self.scheduler.snapshots()
-        return is_idle or self.scheduler.is_ready()
+        self._was_ready |= is_idle or self.scheduler.is_ready()
+        return self._was_ready
 
     def reconfigure(self, config: Config) -> Changes:
         """
