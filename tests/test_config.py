@@ -752,6 +752,14 @@ def test_a_summary_hides_who_the_database_is_accessed_as() -> None:
     assert "hu" not in summary.replace("workers: 32", "")
 
 
+def test_a_password_in_capitals_is_one() -> None:
+    """PostgreSQL knows no such parameter, but whoever wrote it meant a password."""
+    config = read("state: {url: 'postgresql:///x?PASSWORD=hush'}")
+
+    assert "hush" not in summarize(config, "config.yaml")
+    assert config.secrets() == ["hush"]
+
+
 def test_passwords_of_the_database_are_secrets() -> None:
     """secrets() has the password as it is written and in plain, but not a user name alone."""
     config = read("state: {url: 'postgresql://me:p%40ss@db/x?sslpassword=more'}")

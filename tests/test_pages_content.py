@@ -21,6 +21,7 @@ from exporter.cli.pages.steps import ALERTS, Target, runbook_of, steps_of
 from exporter.config import Config, parse
 from exporter.model import AccountMemory, Event, EventKind, Reason, ReportMode
 from exporter.report import FindingKind, Order, ShowOptions, key_names, key_rows, sort_keys
+from exporter.server import InvalidParameter
 from tests.builders import NOON, PROD, TEST, a_key, a_snapshot, a_user, an_account, days_ago
 from tests.report_scene import key_id
 from tests.server.pages_scene import ACCOUNTS, HOSTILE, LONG, MARKUP, NAMED, a_content, config_of
@@ -128,6 +129,7 @@ def test_auto_is_shown_as_what_it_chose() -> None:
         ({"finding": "none", "account": "prod"}, {"1", "5", "10"}),
         ({"finding": "any", "account": "test"}, {"21", "22"}),
         ({"status": "Inactive"}, {"8"}),
+        ({"status": "inactive"}, {"8"}),
         ({"last_use": "never"}, {"5", "6"}),
         ({"last_use": "unknown", "account": "test"}, {"21"}),
         ({"service": "IAM"}, {"10"}),
@@ -143,6 +145,23 @@ def test_auto_is_shown_as_what_it_chose() -> None:
 def test_keys_are_filtered(parameters: Mapping[str, str], found: set[str]) -> None:
     """A key is shown if it meets all filters; ``*`` is the only wildcard; case does not matter."""
     assert set(keys(**parameters)) == found
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("finding", "unusd", "finding must be one of any, none, root_access_key, "),
+        ("status", "off", "status must be one of Active, Inactive, Expired, not 'off'."),
+        ("last_use", "\x1b", "last_use must be one of used, never, unknown, not '\\x1b'."),
+    ],
+)
+def test_a_filter_that_no_key_could_meet_is_refused(name: str, value: str, message: str) -> None:
+    """A filter with a typing error does not look as if no key had the finding."""
+    content = a_content()
+    for ask in (content.keys, lambda parameters: content.export(parameters, "json")):
+        with pytest.raises(InvalidParameter) as caught:
+            ask({name: value})
+        assert str(caught.value).startswith(message)
 
 
 def test_wildcards_take_linear_time() -> None:

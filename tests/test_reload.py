@@ -13,10 +13,11 @@ import pytest
 
 from exporter.cli.application import Application
 from exporter.cli.redaction import Redactor
-from exporter.cli.reload import Outcome, Reloader
+from exporter.cli.reload import Changes, Outcome, Reloader
 from exporter.cli.wiring import SystemClock, key_id_formatter
 from exporter.config import Config, ConfigError, load, parse
 from exporter.metrics import Format, SelfMetrics
+from exporter.sharding import Shard
 from tests.builders import environment
 from tests.fake_aws import FakeAws
 from tests.fake_aws.fleet import MONITORING, ROLE, fill
@@ -49,7 +50,7 @@ def configuration(
 class Running:
     """An application that has refreshed every account once."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, shard: Shard = Shard()) -> None:  # noqa: B008 (immutable)
         self.metrics = SelfMetrics(version="1.2.3")
         self.redactor = Redactor(key_id_formatter(config), config.secrets())
         self.application = Application(
@@ -58,14 +59,15 @@ class Running:
             clock=SystemClock(),
             self_metrics=self.metrics,
             redactor=self.redactor,
+            shard=shard,
         )
         self.application.start()
         self.wait_until_ready()
 
     def wait_until_ready(self) -> None:
-        wait_until(self.application.scheduler.is_ready, "every account was refreshed")
+        wait_until(self.application.is_ready, "every account was refreshed")
 
-    def change(self, config: Config) -> list[str]:
+    def change(self, config: Config) -> Changes:
         return self.application.reconfigure(config)
 
     @property
@@ -84,8 +86,8 @@ class Running:
 
 
 @contextmanager
-def running(config: Config) -> Iterator[Running]:
-    instance = Running(config)
+def running(config: Config, shard: Shard = Shard()) -> Iterator[Running]:  # noqa: B008
+    instance = Running(config, shard)
     try:
         yield instance
     finally:
@@ -174,6 +176,20 @@ def test_a_new_tag_is_read_at_the_next_refresh(aws: FakeAws) -> None:
         assert 'tag_team="web"' in exporter.page
         exporter.change(after)
         assert 'tag_owner=""' in exporter.page
+        exporter.application.scheduler.make_due()
+
+        wait_until(lambda: 'tag_owner="alice"' in exporter.page, "the tag is exported")
+
+
+def test_a_new_tag_is_read_although_the_file_is_reloaded_once_more(aws: FakeAws) -> None:
+    """Another reload before the next refresh does not put off the reading of a new tag."""
+    for user in aws.account(ONE).users.values():
+        user.tags = {"team": "web", "owner": "alice"}
+    before = configuration(ONE, more="labels: {user_tags: [team]}\n", collection="user_tags: bulk")
+    after = "labels: {user_tags: [team, owner]}\n"
+    with running(before) as exporter:
+        exporter.change(configuration(ONE, more=after, collection="user_tags: bulk"))
+        exporter.change(configuration(ONE, more=after, collection="user_tags: bulk, workers: 2"))
         exporter.application.scheduler.make_due()
 
         wait_until(lambda: 'tag_owner="alice"' in exporter.page, "the tag is exported")
@@ -278,9 +294,9 @@ def test_what_requires_a_restart_is_named(aws: FakeAws, tmp_path: Path) -> None:
     """Options that cannot change are named, and are as they were; the others are in effect."""
     with running(configuration(ONE)) as exporter:
         more = f"state: {{path: {tmp_path}/state.db}}\naws: {{region: eu-west-1}}\n"
-        named = exporter.change(configuration(TWO, more=more))
+        changes = exporter.change(configuration(TWO, more=more))
 
-        assert named == ["state.path", "aws.region"]
+        assert changes == Changes(["accounts"], ["state.path", "aws.region"])
         assert exporter.application.config.state.path is None
         assert list(exporter.accounts()) == [TWO]
 
@@ -335,7 +351,7 @@ class Source:
         self.gate.set()
         self.applied: list[Config] = []
         self.reported: list[bool] = []
-        self.restart: list[str] = []
+        self.changes = Changes()
 
     def load(self) -> Config:
         self.loads += 1
@@ -345,11 +361,13 @@ class Source:
             raise self.outcome
         return self.outcome
 
-    def apply(self, config: Config) -> list[str]:
+    def apply(self, config: Config) -> Changes:
         self.applied.append(config)
-        return self.restart
+        return self.changes
 
-    def reloader(self, file: str = "", load: Callable[[], Config] | None = None) -> Reloader:
+    def reloader(
+        self, file: str = "", load: Callable[[], Config] | None = None, settle: float = 0.0
+    ) -> Reloader:
         return Reloader(
             load or self.load,
             self.apply,
@@ -359,6 +377,7 @@ class Source:
             file=file,
             secret_files=(),
             seen={},
+            settle=settle,
         )
 
 
@@ -403,11 +422,44 @@ def test_errors_are_redacted(caplog: pytest.LogCaptureFixture) -> None:
 def test_the_answer_names_what_requires_a_restart() -> None:
     """Whoever reloads learns which changes are not in effect."""
     source = Source()
-    source.restart = ["state.path", "aws.region"]
+    source.changes = Changes(restart=["state.path", "aws.region"])
     outcome = asyncio.run(source.reloader().reload())
 
     assert outcome.succeeded
     assert outcome.text.endswith("require a restart: state.path, aws.region\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "logged"),
+    [(["collection.workers", "accounts"], "collection.workers, accounts"), ([], "nothing")],
+)
+def test_the_log_says_what_changed(
+    options: list[str], logged: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """After a reload the log names the options that it has changed, without their values."""
+    source = Source()
+    source.changes = Changes(options)
+    with caplog.at_level(logging.INFO):
+        asyncio.run(source.reloader().reload())
+
+    (record,) = caplog.records
+    assert (record.getMessage(), vars(record)["changed"]) == ("configuration reloaded", logged)
+
+
+def test_changes_are_named(aws: FakeAws) -> None:
+    """Each option that differs is named with its section."""
+    with running(configuration(ONE)) as exporter:
+        more = f"labels: {{access_key_id: masked}}\n{ORGANIZATION % TWO}"
+        added = exporter.change(configuration(ONE, pace=100, more=more))
+        more = more.replace("}}", "}, interval: 2h}")
+        changed = exporter.change(configuration(ONE, pace=100, more=more))
+
+    assert added.options == [
+        "collection.requests_per_second",
+        "organization",
+        "labels.access_key_id",
+    ]
+    assert changed.options == ["organization.interval"]
 
 
 def test_reloads_are_coalesced() -> None:
@@ -497,6 +549,25 @@ def test_a_file_that_vanishes_changes_nothing(tmp_path: Path) -> None:
     assert watched.reload_if_changed() is False
     watched.file.write_text("collection: {interval: 20m}\n")
     assert watched.reload_if_changed()
+
+
+def test_a_file_that_is_being_written_is_not_read(tmp_path: Path) -> None:
+    """A file that is half written may be valid, and have half of the accounts."""
+    file, source = tmp_path / "config.yaml", Source()
+    file.write_text("half")
+
+    async def reload_while_written() -> list[Outcome | None]:
+        reloader = source.reloader(str(file), settle=0.2)
+        waiting = asyncio.create_task(reloader.reload_if_changed())
+        await asyncio.sleep(0.1)
+        file.write_text("all of it")
+        return [await waiting, await reloader.reload_if_changed()]
+
+    during, after = asyncio.run(reload_while_written())
+
+    assert during is None
+    assert after is not None
+    assert source.loads == 1
 
 
 def test_a_changed_secret_is_reloaded(tmp_path: Path) -> None:

@@ -106,3 +106,20 @@ def test_the_state_of_the_store(up: bool) -> None:
     metrics.store_up(up)
 
     assert store_up(metrics) == [up]
+
+
+def test_a_histogram_is_selected_by_its_name() -> None:
+    """A family has all of its samples if a scrape asks for it, although they have other names."""
+    name = "aws_iam_exporter_api_request_duration_seconds"
+    metrics = metrics_with()
+    metrics.observe("ListUsers", 0.1, "")
+
+    text = metrics.render(as_openmetrics=False, names=frozenset({name})).decode()
+    (family,) = text_string_to_metric_families(text)
+
+    assert family.name == name
+    assert {sample.name for sample in family.samples} == {
+        f"{name}_bucket",
+        f"{name}_count",
+        f"{name}_sum",
+    }

@@ -3,12 +3,20 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import pytest
 
 from exporter.cli.flags import Flags, parse_flags
 from exporter.sharding import Shard
+from tests.builders import PROD
+from tests.builders import ROLE as ROLE_NAME
+from tests.fake_aws import FakeAws
+from tests.servers import exporter
+from tests.test_cli import setup
 
 
 def shard(*argv: str, **environment: str) -> Shard:
@@ -113,3 +121,26 @@ def test_shards_need_the_ids_of_accounts(tmp_path: Path, text: str, code: int, e
 
     assert result.returncode == code, result.stderr
     assert error in result.stderr
+
+
+@pytest.fixture
+def aws() -> Iterator[FakeAws]:
+    with FakeAws() as fake:
+        fake.account(PROD).role(ROLE_NAME)
+        yield fake
+
+
+@pytest.mark.process
+def test_a_reload_needs_the_ids_of_accounts(aws: FakeAws, tmp_path: Path) -> None:
+    """While accounts are shared, a file with an account whose ID is unknown changes nothing."""
+    flag, variables = setup(aws, tmp_path, PROD)
+    flags = (flag, "--shard=0", "--total-shards=2", "--web.enable-lifecycle")
+
+    with exporter(*flags, environment=variables) as running:
+        request = Request(f"http://{running.address}/-/reload", method="POST")
+        Path(flag.partition("=")[2]).write_text("{}")
+        with pytest.raises(HTTPError) as caught:
+            urlopen(request)
+
+    assert caught.value.code == 500
+    assert "--total-shards=2 requires accounts or an organization" in caught.value.read().decode()

@@ -97,6 +97,19 @@ def test_the_file_is_replaced_at_once(aws: FakeAws, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [file]
 
 
+def test_a_link_stays_a_link(aws: FakeAws, tmp_path: Path) -> None:
+    """A symbolic link is not replaced, but the file that it leads to."""
+    (tmp_path / "files").mkdir()
+    link, file = tmp_path / "aws.prom", tmp_path / "files" / "aws.prom"
+    link.symlink_to(file)
+
+    write(link)
+
+    assert link.is_symlink()
+    assert list(file.parent.iterdir()) == [file]
+    assert "aws_iam_exporter_account_up{" in file.read_text()
+
+
 def test_a_failed_account_is_written_too(aws: FakeAws, tmp_path: Path) -> None:
     """If an account cannot be read, the file says so, and the exit code is 1."""
     aws.fault(Fault(operation="ListUsers", account=TWO, code="AccessDenied"))

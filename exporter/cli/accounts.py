@@ -2,8 +2,9 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Final, Protocol
 
 from exporter.model import Account, AccountSnapshot, ReadError, RoleArn, RoleSession, Stopped
@@ -39,6 +40,10 @@ class Accounts:
             known.
         apply: Called with all accounts, whenever they were discovered.
         report: Called with whether the latest discovery succeeded.
+
+    Attributes:
+        are_known: Whether all accounts of the organization, if there is one, are known: by asking
+            it, not from before a restart or another configuration.
     """
 
     def __init__(
@@ -60,13 +65,16 @@ class Accounts:
         self._failure: str | None = None
         self._count = -1
         self._discovered: Sequence[Account] = ()
+        self._all = self._configured
         self._applying = threading.Lock()
+        self.are_known = discovery is None
         if discovery is not None:
             report(False)  # noqa: FBT003 (the only argument)
 
     def restored(self, accounts: Iterable[Account]) -> None:
         """Take over *accounts*, some of which were discovered before the exporter was restarted."""
-        self._discovered = [account for account in accounts if account.source == "organization"]
+        self._all = tuple(accounts)
+        self._discovered = [account for account in self._all if account.source == "organization"]
 
     def reconfigure(
         self, configured: Sequence[Account], discovery: Discovery | None, *, interval: float
@@ -75,19 +83,23 @@ class Accounts:
         Go on with other arguments: see the class. The accounts are applied before it returns.
 
         Returns:
-            Whether there is another discovery, which `keep_up_to_date` has to be called for. Until
-            it has found accounts, those known so far are still read.
+            Whether there is another discovery, or another interval, which `keep_up_to_date` has to
+            be called for. Until another discovery has found accounts, those that were read so far
+            still are: it may find them, too.
         """
         with self._applying:
             is_other = discovery is not self._discovery
+            is_due = is_other or interval != self._interval
             self._configured, self._interval = tuple(configured), interval
             if is_other:
                 self._discovery, self._failure, self._count = discovery, None, -1
+                self.are_known = discovery is None
+                self._discovered = [account for account in self._all if account.id]
                 self._report(None if discovery is None else False)
             if discovery is None:
                 self._discovered = ()
-            self._apply(combine(self._configured, self._discovered, self._identified()))
-        return is_other and discovery is not None
+            self._apply_combined()
+        return is_due
 
     def keep_up_to_date(self, stop: threading.Event) -> None:
         """
@@ -130,9 +142,9 @@ class Accounts:
                     self._log_failure(found)
                 self._report(False)  # noqa: FBT003 (the only argument)
                 return False
-            self._discovered = found
+            self._discovered, self.are_known = found, True
             try:
-                self._apply(combine(self._configured, found, self._identified()))
+                self._apply_combined()
             except Exception:
                 log.exception("discovered accounts cannot be read")
                 self._report(False)  # noqa: FBT003 (the only argument)
@@ -142,6 +154,11 @@ class Accounts:
             self._failure, self._count = None, len(found)
             self._report(True)  # noqa: FBT003 (the only argument)
             return True
+
+    def _apply_combined(self) -> None:
+        accounts = combine(self._configured, self._discovered, self._identified())
+        self._all = tuple(accounts)
+        self._apply(accounts)
 
     def _log_failure(self, error: ReadError) -> None:
         text = str(error)
@@ -164,6 +181,10 @@ class Identities:
     Args:
         identify: Asks AWS; raises ReadError. None: there is no organization, and nobody asks.
         snapshots: Lists what is known of all accounts, perhaps from before a restart.
+        known: What AWS has answered already.
+
+    Attributes:
+        ids: What AWS has answered.
     """
 
     def __init__(
@@ -171,11 +192,12 @@ class Identities:
         configured: Iterable[Account],
         identify: Callable[[Account], str] | None,
         snapshots: Callable[[], Iterable[AccountSnapshot]],
+        known: Mapping[Account, str] = MappingProxyType({}),
     ) -> None:
         self._configured = tuple(configured)
         self._identify = identify
         self._snapshots = snapshots
-        self._ids: dict[Account, str] = {}
+        self.ids = {one: known[one] for one in self._configured if one in known}
 
     def find(self) -> set[str]:
         """List the ids, as far as they can be found. Each is asked for until AWS has answered."""
@@ -189,12 +211,12 @@ class Identities:
         if self._identify is not None:
             self._ask(self._identify)
         missing = {account.label for account in self._unknown()}
-        return {*self._ids.values(), *(known[label] for label in missing & known.keys())}
+        return {*self.ids.values(), *(known[label] for label in missing & known.keys())}
 
     def _ask(self, identify: Callable[[Account], str]) -> None:
         for account in self._unknown():
             try:
-                self._ids[account] = identify(account)
+                self.ids[account] = identify(account)
             except ReadError as error:
                 # Its refresh fails as well, and is reported.
                 log.debug("cannot identify account", extra={"error": str(error)})
@@ -204,7 +226,7 @@ class Identities:
         return not self._unknown()
 
     def _unknown(self) -> list[Account]:
-        return [one for one in self._configured if not one.id and one not in self._ids]
+        return [one for one in self._configured if not one.id and one not in self.ids]
 
 
 def combine(

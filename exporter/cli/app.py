@@ -189,7 +189,7 @@ def _site(
         flags.web_telemetry_path,
         negotiate,
         partial(_page, application.exposition),
-        application.scheduler.is_ready,
+        application.is_ready,
         content,
         self_metrics.count_http_request,
         self_metrics.count_requests_in_flight,

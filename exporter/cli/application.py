@@ -6,12 +6,11 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from operator import attrgetter
 from types import MappingProxyType
-from typing import Final
 
 from exporter.cli.accounts import Accounts, Identities
 from exporter.cli.redaction import Redactor
+from exporter.cli.reload import Changes
 from exporter.cli.rounds import Rounds
 from exporter.cli.wiring import (
     completed,
@@ -24,7 +23,7 @@ from exporter.cli.wiring import (
     render_options,
     sessions_of,
 )
-from exporter.config import Config
+from exporter.config import Config, differences
 from exporter.metrics import Exposition, MetricsStore, SelfMetrics
 from exporter.model import Account, AccountMemory, AccountSnapshot, Clock
 from exporter.refresh import Refresh, Scheduler, key_of
@@ -92,7 +91,9 @@ class Application:
         )
         self._discovery = discovery_of(config, self._sessions, clock)
         self._discovery_ends = threading.Event()
-        self._identities = self._new_identities()
+        self._tags_read: set[str] | None = None
+        self._restored = self._was_ready = False
+        self._identities = self._new_identities({})
         self.accounts = Accounts(
             config.model_accounts(),
             self._discovery,
@@ -121,6 +122,7 @@ class Application:
             accounts = list({key_of(each): each for each in (*configured, *restored)}.values())
             self.accounts.restored(accounts)
             self._set_accounts(accounts, restored)
+            self._restored = True
         finally:
             gc.freeze()
             gc.enable()
@@ -148,14 +150,17 @@ class Application:
         self._discovery_ends.set()
         self.scheduler.stop()
 
-    def reconfigure(self, config: Config) -> list[str]:
+    def is_ready(self) -> bool:
+        """Whether every account was refreshed once. Also if all of them are of other shards."""
+        is_idle = self._restored and self.accounts.are_known and not self.scheduler.snapshots()
+        self._was_ready |= is_idle or self.scheduler.is_ready()
+        return self._was_ready
+
+    def reconfigure(self, config: Config) -> Changes:
         """
         Change to *config*, without interrupting what is under way.
 
         Accounts that are not changed keep their schedule, facts, memory and counters.
-
-        Returns:
-            The options that have changed, but only take effect when the exporter is restarted.
         """
         before, wanted = self.config, config
         self.config = config = _reloadable(before, wanted)
@@ -178,15 +183,15 @@ class Application:
             self._render_again()
         if _discovered_by(config) != _discovered_by(before):
             self._discovery = discovery_of(config, self._sessions, self._clock)
-            self._discovery_ends.set()
-            self._discovery_ends = threading.Event()
-        self._identities = self._new_identities()
-        is_other = self.accounts.reconfigure(
+        self._identities = self._new_identities(self._identities.ids)
+        is_due = self.accounts.reconfigure(
             config.model_accounts(), self._discovery, interval=_discovery_interval(config)
         )
-        if is_other:
+        if is_due:
+            self._discovery_ends.set()
+            self._discovery_ends = threading.Event()
             self._start_thread("discovery", self.accounts.keep_up_to_date, self._discovery_ends)
-        return _differences(config, wanted)
+        return Changes(differences(before, config), differences(config, wanted))
 
     def _start_thread(
         self, name: str, run: Callable[[threading.Event], None], stop: threading.Event
@@ -196,9 +201,11 @@ class Application:
     def _refresh_after(self, before: Config) -> Refresh:
         """Return what refreshes an account after *before* was in effect."""
         refresh = refresher_of(self.config, self._sessions, self._clock).refresh
-        if _tags_read_by(self.config) == _tags_read_by(before):
+        if _tags_read_by(self.config) != _tags_read_by(before):
+            self._tags_read = set()
+        read = self._tags_read
+        if read is None:
             return refresh
-        read: set[str] = set()
 
         def refresh_with_tags(account: Account, known: AccountSnapshot) -> AccountSnapshot:
             # The tags that are known lack those that were not wanted before.
@@ -243,8 +250,9 @@ class Application:
 
     def _apply(self, accounts: list[Account]) -> None:
         self._set_accounts(accounts)
-        # Else any stored account may be one that is configured without its id.
-        if self._identities.are_complete():
+        # Else any stored account may be one that is configured without its id, or one of the
+        # organization, which another shard may be reading.
+        if self._identities.are_complete() and self.accounts.are_known:
             ids = {account.id for account in accounts}
             self.recorder.keep_only(self._identities.find() | ids)
 
@@ -265,11 +273,12 @@ class Application:
     def _identified(self) -> set[str]:
         return self._identities.find()
 
-    def _new_identities(self) -> Identities:
+    def _new_identities(self, known: Mapping[Account, str]) -> Identities:
         return Identities(
             self.config.model_accounts(),
             None if self._discovery is None else self._discovery.identify,
             lambda: [snapshot for snapshot, _ in self.scheduler.snapshots()],
+            known,
         )
 
 
@@ -294,32 +303,11 @@ class Rendering:
         self._exemptions.forget(account.id)
 
 
-RESTART: Final = (
-    "state.path",
-    "state.url",
-    "aws.region",
-    "aws.endpoint_urls",
-    "aws.use_fips",
-    "aws.use_dualstack",
-)
-"""Options that only take effect when the exporter is restarted."""
-
-
 def _reloadable(before: Config, wanted: Config) -> Config:
     """Return *wanted*, but with the options that require a restart as they were *before*."""
     kept = {"path": before.state.path, "url": before.state.url}
     state = wanted.state.model_copy(update=kept)
     return wanted.model_copy(update={"state": state, "aws": before.aws})
-
-
-def _differences(effective: Config, wanted: Config) -> list[str]:
-    """List the options whose values differ, of those that require a restart."""
-
-    def values(config: Config) -> dict[str, object]:
-        return {path: attrgetter(path)(config) for path in RESTART}
-
-    in_effect = values(effective)
-    return [path for path, value in values(wanted).items() if value != in_effect[path]]
 
 
 def _rendered_by(config: Config) -> object:

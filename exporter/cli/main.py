@@ -30,7 +30,16 @@ from exporter.cli.logs import configure_logging
 from exporter.cli.redaction import Redactor
 from exporter.cli.streams import write_error, write_output
 from exporter.cli.wiring import key_id_formatter
-from exporter.config import Config, ConfigError, checksums, load, parse, summarize, warnings_of
+from exporter.config import (
+    Config,
+    ConfigError,
+    Problem,
+    checksums,
+    load,
+    parse,
+    summarize,
+    warnings_of,
+)
 from exporter.key_ids import KeyIdFormatter
 from exporter.model import KeyIdFormat
 from exporter.report import Output
@@ -170,14 +179,15 @@ def _without_ids(config: Config, shard: Shard) -> str:
     )
 
 
-def _configuration(flags: Flags) -> Config:
+def _configuration(flags: Flags, *, may_be_empty: bool = True) -> Config:
     """
     Load the configuration, with the state where the flags say.
 
     Raises:
         ConfigError: The file cannot be read or is invalid.
     """
-    config = load(Path(flags.config_file)) if flags.config_file else Config()
+    file = flags.config_file
+    config = load(Path(file), may_be_empty=may_be_empty) if file else Config()
     configured = config.state.location() is not None
     path = flags.state_path or ("" if configured else flags.default_state_path)
     return config.with_state_path(path) if path else config
@@ -236,7 +246,11 @@ def _reload(flags: Flags) -> Config:
     Raises:
         ConfigError: The file cannot be read or is invalid.
     """
-    config = _configuration(flags)
+    # A file that is about to be written is empty, and without it no account would be left.
+    config = _configuration(flags, may_be_empty=False)
+    problem = _without_ids(config, flags.shard)
+    if problem:
+        raise ConfigError(flags.config_file, [Problem(1, "", problem)], config.secret_files())
     for warning in warnings_of(config, datetime.now(UTC), region_exists=is_region):
         log.warning("configuration warning", extra={"warning": warning})
     return config

@@ -5,11 +5,28 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from exporter.cli.bounded import call_in_thread
 from exporter.config import Config, ConfigError, checksums
 
 log = logging.getLogger(__name__)
+
+SETTLE_SECONDS: Final = 1.0
+"""For how long changed files have to stay as they are: before, they may be half written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """
+    The options that another configuration changes, such as ``collection.interval``.
+
+    Attributes:
+        restart: Those that only take effect when the exporter is restarted.
+    """
+
+    options: Sequence[str] = ()
+    restart: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +43,14 @@ class Reloader:
 
     Args:
         load: Loads and validates the configuration. Raises ConfigError.
-        apply: Puts a configuration into effect; returns the options that require a restart.
+        apply: Puts a configuration into effect; returns what that has changed.
         redact: Formats key ids in an error message, and hides secrets.
         report: Called with when the configuration was loaded. None: that has failed.
         now: Returns the time.
         file: That of the configuration. Empty: there is none.
         secret_files: Those that it names.
         seen: The checksums that the files had when they were loaded, as far as they are known.
+        settle: Seconds for which changed files have to stay as they are.
 
     Attributes:
         count: The number of reloads so far.
@@ -41,7 +59,7 @@ class Reloader:
     def __init__(
         self,
         load: Callable[[], Config],
-        apply: Callable[[Config], list[str]],
+        apply: Callable[[Config], Changes],
         *,
         redact: Callable[[str], str],
         report: Callable[[datetime | None], None],
@@ -49,6 +67,7 @@ class Reloader:
         file: str,
         secret_files: Sequence[str],
         seen: dict[str, str],
+        settle: float = SETTLE_SECONDS,
     ) -> None:
         self.count = 0
         self._load = load
@@ -59,6 +78,7 @@ class Reloader:
         self._file = file
         self._secret_files = tuple(secret_files)
         self._seen = checksums(self._secret_files) | seen
+        self._settle = settle
         self._running: asyncio.Task[Outcome] | None = None
         self._waiting: asyncio.Task[Outcome] | None = None
 
@@ -79,10 +99,17 @@ class Reloader:
             await self.reload_if_changed()
 
     async def reload_if_changed(self) -> Outcome | None:
-        """Reload if the checksums of the files differ from those of the last time. None: no."""
-        if not await asyncio.wrap_future(call_in_thread(self._has_changed, "checksums")):
+        """
+        Reload if the checksums of the files differ from those of the last time.
+
+        Returns:
+            None: they do not, or the files are still being written.
+        """
+        found = await self._checksums()
+        if found == self._seen:
             return None
-        return await self.reload()
+        await asyncio.sleep(self._settle)
+        return await self.reload() if await self._checksums() == found else None
 
     async def _run_after(self, other: "asyncio.Task[Outcome] | None") -> Outcome:
         if other is not None and not other.done():
@@ -95,15 +122,17 @@ class Reloader:
     def _files(self) -> list[str]:
         return [file for file in (self._file, *self._secret_files) if file]
 
-    def _has_changed(self) -> bool:
-        return checksums(self._files()) != self._seen
+    async def _checksums(self) -> dict[str, str]:
+        return await asyncio.wrap_future(
+            call_in_thread(lambda: checksums(self._files()), "checksums")
+        )
 
     def _reload(self) -> Outcome:
         self._seen = checksums(self._files())
         try:
             config = self._load()
             self._watch(config.secret_files())
-            restart = self._apply(config)
+            changes = self._apply(config)
         except ConfigError as error:
             self._watch(error.secret_files)
             return self._failed(str(error))
@@ -112,11 +141,13 @@ class Reloader:
             log.exception("reload crashed")
             return self._failed("see the log")
         self._report(self._now())
-        log.info("configuration reloaded", extra={"file": self._file})
+        changed, restart = ", ".join(changes.options), ", ".join(changes.restart)
+        facts = {"file": self._file, "changed": changed or "nothing"}
+        log.info("configuration reloaded", extra=facts)
         text = "Configuration reloaded.\n"
         if restart:
-            log.warning("changed options require a restart", extra={"options": ", ".join(restart)})
-            text += f"Changes to these options require a restart: {', '.join(restart)}\n"
+            log.warning("changed options require a restart", extra={"options": restart})
+            text += f"Changes to these options require a restart: {restart}\n"
         return Outcome(succeeded=True, text=text)
 
     def _watch(self, secret_files: Sequence[str]) -> None:

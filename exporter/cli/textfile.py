@@ -27,7 +27,8 @@ def write_once(config: Config, path: Path, redactor: Redactor, shard: Shard) -> 
     Refresh every account once and write the metrics to the file *path*, in the text format.
 
     What is stored of the accounts is used, and stored again. Metrics about the process are left
-    out: node_exporter, which the file is for, has its own.
+    out: node_exporter, which the file is for, has its own. If *path* is a symbolic link, the file
+    that it leads to is replaced.
 
     Returns:
         Whether every account was refreshed completely.
@@ -35,6 +36,7 @@ def write_once(config: Config, path: Path, redactor: Redactor, shard: Shard) -> 
     Raises:
         CannotWrite: The file cannot be written. If that is known before, nothing is refreshed.
     """
+    path = Path(os.path.realpath(path))
     try:
         _check(path)
     except OSError as error:

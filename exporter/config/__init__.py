@@ -1,6 +1,7 @@
 """The configuration: YAML to one frozen `Config`, or every problem at once."""
 
 from exporter.config.accounts import Selection
+from exporter.config.differences import differences
 from exporter.config.document import Problem
 from exporter.config.files import checksums
 from exporter.config.load import ConfigError, load, parse
@@ -15,6 +16,7 @@ __all__ = [
     "Problem",
     "Selection",
     "checksums",
+    "differences",
     "label_of_tag",
     "load",
     "parse",

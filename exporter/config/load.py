@@ -58,7 +58,9 @@ class ConfigError(Exception):
         super().__init__("\n".join([f"{name}: {count}", *lines]))
 
 
-def load(path: Path, environment: Mapping[str, str] = os.environ) -> Config:
+def load(
+    path: Path, environment: Mapping[str, str] = os.environ, *, may_be_empty: bool = True
+) -> Config:
     """
     Load the file at *path*.
 
@@ -70,6 +72,8 @@ def load(path: Path, environment: Mapping[str, str] = os.environ) -> Config:
     except ValueError as error:
         problem = Problem(1, "", f"cannot read file: {error}")
         raise ConfigError(str(path), [problem]) from error
+    if not (may_be_empty or text.strip()):
+        raise ConfigError(str(path), [Problem(1, "", "is empty; write {} if that is meant")])
     return parse(text, str(path), environment)
 
 
@@ -131,7 +135,7 @@ def _problem(details: ErrorDetails, document: Document) -> Problem:
 def _is_secret(path: DocumentPath, written: str) -> bool:
     """Whether *written*, the value at *path*, may hold a secret: also a password in a URL."""
     has_password = "@" in written and ("endpoint_urls" in path or "://" in written)
-    has_password = has_password or path[:2] == ("state", "url") or "password" in written
+    has_password = has_password or path[:2] == ("state", "url") or "password" in written.lower()
     return bool({*path} & SECRETS) or has_password or any(name in written for name in SECRETS)
 
 

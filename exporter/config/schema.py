@@ -160,7 +160,7 @@ class State(Section):
         parts = urlsplit(self.url)
         user_info = parts.netloc.rpartition("@")[0]
         password = user_info.partition(":")[2]
-        query = [value for name, value in parse_qsl(parts.query) if "password" in name]
+        query = [value for name, value in parse_qsl(parts.query) if "password" in name.lower()]
         hidden = [user_info, password, unquote(password)] if password else []
         return list(dict.fromkeys((*hidden, *query)))
 

@@ -87,4 +87,4 @@ def _hide_secrets(value: Any) -> Any:
 def _without_password(text: str) -> str:
     """Hide the user name and password of a URL."""
     text = re.sub(r"(?s)^(https?://|postgresql://).*@", r"\1<hidden>@", text)
-    return re.sub(r"(?s)([?&]\w*password=)[^&]*", r"\1<hidden>", text)
+    return re.sub(r"(?is)([?&]\w*password=)[^&]*", r"\1<hidden>", text)

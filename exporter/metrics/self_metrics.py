@@ -37,6 +37,9 @@ OTHER_CODE: Final = "other"
 UNKNOWN: Final = "unknown"
 """Revision and branch of an exporter that was not built, but runs from its sources."""
 
+_HISTOGRAMS: Final = {family.name for family in EXPORTER_FAMILIES if family.kind == "histogram"}
+_SUFFIXES: Final = ("_bucket", "_count", "_sum")
+
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_.:*~-]{0,99}", re.ASCII)
 
 
@@ -177,7 +180,11 @@ class SelfMetrics:
         Args:
             exclude: The names of families that are left out in any case.
         """
-        registry: Any = self._registry.restricted_registry(names) if names else self._registry
+        registry: Any = self._registry
+        if names:
+            # The client library selects samples, and those of a histogram have other names.
+            of_histograms = {name + suffix for name in names & _HISTOGRAMS for suffix in _SUFFIXES}
+            registry = registry.restricted_registry(names | of_histograms)
         if exclude:
             registry = _Remaining(registry, exclude)
         if as_openmetrics:

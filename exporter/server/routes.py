@@ -197,8 +197,8 @@ class Handler(RequestHandler):
     def compute_etag(self) -> None:
         """Do not hash responses: no two are the same."""
 
-    def head(self) -> Awaitable[None] | None:
-        return self.get()
+    def head(self, *parts: str) -> Awaitable[None] | None:
+        return self.get(*parts)
 
     def send_text(self, text: str, status: int = 200) -> None:
         self.set_status(status)
@@ -346,6 +346,8 @@ class LifecycleHandler(Handler):
 
     def _is_from_another_site(self) -> bool:
         """Whether a browser sends the request on behalf of a page that is not ours."""
+        if self.request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
+            return True
         origin = self.request.headers.get("Origin")
         ours = {self.request.host.lower(), urlsplit(self.site.external_url).netloc.lower()}
         return origin is not None and origin.partition("://")[2].lower() not in ours - {""}
@@ -394,6 +396,7 @@ class PagesHandler(PageHandler):
     async def send_rendering(self, connection: Connection, body: Iterable[bytes]) -> None:
         """Send a body of unknown size, whose chunks take a while to render."""
         if self.request.method == "HEAD":
+            await self.flush()  # else the size would be 0
             return
         chunks = iter(body)
         try:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from exporter import server
 from exporter.server import (
     AccountRow,
+    InvalidParameter,
     KeyDetails,
     KeyTable,
     Limits,
@@ -43,9 +44,11 @@ class Accounts:
         return self._rows
 
     def keys(self, parameters: Mapping[str, str]) -> KeyTable:
-        raise NotImplementedError
+        raise InvalidParameter("<b> is invalid.")
 
     def export(self, parameters: Mapping[str, str], format_: str) -> Iterable[bytes]:
+        if "invalid" in parameters:
+            raise InvalidParameter("<b> is invalid.")
         return [format_.encode(), repr(dict(parameters)).encode()]
 
     def key(self, account_id: str, key: str, user: str) -> KeyDetails | Namesakes | None:

@@ -271,6 +271,33 @@ class Exporting(Accounts):
         return self._make()
 
 
+@pytest.mark.parametrize("path", [*HTML, "/keys.csv", "/keys.json"])
+def test_head_is_answered_like_get(path: str) -> None:
+    """HEAD has the status and the headers of GET, and says nothing about a size unless GET does."""
+    with serving() as port:
+        head, body = request(port, path, "HEAD")
+        got, _ = request(port, path)
+
+    assert (head.status, body) == (got.status, b"")
+    assert {**head.headers, "Date": ""} == {
+        name: "" if name == "Date" else value
+        for name, value in got.headers.items()
+        if name != "Transfer-Encoding"
+    }
+
+
+def test_an_invalid_filter_is_a_bad_request() -> None:
+    """The page says what is wrong with the filter; where there is no page, a sentence does."""
+    with serving() as port:
+        page, html = request(port, "/keys")
+        export, text = request(port, "/keys.csv?invalid=x")
+
+    assert (page.status, export.status) == (400, 400)
+    assert b"&lt;b&gt; is invalid." in html
+    assert text == b"<b> is invalid.\n"
+    assert export.headers["Content-Type"] == "text/plain; charset=utf-8"
+
+
 def test_exports_are_rendered_in_threads() -> None:
     """While a chunk is rendered, probes are answered."""
     rendering, done = threading.Event(), threading.Event()

@@ -29,7 +29,7 @@ PAGES = {
     "key-root": "/keys/111111111111/root",
     "configuration": "/config",
 }
-PHONE, TABLET, SCREEN = 390, 1000, 1600
+PHONE, TABLET, SCREEN = 375, 1000, 1600
 FIRST_SCREEN = 800
 """Pixels that a phone shows without scrolling."""
 

@@ -163,6 +163,17 @@ def test_pages_of_other_sites_control_nothing(origin: str, status: int) -> None:
     assert controlled.calls == (["reload"] if status == 200 else [])
 
 
+@pytest.mark.parametrize(
+    ("site", "status"),
+    [("cross-site", 403), ("same-site", 403), ("same-origin", 200), ("none", 200)],
+)
+def test_browsers_say_whose_page_it_is(site: str, status: int) -> None:
+    """A browser that sends no Origin says where the request is from."""
+    headers = {"Sec-Fetch-Site": site}
+    with serving(Controlled().site()) as port:
+        assert request(port, "/-/reload", "POST", **headers)[0].status == status
+
+
 def test_a_page_of_ours_may_control() -> None:
     """The origin of a page that the exporter itself has served is that of the request."""
     controlled = Controlled()
@@ -292,6 +303,11 @@ def test_reloading_the_running_exporter(aws: FakeAws, tmp_path: Path) -> None:
         assert f"{file}:1: invalid YAML" in text
         assert "aws_iam_exporter_config_last_reload_successful 0.0\n" in page
         assert 'account="one"' in page
+
+        file.write_text("")
+        status, text = post(url)
+        assert status == 500
+        assert f"{file}:1: is empty; write {{}} if that is meant" in text
 
         file.write_text((ACCOUNTS % ROLE).replace("one", "uno"))
         assert post(url) == (200, "Configuration reloaded.\n")

@@ -11,6 +11,7 @@ from typing import Final
 
 from exporter.model import NoUse
 from exporter.report import ROOT, FindingKind, KeyRow, Order, sort_key
+from exporter.server import InvalidParameter
 
 ANY, NONE = "any", "none"
 """Values of the filter of findings: keys with findings, and those without."""
@@ -88,9 +89,17 @@ class Selected:
         Args:
             tags: The names of the parameters of tags, in the order of `KeyRow.tags`.
             redact: As in `ShowOptions`: who knows a key id finds it as it is shown.
+
+        Raises:
+            InvalidParameter: A filter that has a fixed set of values has another.
         """
         given = {
             name: redact(text.strip()[:MAX_LENGTH]) for name, text in parameters.items() if text
+        }
+        given |= {
+            name: _one_of(choices, name, given[name])
+            for name, choices in _CHOICES.items()
+            if given.get(name)
         }
         tests: list[Test] = []
         asked: dict[str, str] = {}
@@ -135,6 +144,27 @@ class Selected:
         if not self.reversed or duration is None:
             return key
         return lambda row: (duration(row) is not None, *key(row))
+
+
+_CHOICES: Final[Mapping[str, Sequence[str]]] = {
+    Field.FINDING: FINDINGS,
+    Field.STATUS: STATUSES,
+    Field.LAST_USE: LAST_USES,
+}
+"""The values of the filters that can have no others."""
+
+
+def _one_of(choices: Sequence[str], name: str, text: str) -> str:
+    """
+    Return *text*, the value of a parameter, as it is written among *choices*.
+
+    Raises:
+        InvalidParameter: It is none of them.
+    """
+    for choice in choices:
+        if choice.casefold() == text.casefold():
+            return choice
+    raise InvalidParameter(f"{name} must be one of {', '.join(choices)}, not {text!r}.")
 
 
 def pattern(text: str) -> Callable[[str], bool]:

@@ -7,7 +7,14 @@ from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 from exporter.server.pages.templates import CONTENT_SECURITY_POLICY, fill
-from exporter.server.pages.values import AccountRow, Column, Content, KeyRow, Namesakes
+from exporter.server.pages.values import (
+    AccountRow,
+    Column,
+    Content,
+    InvalidParameter,
+    KeyRow,
+    Namesakes,
+)
 
 ACCOUNTS_PER_PAGE: Final = 250
 
@@ -184,7 +191,11 @@ class Totals:
 
 
 def keys(content: Content, facts: Facts, _: Sequence[str], asked: Mapping[str, str]) -> Response:
-    table = content.keys(asked)
+    try:
+        table = content.keys(asked)
+    except InvalidParameter as error:
+        now = datetime.now(UTC)
+        return _page(_html(facts, "invalid.html", "Invalid filter", error=str(error), now=now), 400)
     html = _html(
         facts,
         "keys.html",
@@ -208,13 +219,23 @@ def _column_class(column: Column, row: KeyRow, cell: str) -> str:
 
 
 def keys_csv(content: Content, _: Facts, __: Sequence[str], asked: Mapping[str, str]) -> Response:
-    chunks = content.export(asked, "csv")
-    return Response(chunks, {"Content-Type": "text/csv; charset=utf-8", **_HEADERS})
+    return _exported(content, asked, "csv", "text/csv; charset=utf-8")
 
 
 def keys_json(content: Content, _: Facts, __: Sequence[str], asked: Mapping[str, str]) -> Response:
-    chunks = content.export(asked, "json")
-    return Response(chunks, {"Content-Type": "application/json", **_HEADERS})
+    return _exported(content, asked, "json", "application/json")
+
+
+def _exported(
+    content: Content, asked: Mapping[str, str], format_: str, content_type: str
+) -> Response:
+    try:
+        body: bytes | Iterable[bytes] = content.export(asked, format_)
+    except InvalidParameter as error:
+        # No rows would look as if all were well.
+        headers = {"Content-Type": "text/plain; charset=utf-8", **_HEADERS}
+        return Response(f"{error}\n".encode(), headers, 400)
+    return Response(body, {"Content-Type": content_type, **_HEADERS})
 
 
 def key(content: Content, facts: Facts, path: Sequence[str], asked: Mapping[str, str]) -> Response:

@@ -190,6 +190,10 @@ class Namesakes:
     users: Sequence[str] = field(default_factory=tuple)
 
 
+class InvalidParameter(Exception):
+    """A parameter has a value that it cannot have. The message, a sentence, may be shown."""
+
+
 class Content(Protocol):
     """
     Where pages get what they show. Called from several threads.
@@ -199,10 +203,21 @@ class Content(Protocol):
 
     def accounts(self) -> Sequence[AccountRow]: ...
 
-    def keys(self, parameters: Mapping[str, str]) -> KeyTable: ...
+    def keys(self, parameters: Mapping[str, str]) -> KeyTable:
+        """
+        Return a page of the table of keys.
+
+        Raises:
+            InvalidParameter: No key could meet such a filter.
+        """
 
     def export(self, parameters: Mapping[str, str], format_: str) -> Iterable[bytes]:
-        """Return the rows of the table of keys in the format ``csv`` or ``json``, in chunks."""
+        """
+        Return the rows of the table of keys in the format ``csv`` or ``json``, in chunks.
+
+        Raises:
+            InvalidParameter: No key could meet such a filter.
+        """
 
     def key(self, account_id: str, key: str, user: str) -> KeyDetails | Namesakes | None:
         """
