@@ -10,7 +10,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses=auto --dist=loadgroup
 COVERAGE := $(if $(ARGS),,--cov --cov-report=term)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-stack test unit test-slow lint types format generate bench soak constraints clean
+.PHONY: help demo demo-stack test unit test-slow lint types format generate bench soak constraints lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -61,12 +61,27 @@ bench: $(VENV)/dev  ## measure the performance claims
 soak: $(VENV)/dev  ## two simulated weeks of 1000 accounts with every fault: nothing grows
 	$(BIN)/python -m tests.soak
 
-constraints:  ## pin the newest version of every dependency in constraints.txt
+constraints:  ## pin the newest version of every dependency in constraints.txt, then make lock
 	@venv=$$(mktemp -d) && trap 'rm -rf "$$venv"' EXIT && \
 	$(PYTHON) -m venv "$$venv" && \
 	"$$venv/bin/python" -m pip install --disable-pip-version-check --editable '.[dev]' && \
-	{ echo "# The versions that CI tests and the image contains. Written by make constraints."; \
+	{ echo "# The versions that CI tests. Written by make constraints."; \
 	  "$$venv/bin/python" -m pip freeze --exclude-editable; } > constraints.txt
+	@$(MAKE) --no-print-directory lock
+
+# For every platform, so that the image can be built for each, from the versions that CI tests.
+LOCK = "$$venv/bin/uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-header --no-annotate --no-config --constraint constraints.txt
+
+lock:  ## write requirements.lock and requirements-build.lock, with hashes, from constraints.txt
+	@venv=$$(mktemp -d) && trap 'rm -rf "$$venv"' EXIT && \
+	$(PYTHON) -m venv "$$venv" && \
+	"$$venv/bin/python" -m pip install --disable-pip-version-check --quiet uv && \
+	{ echo "# What the image contains besides the exporter. Written by make lock."; \
+	  $(LOCK) --extra postgres pyproject.toml; } > "$$venv/requirements.lock" && \
+	{ echo "# What builds the sdist and the wheel. Written by make lock."; \
+	  echo hatchling | $(LOCK) -; } > "$$venv/requirements-build.lock" && \
+	cp "$$venv"/*.lock .
 
 clean:  ## remove the virtual environment, caches and build products
 	rm -rf $(VENV) build dist *.egg-info .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
