@@ -10,7 +10,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses=auto --dist=loadgroup
 COVERAGE := $(if $(ARGS),,--cov --cov-report=term)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-stack test unit test-slow lint types format generate bench soak constraints lock clean
+.PHONY: help demo demo-stack test unit test-slow lint types format generate bench soak constraints lock dist sbom clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -73,7 +73,7 @@ constraints:  ## pin the newest version of every dependency in constraints.txt, 
 LOCK = "$$venv/bin/uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-annotate --no-config --constraint constraints.txt
 
-lock:  ## write requirements.lock and requirements-build.lock, with hashes, from constraints.txt
+lock:  ## write the locks, with hashes, from constraints.txt
 	@venv=$$(mktemp -d) && trap 'rm -rf "$$venv"' EXIT && \
 	$(PYTHON) -m venv "$$venv" && \
 	"$$venv/bin/python" -m pip install --disable-pip-version-check --quiet uv && \
@@ -81,7 +81,15 @@ lock:  ## write requirements.lock and requirements-build.lock, with hashes, from
 	  $(LOCK) --extra postgres pyproject.toml; } > "$$venv/requirements.lock" && \
 	{ echo "# What builds the sdist and the wheel. Written by make lock."; \
 	  echo hatchling | $(LOCK) -; } > "$$venv/requirements-build.lock" && \
+	{ echo "# What writes the SBOM of a release. Written by make lock."; \
+	  echo cyclonedx-bom | $(LOCK) -; } > "$$venv/requirements-sbom.lock" && \
 	cp "$$venv"/*.lock .
+
+dist:  ## build the sdist and the wheel of the current commit, reproducibly, in dist
+	@PYTHON=$(PYTHON) .ci/dist
+
+sbom:  ## write a CycloneDX SBOM of the image's packages to dist
+	@PYTHON=$(PYTHON) .ci/sbom
 
 clean:  ## remove the virtual environment, caches and build products
 	rm -rf $(VENV) build dist *.egg-info .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
