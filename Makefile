@@ -10,7 +10,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses=auto --dist=loadgroup
 COVERAGE := $(if $(ARGS),,--cov --cov-report=term)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-stack test unit test-slow lint types format generate bench soak constraints lock dist sbom clean
+.PHONY: help demo demo-stack test unit test-slow lint types format generate bench soak constraints lock dist sbom audit clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -90,6 +90,12 @@ dist:  ## build the sdist and the wheel of the current commit, reproducibly, in 
 
 sbom:  ## write a CycloneDX SBOM of the image's packages to dist
 	@PYTHON=$(PYTHON) .ci/sbom
+
+audit:  ## look up known vulnerabilities of the locked packages, in public databases
+	@venv=$$(mktemp -d) && trap 'rm -rf "$$venv"' EXIT && \
+	$(PYTHON) -m venv "$$venv" && \
+	"$$venv/bin/python" -m pip install --disable-pip-version-check --quiet pip-audit && \
+	"$$venv/bin/pip-audit" --disable-pip --strict --require-hashes $(patsubst %,--requirement %,$(wildcard *.lock))
 
 clean:  ## remove the virtual environment, caches and build products
 	rm -rf $(VENV) build dist *.egg-info .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
