@@ -236,6 +236,9 @@ def _value(generated: Schema, *, null: bool = False) -> Schema:
 
 
 def _or_variable(value: Schema) -> Schema:
+    if "enum" in value:  # editors complete values within anyOf only
+        variable = [{"$ref": f"#/definitions/{name}"} for name in ("hasVariable", "validVariables")]
+        return {"anyOf": [value, both(*variable)]}
     return {
         "if": {"$ref": "#/definitions/hasVariable"},
         "then": {"$ref": "#/definitions/validVariables"},
