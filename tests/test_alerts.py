@@ -325,6 +325,7 @@ def test_route(labels: str, receiver: str, release: Release) -> None:
         (f"alertname={UNUSED} severity=warning tag_team=data", "team-data"),
         (f"alertname={NOT_ROTATED} severity=info tag_team=web account=data-prod", "team-web"),
         (f"alertname={IDLE} severity=info tag_owner=ada@example.com", "owner"),
+        (f"alertname={IDLE} severity=info tag_owner=ada.l-1@example.com", "owner"),
         (f"alertname={UNUSED} severity=warning tag_team=data tag_owner=a@example.com", "team-data"),
         (f"alertname={UNUSED} severity=warning account=data-prod", "team-data"),
         (f"alertname={AWAKENED} severity=critical tag_team=data", "on-call,team-data"),
@@ -338,6 +339,7 @@ def test_route(labels: str, receiver: str, release: Release) -> None:
         (f"alertname={UNUSED} severity=warning tag_owner=a@example.com.evil.test", "security"),
         (f"alertname={UNUSED} severity=warning tag_owner=a@evil.test,a@example.com", "security"),
         (f"alertname={UNUSED} severity=warning tag_owner=a@exampleXcom", "security"),
+        (f"alertname={UNUSED} severity=warning tag_owner=a..b@example.com", "security"),
         # Not about a key, whatever labels there are.
         (f"alertname={ROOT_USED} severity=critical account=data-prod", "on-call,security"),
         (f"alertname={ROOT_KEY} severity=critical tag_team=data", "on-call,security"),
