@@ -42,7 +42,7 @@ ENVIRONMENT = {
 """Environment variables with which the exporter reaches the simulated AWS."""
 
 TARGET = "127.0.0.1:10064"
-"""What deploy/prometheus/prometheus.yml scrapes."""
+"""What deploy/prometheus/prometheus.yml scrapes, over HTTP at /metrics."""
 
 STS_ACTIONS = ("AssumeRole", "GetCallerIdentity")
 
@@ -76,8 +76,7 @@ aws:
 WELCOME = """
 aws-iam-key-exporter reads a simulated AWS with four accounts. The role of one cannot be assumed.
 
-  landing page  http://{address}/
-  metrics       http://{address}/metrics
+{addresses}
   what changed  {events} --state.path={state}
 
 Scrape it with Prometheus, using deploy/prometheus/prometheus.yml{change}, and try these queries:
@@ -147,12 +146,38 @@ def _users(account: str) -> Iterator[tuple[str, str, dict[str, str], tuple[Key, 
         yield "admin", "/", {}, (Key(1000, 95, "N/A", "N/A"),)
 
 
-def start(address: str, state: str) -> str:
+@dataclass(frozen=True, slots=True)
+class Site:
+    """
+    Where the exporter is served.
+
+    Attributes:
+        address: What it listens on, with the port.
+        scheme: ``http`` or ``https``.
+        prefix: What precedes all paths, such as ``/exporter``. Empty: nothing does.
+        telemetry_path: The path of the metrics.
+        has_pages: Whether there are pages for people.
+    """
+
+    address: str
+    scheme: str = "http"
+    prefix: str = ""
+    telemetry_path: str = "/metrics"
+    has_pages: bool = True
+
+    def url(self, path: str) -> str:
+        """Return the URL of *path*, with an address that a browser on this machine can open."""
+        host, _, port = self.address.rpartition(":")
+        host = "127.0.0.1" if host in ("0.0.0.0", "[::]") else host  # noqa: S104 (binds nothing)
+        return f"{self.scheme}://{host}:{port}{self.prefix}{path}"
+
+
+def start(site: Site, state: str) -> str:
     """
     Start the simulated AWS, and print a welcome message.
 
     Args:
-        address: The address that the exporter listens on.
+        site: Where the exporter is served.
         state: The path of the exporter's state.
 
     Returns:
@@ -162,10 +187,8 @@ def start(address: str, state: str) -> str:
         ImportError: The extra ``demo`` is not installed.
     """
     configuration = serve()
-    host, _, port = address.rpartition(":")
-    shown = "127.0.0.1" if host in ("0.0.0.0", "[::]") else host  # noqa: S104 (binds nothing)
     with suppress(OSError):  # nobody need read it
-        print(welcome(f"{shown}:{port}", state), flush=True)
+        print(welcome(site, state), flush=True)
     return configuration
 
 
@@ -195,10 +218,17 @@ def serve(*, wake_up: float = WAKE_UP) -> str:
     return CONFIGURATION.format(url=f"http://127.0.0.1:{http.server_port}")
 
 
-def welcome(address: str, state: str) -> str:
-    """Return what is printed at the start of a demo that listens on *address*."""
-    change = "" if address == TARGET else f"\nwith the target {address} instead of {TARGET}"
-    return WELCOME.format(address=address, state=state, change=change, events=events_command())
+def welcome(site: Site, state: str) -> str:
+    """Return what is printed at the start of a demo that is served at *site*."""
+    metrics = site.url(site.telemetry_path)
+    pages = {"accounts": site.url("/"), "keys": site.url("/keys")} if site.has_pages else {}
+    addresses = {**pages, "metrics": metrics}
+    return WELCOME.format(
+        addresses="\n".join(f"  {name:12}  {url}" for name, url in addresses.items()),
+        state=shlex.quote(state),
+        change="" if metrics == f"http://{TARGET}/metrics" else f"\nchanged to scrape {metrics}",
+        events=events_command(),
+    )
 
 
 def events_command() -> str:

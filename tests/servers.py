@@ -23,12 +23,15 @@ import pytest
 
 PACKAGES = {
     "amtool": "prometheus-alertmanager",
+    "curl": "curl",
     "chromium": "chromium",
     "haproxy": "haproxy",
     "nginx": "nginx-light",
+    "openssl": "openssl",
     "prometheus": "prometheus",
     "prometheus-alertmanager": "prometheus-alertmanager",
     "promtool": "prometheus",
+    "sqlite3": "sqlite3",
 }
 """The Debian package of each installed program."""
 

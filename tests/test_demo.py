@@ -37,16 +37,36 @@ def test_the_dormant_key_is_used_after_three_minutes() -> None:
 
 
 def test_the_welcome_names_the_target_to_scrape() -> None:
-    """On another address than the one that Prometheus scrapes, the demo says what to change."""
-    assert "instead of" not in demo.welcome("127.0.0.1:10064", "state.db")
-    assert "with the target 127.0.0.1:1 instead of 127.0.0.1:10064," in demo.welcome(
-        "127.0.0.1:1", "state.db"
+    """Where it is not served as prometheus.yml scrapes it, the demo says what to change."""
+    assert "changed to" not in demo.welcome(demo.Site("0.0.0.0:10064"), "state.db")
+    assert "changed to scrape http://127.0.0.1:1/metrics," in demo.welcome(
+        demo.Site("127.0.0.1:1"), "state.db"
     )
+
+
+def test_the_welcome_has_the_urls_that_are_served() -> None:
+    """The URLs have the scheme, prefix and path that the flags and the web configuration set."""
+    site = demo.Site("[::]:10064", "https", "/keys", "/prom")
+
+    urls = re.findall(r"(?m)^  (\w+) +(http\S+)$", demo.welcome(site, "state.db"))
+
+    assert urls == [
+        ("accounts", "https://127.0.0.1:10064/keys/"),
+        ("keys", "https://127.0.0.1:10064/keys/keys"),
+        ("metrics", "https://127.0.0.1:10064/keys/prom"),
+    ]
+
+
+def test_the_welcome_names_no_page_where_there_is_none() -> None:
+    """With --web.disable-pages only the metrics are named."""
+    text = demo.welcome(demo.Site("127.0.0.1:10064", has_pages=False), "state.db")
+
+    assert re.findall(r"(?m)^  (\w+) +http", text) == ["metrics"]
 
 
 def test_the_welcome_says_how_to_print_the_events() -> None:
     """The demo prints the command that prints its events, which is valid."""
-    text = demo.welcome("127.0.0.1:10064", "/x/state.db")
+    text = demo.welcome(demo.Site("127.0.0.1:10064"), "/x/state.db")
     (command,) = re.findall("aws-iam-key-exporter (events .*)", text)
 
     flags = parse_flags(command.split(), {})
@@ -79,7 +99,8 @@ def test_the_demo_needs_nothing_of_motos_server() -> None:
         "sys.modules |= dict.fromkeys(('flask', 'flask_cors', 'docker', 'cfnlint'))\n"
         "from exporter import demo\n"
         "import re, urllib.request as u\n"
-        "url = re.search(r'iam: \"(.*?)\"', demo.start('127.0.0.1:1', 'state.db')).group(1)\n"
+        "text = demo.start(demo.Site('127.0.0.1:1'), 'state.db')\n"
+        "url = re.search(r'iam: \"(.*?)\"', text).group(1)\n"
         "body = b'Action=ListUsers&Version=2010-05-08'\n"
         "print(u.urlopen(u.Request(url, body)).status)\n"
     )

@@ -136,7 +136,8 @@ def _serve(flags: Flags, config: Config, source: app.Source, redact: Redactor) -
         if flags.demo:
             try:
                 path = flags.state_path or until_stopped.enter_context(_temporary_state())
-                config = _demo(server.address_of(sockets[0]), path)
+                encrypted = web is not None and web.tls is not None
+                config = _demo(flags, server.address_of(sockets[0]), path, encrypted=encrypted)
                 source = app.Source(lambda: config, {})
             except (ImportError, OSError) as error:
                 for bound in sockets:
@@ -323,13 +324,14 @@ def _temporary_state() -> Iterator[str]:
         yield f"{directory}/{STATE_FILE}"
 
 
-def _demo(address: str, state: str) -> Config:
+def _demo(flags: Flags, address: str, state: str, *, encrypted: bool) -> Config:
     """
     Start the simulated AWS and return the configuration that reads it.
 
     Args:
         address: The address that the exporter listens on.
         state: The path of its state.
+        encrypted: Whether it serves TLS.
 
     Raises:
         ImportError: The extra ``demo`` is not installed. The message is meant for the user.
@@ -339,8 +341,15 @@ def _demo(address: str, state: str) -> Config:
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
         os.environ.pop(name, None)
     os.environ.update(demo.ENVIRONMENT)
+    site = demo.Site(
+        address,
+        scheme="https" if encrypted else "http",
+        prefix=flags.serve.route_prefix,
+        telemetry_path=flags.web_telemetry_path,
+        has_pages=not flags.serve.disable_pages,
+    )
     try:
-        text = demo.start(address, state)
+        text = demo.start(site, state)
     except ImportError as error:
         raise ImportError(f"--demo requires: pip install '{NAME}[demo]' ({error})") from error
     return parse(text, "demo configuration").with_state_path(state)

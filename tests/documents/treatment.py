@@ -1,0 +1,97 @@
+"""
+What is done with each command of the documents: run it, check it, or say why it cannot run.
+
+The first row of TREATMENTS that matches the beginning of a command decides. A command that no row
+matches fails a test: add it here, as one that runs if it can.
+"""
+
+import re
+from dataclasses import dataclass
+
+from tests.documents.markdown import Command
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """It is run by bash, with the other commands of its document, and succeeds."""
+
+    program: str = ""
+    """What has to be installed. Empty: nothing else than the exporter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Serves:
+    """
+    It is run until it says that it is ready, and then ended with SIGTERM, which succeeds.
+
+    Attributes:
+        more: Flags in addition, so that it uses a free port.
+        ready: What it logs when it is ready.
+    """
+
+    more: tuple[str, ...]
+    ready: str
+    program: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CallsAws:
+    """It is not run, since it is for a real account; botocore's model has its options."""
+
+
+@dataclass(frozen=True, slots=True)
+class Makes:
+    """It is not run, since it is what runs the tests, or takes long; its target exists."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cannot:
+    """It is not run, but bash can parse it."""
+
+    reason: str
+
+
+Treatment = Runs | Serves | CallsAws | Makes | Cannot
+
+EXPORTER = r"aws-iam-key-exporter "
+LISTEN = ("--web.listen-address=127.0.0.1:0",)
+
+TREATMENTS: list[tuple[str, Treatment]] = [
+    (rf"{EXPORTER}(check|events|policy|report)\b", Runs()),
+    (rf"{EXPORTER}.*(--config\.check|--once|--help|--version)", Runs()),
+    (rf"{EXPORTER}(serve )?--config", Serves(LISTEN, "msg=listening")),
+    (
+        r"prometheus ",
+        Serves(
+            ("--web.listen-address=127.0.0.1:0", "--storage.tsdb.path=data"),
+            "Server is ready",
+            "prometheus",
+        ),
+    ),
+    (r"(export )?[A-Z_]+=", Runs("openssl")),
+    (r"printf .*\| openssl", Runs("openssl")),
+    (r"sed -i .* rules/", Runs()),
+    (r"sqlite3 -readonly", Runs("sqlite3")),
+    (r"curl .*(127\.0\.0\.1|EXPORTER):10064", Runs("curl")),
+    (r"amtool silence add", Runs("amtool")),
+    (r"aws ", CallsAws()),
+    (r"make ", Makes()),
+    (r"git clone", Cannot("needs the network, and what it gets is this repository")),
+    (
+        r"pipx install \.|\S+ -m venv|\S+/pip install \.",
+        Cannot("installs from an index: test_docs"),
+    ),
+    (r"pip install ", Cannot("installs a release from an index")),
+    (r"apt-get install", Cannot("changes the machine; .ci/run installs the same packages")),
+    (r"\.ci/", Cannot("downloads programs; CI runs it")),
+    (r"\.venv/bin/pytest", Cannot("would run the tests within a test")),
+    (r"curl .*https://iam\.amazonaws\.com", Cannot("needs the network")),
+    (r"docker ", Cannot("needs Docker: CI builds and runs the image without it")),
+    (r"kubectl ", Cannot("needs a cluster")),
+]
+
+
+def treatment_of(command: Command) -> Treatment | None:
+    """Return what is done with *command*. None: nobody has said."""
+    text = command.text.replace("\\\n", " ")
+    return next((each for pattern, each in TREATMENTS if re.match(pattern, text)), None)
