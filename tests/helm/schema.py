@@ -165,9 +165,24 @@ DETAILS: Final[dict[str, Schema]] = {
 }
 """What the default of a value does not say about its type, by path."""
 
+OPTIONAL: Final = frozenset(
+    {
+        "livenessProbe",
+        "podSecurityContext",
+        "readinessProbe",
+        "resources",
+        "route.main",
+        "route.main.matches",
+        "securityContext",
+        "serviceMonitor.dropTargetLabels",
+        "serviceMonitor.interval",
+        "startupProbe",
+    }
+)
+"""Values with a default that null removes."""
+
 SEVEN_DAYS: Final = (
     "AwsIamAccessKeyUnused",
-    "AwsIamAccessKeyNeverUsed",
     "AwsIamAccessKeyNotRotated",
 )
 """Alerts that leave out the keys of the last 7 days."""
@@ -198,10 +213,16 @@ def _of(values: list[Value], keys: tuple[str, ...]) -> list[Value]:
 
 
 def _object(parts: list[Value]) -> Schema:
-    """Return the schema of an object with these keys; templates need the objects among them."""
-    required = [part.keys[-1] for part in parts if isinstance(part.default, dict | list)]
+    """Return the schema of an object with these keys. Where null means nothing, it is refused."""
+    required = [part.keys[-1] for part in parts if part.default and not _is_optional(part)]
     schema: Schema = {"type": "object", "properties": {}, "additionalProperties": False}
     return {**schema, "required": required} if required else schema
+
+
+def _is_optional(value: Value) -> bool:
+    """Whether null, which removes a default, is a way to say that there is no such thing."""
+    is_alert = value.keys[:-1] == ("prometheusRule", "alerts")
+    return is_alert or value.path in OPTIONAL
 
 
 def _schema(value: Value, values: list[Value]) -> Schema:

@@ -1,6 +1,6 @@
 {{/* The configuration file. The URL of a database comes from the environment. */}}
 {{- define "exporter.config" -}}
-{{- $config := deepCopy .Values.config -}}
+{{- $config := deepCopy (.Values.config | default dict) -}}
 {{- if .Values.database.existingSecret -}}
 {{- $_ := set $config "state" (mergeOverwrite (get $config "state" | default dict) (dict "url" "${DATABASE_URL}")) -}}
 {{- end -}}
@@ -14,7 +14,7 @@
 
 {{/* Annotations of pods. A checksum restarts them when something changes that is not reloaded. */}}
 {{- define "exporter.podAnnotations" -}}
-{{- $annotations := dict -}}
+{{- $annotations := dict "kubectl.kubernetes.io/default-container" "exporter" -}}
 {{- if include "exporter.writesConfig" . -}}
 {{- $config := include "exporter.config" . | fromYaml -}}
 {{- if .Values.configReload.enabled -}}
@@ -22,7 +22,7 @@
 {{- end -}}
 {{- $_ := set $annotations "checksum/config" (toJson $config | sha256sum) -}}
 {{- end -}}
-{{- toYaml (mergeOverwrite $annotations .Values.podAnnotations) -}}
+{{- toYaml (mergeOverwrite $annotations (.Values.podAnnotations | default dict)) -}}
 {{- end -}}
 
 {{/* The environment. */}}

@@ -94,11 +94,11 @@ annotations:
 
 {{/* The path of the metrics, behind the route prefix. */}}
 {{- define "exporter.metricsPath" -}}
-{{- $prefix := .Values.web.routePrefix | default (get (urlParse .Values.web.externalUrl) "path") -}}
+{{- $prefix := .Values.web.routePrefix | default (get (urlParse (.Values.web.externalUrl | default "")) "path") -}}
 {{- $path := printf "%s/%s" (trimAll "/" $prefix) (trimPrefix "/" .Values.web.telemetryPath) -}}
 /{{ trimPrefix "/" $path }}
 {{- end -}}
 
 {{- define "exporter.scheme" -}}
-{{- ternary "https" "http" (hasKey .Values.webConfiguration "tls_server_config") -}}
+{{- ternary "https" "http" (hasKey (.Values.webConfiguration | default dict) "tls_server_config") -}}
 {{- end -}}

@@ -45,7 +45,7 @@ serviceAccountName: {{ include "exporter.serviceAccountName" . | quote }}
 automountServiceAccountToken: {{ .Values.serviceAccount.automountServiceAccountToken }}
 # Its variables, such as AWS_IAM_KEY_EXPORTER_PORT, have the prefix of the exporter's own.
 enableServiceLinks: false
-{{- with concat .Values.imagePullSecrets .Values.global.imagePullSecrets | uniq }}
+{{- with concat (.Values.imagePullSecrets | default list) (.Values.global.imagePullSecrets | default list) | uniq }}
 imagePullSecrets:
   {{- range . }}
   - name: {{ ternary . (get (ternary dict . (kindIs "string" .)) "name") (kindIs "string" .) | quote }}
@@ -72,10 +72,9 @@ securityContext:
 {{- define "exporter.podTemplate" -}}
 metadata:
   labels:
-    {{- toYaml (mergeOverwrite (include "exporter.labels" . | fromYaml) (deepCopy .Values.podLabels)
+    {{- toYaml (mergeOverwrite (include "exporter.labels" . | fromYaml) (deepCopy (.Values.podLabels | default dict))
           (include "exporter.selectorLabels" . | fromYaml) (dict "app.kubernetes.io/component" "exporter")) | nindent 4 }}
   annotations:
-    kubectl.kubernetes.io/default-container: exporter
     {{- include "exporter.podAnnotations" . | nindent 4 }}
 spec:
   {{- include "exporter.podSpec" . | nindent 2 }}

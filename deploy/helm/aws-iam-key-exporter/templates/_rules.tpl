@@ -7,7 +7,7 @@ A limit is a number on a line of the expression that begins with `>` and has a c
 {{- define "exporter.rule" -}}
 {{- $values := (index . 0).Values.prometheusRule -}}
 {{- $rule := deepCopy (index . 1) -}}
-{{- $alert := get $values.alerts $rule.alert -}}
+{{- $alert := get $values.alerts $rule.alert | default dict -}}
 {{- if $alert.enabled -}}
 {{- $limits := ternary $alert.limit (list $alert.limit) (kindIs "slice" $alert.limit) -}}
 {{- $number := 0 -}}
@@ -22,7 +22,7 @@ A limit is a number on a line of the expression that begins with `>` and has a c
 {{- $lines = append $lines $line -}}
 {{- end -}}
 {{- $_ := set $rule "expr" (join "\n" $lines) -}}
-{{- $_ := set $rule "labels" (mergeOverwrite $rule.labels (deepCopy $values.alertLabels) (dict "severity" $alert.severity) (deepCopy ($alert.labels | default dict))) -}}
+{{- $_ := set $rule "labels" (mergeOverwrite $rule.labels (deepCopy ($values.alertLabels | default dict)) (dict "severity" $alert.severity) (deepCopy ($alert.labels | default dict))) -}}
 {{- range $key, $value := dict "for" $alert.for "keep_firing_for" $alert.keepFiringFor -}}
 {{- if $value -}}
 {{- $_ := set $rule $key $value -}}
@@ -37,7 +37,7 @@ A limit is a number on a line of the expression that begins with `>` and has a c
 {{- $_ := unset $annotations "dashboard_url" -}}
 {{- end -}}
 {{- $_ := set $annotations "runbook_url" (printf "%s/%s.md" (trimSuffix "/" $values.runbookUrl) $rule.alert) -}}
-{{- $_ := set $rule "annotations" (mergeOverwrite $annotations (deepCopy $values.alertAnnotations) (deepCopy ($alert.annotations | default dict))) -}}
+{{- $_ := set $rule "annotations" (mergeOverwrite $annotations (deepCopy ($values.alertAnnotations | default dict)) (deepCopy ($alert.annotations | default dict))) -}}
 {{- toYaml $rule -}}
 {{- end -}}
 {{- end -}}

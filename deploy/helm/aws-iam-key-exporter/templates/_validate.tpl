@@ -2,6 +2,7 @@
 {{- define "exporter.validate" -}}
 {{- $problems := list -}}
 {{- $values := .Values -}}
+{{- $config := $values.config | default dict -}}
 {{- $several := or (gt (int $values.replicaCount) 1) (and $values.sharding.enabled (kindIs "invalid" $values.sharding.ordinal) (gt (int $values.sharding.shards) 1)) -}}
 {{- if gt (int $values.replicaCount) 1 -}}
 {{- if $values.sharding.enabled -}}
@@ -10,7 +11,7 @@
 {{- $problems = append $problems "replicaCount: more than one replica would not share the work: each reads every account, so that calls to AWS and series double. Share the accounts with sharding.enabled, or set highAvailability if you want that" -}}
 {{- end -}}
 {{- end -}}
-{{- if and $values.sharding.enabled (include "exporter.writesConfig" .) (not (or $values.config.accounts $values.config.organization)) -}}
+{{- if and $values.sharding.enabled (include "exporter.writesConfig" .) (not (or (get $config "accounts") (get $config "organization"))) -}}
 {{- $problems = append $problems "sharding.enabled: requires config.accounts or config.organization: there is only one account to read" -}}
 {{- end -}}
 {{- if and (not (kindIs "invalid" $values.sharding.ordinal)) (ge (int $values.sharding.ordinal) (int $values.sharding.shards)) -}}
