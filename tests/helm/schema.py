@@ -33,18 +33,11 @@ LIMIT: Final = {"type": "integer", "minimum": 0}
 PODS: Final = {"type": ["integer", "string", "null"], "minimum": 0, "pattern": "^[0-9]+%$"}
 
 SECTIONS: Final = "|".join(sorted(Config.model_fields))
-ACCOUNT_ID: Final = {"type": "string", "pattern": r"^([0-9]{12}|.*\$\{.*)$"}
 
 CONFIG: Final[Schema] = {
     "patternProperties": {
         "^x-": {},
         f"^({SECTIONS})$": {"type": ["object", "array", "null", "string"]},
-    },
-    "properties": {
-        "accounts": {
-            "type": ["array", "null"],
-            "items": {"type": "object", "properties": {"account_id": ACCOUNT_ID}},
-        },
     },
     "additionalProperties": False,
 }

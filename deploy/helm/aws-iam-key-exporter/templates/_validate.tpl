@@ -14,11 +14,19 @@
 {{- if and $values.sharding.enabled (include "exporter.writesConfig" .) (not (or (get $config "accounts") (get $config "organization"))) -}}
 {{- $problems = append $problems "sharding.enabled: requires config.accounts or config.organization: there is only one account to read" -}}
 {{- end -}}
+{{- range $number, $account := $config.accounts -}}
+{{- if or (kindIs "float64" $account.account_id) (kindIs "int64" $account.account_id) -}}
+{{- $problems = append $problems (printf "config.accounts[%d].account_id: must be in quotes: it is a text, in which zeros at the beginning count" $number) -}}
+{{- end -}}
+{{- end -}}
 {{- if and (not (kindIs "invalid" $values.sharding.ordinal)) (ge (int $values.sharding.ordinal) (int $values.sharding.shards)) -}}
 {{- $problems = append $problems (printf "sharding.ordinal: must be from 0 to %d: sharding.shards is %d" (sub (int $values.sharding.shards) 1) (int $values.sharding.shards)) -}}
 {{- end -}}
 {{- if and $values.persistence.existingClaim $several -}}
 {{- $problems = append $problems "persistence.existingClaim: is only for a single pod: each pod needs a file of its own. Leave it empty, so that each gets a claim, or use a database" -}}
+{{- end -}}
+{{- if and $values.persistence.existingClaim (not $values.persistence.enabled) -}}
+{{- $problems = append $problems "persistence.existingClaim: has no effect without persistence.enabled" -}}
 {{- end -}}
 {{- if and $values.persistence.enabled $values.database.existingSecret -}}
 {{- $problems = append $problems "persistence.enabled and database.existingSecret exclude each other: the state is in a file or in a database" -}}
