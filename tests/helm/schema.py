@@ -28,7 +28,9 @@ NAMES: Final = {
         ]
     },
 }
-PATH: Final = {"pattern": "^(/.*)?$"}
+VISIBLE: Final = '[!-"$->@-~]'
+"""Characters of paths and URLs: visible ones of ASCII, without # and ?."""
+
 LIMIT: Final = {"type": "integer", "minimum": 0}
 PODS: Final = {"type": ["integer", "string", "null"], "minimum": 0, "pattern": "^[0-9]+%$"}
 
@@ -76,9 +78,9 @@ DETAILS: Final[dict[str, Schema]] = {
         },
         "additionalProperties": False,
     },
-    "web.externalUrl": {"pattern": "^(https?://.+)?$"},
-    "web.routePrefix": PATH,
-    "web.telemetryPath": {"pattern": "^/.+$"},
+    "web.externalUrl": {"pattern": f"^(https?://{VISIBLE}+)?$"},
+    "web.routePrefix": {"pattern": f"^(/{VISIBLE}*)?$"},
+    "web.telemetryPath": {"pattern": f"^/{VISIBLE}+$"},
     "service.type": {"enum": ["ClusterIP", "NodePort", "LoadBalancer"]},
     "service.port": {"minimum": 1, "maximum": 65535},
     "service.nodePort": {"type": ["integer", "null"], "minimum": 1, "maximum": 65535},
