@@ -13,7 +13,15 @@ from tests.helm.values import Value
 
 Schema = dict[str, Any]
 
-DURATION: Final = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h|d|w|y))+$"
+INTERVAL: Final = r"^([0-9]+(\.[0-9]+)?[smhdw])+$"
+"""A duration of the exporter."""
+
+UNITS: Final = ("y", "w", "d", "h", "m", "s", "ms")
+DURATION: Final = "^(0|" + "".join(f"([0-9]+{unit})?" for unit in UNITS) + ")$"
+"""A duration of Prometheus. It can be empty."""
+
+GO_DURATION: Final = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"
+
 QUANTITY: Final = {"type": ["string", "number"]}
 STRINGS: Final = {"type": "array", "items": {"type": "string", "minLength": 1}}
 OBJECTS: Final = {"type": "array", "items": {"type": "object"}}
@@ -59,7 +67,7 @@ DETAILS: Final[dict[str, Schema]] = {
     "sharding.shards": {"minimum": 1, "maximum": 1000},
     "sharding.ordinal": {"type": ["integer", "null"], "minimum": 0},
     "config": CONFIG,
-    "configReload.interval": {"pattern": DURATION},
+    "configReload.interval": {"pattern": INTERVAL},
     "existingSecrets": STRINGS,
     "log.level": {"enum": [*LEVELS]},
     "log.format": {"enum": ["logfmt", "json"]},
@@ -115,8 +123,8 @@ DETAILS: Final[dict[str, Schema]] = {
     "route.main.matches": OBJECTS,
     "route.main.filters": OBJECTS,
     "route.main.additionalRules": OBJECTS,
-    "serviceMonitor.interval": {"pattern": f"{DURATION}|^$"},
-    "serviceMonitor.scrapeTimeout": {"pattern": f"{DURATION}|^$"},
+    "serviceMonitor.interval": {"pattern": DURATION},
+    "serviceMonitor.scrapeTimeout": {"pattern": DURATION},
     "serviceMonitor.relabelings": OBJECTS,
     "serviceMonitor.metricRelabelings": OBJECTS,
     "serviceMonitor.targetLabels": STRINGS,
@@ -135,7 +143,7 @@ DETAILS: Final[dict[str, Schema]] = {
     "prometheusRule.runbookUrl": {"pattern": "^https?://.+$"},
     "prometheusRule.additionalGroups": OBJECTS,
     "dashboards.sidecarLabel": {"minLength": 1},
-    "dashboards.grafanaOperator.resyncPeriod": {"pattern": DURATION},
+    "dashboards.grafanaOperator.resyncPeriod": {"pattern": GO_DURATION},
     "networkPolicy.ingressFrom": OBJECTS,
     "networkPolicy.awsTo": OBJECTS,
     "networkPolicy.extraEgress": OBJECTS,
@@ -240,8 +248,8 @@ def _alert(value: Value) -> Schema:
     properties: Schema = {
         "enabled": {"type": "boolean"},
         "severity": {"type": "string", "minLength": 1},
-        "for": {"type": "string", "pattern": f"{DURATION}|^$"},
-        "keepFiringFor": {"type": "string", "pattern": f"{DURATION}|^$"},
+        "for": {"type": "string", "pattern": DURATION},
+        "keepFiringFor": {"type": "string", "pattern": DURATION},
         "labels": TEXTS,
         "annotations": TEXTS,
     }

@@ -40,6 +40,9 @@
 {{- if and $values.existingConfigMap $values.existingConfigSecret -}}
 {{- $problems = append $problems "existingConfigMap and existingConfigSecret exclude each other" -}}
 {{- end -}}
+{{- if hasPrefix "/-/" $values.web.telemetryPath -}}
+{{- $problems = append $problems "web.telemetryPath: must not begin with /-/, which is reserved for probes" -}}
+{{- end -}}
 {{- if and $values.webConfiguration $values.webConfigurationExistingSecret -}}
 {{- $problems = append $problems "webConfiguration and webConfigurationExistingSecret exclude each other" -}}
 {{- end -}}
