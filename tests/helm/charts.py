@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,16 @@ DATA = ROOT / "tests" / "data" / "helm"
 EXAMPLES = sorted((CHART / "examples").glob("*.yaml"))
 GOOD = [*EXAMPLES, *sorted((DATA / "good").glob("*.yaml"))]
 BAD = sorted((DATA / "bad").glob("*.yaml"))
+
+CUSTOM = {
+    "Certificate",
+    "GrafanaDashboard",
+    "HTTPRoute",
+    "PodMonitor",
+    "PrometheusRule",
+    "ServiceMonitor",
+}
+"""Kinds that Kubernetes itself does not have."""
 
 RELEASE, NAMESPACE = "release", "monitoring"
 
@@ -99,3 +110,14 @@ def problems(file: Path) -> list[str]:
     assert run.returncode == 1
     assert run.stdout == ""
     return sorted(re.findall(r"^ *- (.+)", run.stderr, re.MULTILINE))
+
+
+def example(name: str) -> Rendered:
+    return render(CHART / "examples" / f"{name}.yaml")
+
+
+def with_values(folder: Path, text: str, release: str = "release") -> Rendered:
+    """Render the chart with the values in *text*."""
+    file = folder / f"{sha256(text.encode()).hexdigest()}.yaml"  # what is rendered is cached
+    file.write_text(text, encoding="utf-8")
+    return render(file, release=release)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.helm.charts import GOOD, Rendered, render
+from tests.helm.charts import GOOD, Rendered, render, with_values
 from tests.helm.values import CHART
 from tests.rules.alerts_table import limits
 from tests.rules.files import ALERTS, FILES
@@ -35,28 +35,25 @@ def alerts(rendered: Rendered) -> dict[str, Any]:
     return {rule["alert"]: rule for rule in of_groups if "alert" in rule}
 
 
-def with_values(folder: Path, text: str) -> Rendered:
-    file = folder / "values.yaml"
-    file.write_text(f"prometheusRule:\n  enabled: true\n  {text}\n", encoding="utf-8")
-    return render(file)
+def with_rules(folder: Path, text: str) -> Rendered:
+    return with_values(folder, f"prometheusRule:\n  enabled: true\n  {text}\n")
 
 
 def test_the_default_is_what_is_shipped(tmp_path: Path) -> None:
     """Groups, intervals and rules are those of deploy/prometheus/rules, down to each letter."""
-    rendered = with_values(tmp_path, "grafanaUrl: http://127.0.0.1:3000")
+    rendered = with_rules(tmp_path, "grafanaUrl: http://127.0.0.1:3000")
 
     shipped = [yaml.safe_load(file.read_text(encoding="utf-8"))["groups"] for file in FILES]
     assert groups(rendered) == {group["name"]: group for of in shipped for group in of}
 
 
 def test_every_alert_can_be_switched_off(tmp_path: Path) -> None:
-    """Without its alerts, a group is left out; null is like off."""
+    """Without any alert, there is no object; null is like off."""
     first, *others = ALERTS
     off = ", ".join(f"{name}: {{enabled: false}}" for name in others)
-    rendered = with_values(tmp_path, f"alerts: {{{first}: null, {off}}}")
+    rendered = with_rules(tmp_path, f"alerts: {{{first}: null, {off}}}")
 
-    (rule,) = rendered.of("PrometheusRule")
-    assert rule["spec"].get("groups") is None
+    assert rendered.of("PrometheusRule") == []
 
 
 WITH_LIMITS = [name for name, rule in ALERTS.items() if limits(rule)]
@@ -78,7 +75,7 @@ def test_limits(tmp_path: Path) -> None:
             assert count == 1
         changed[name] = expr
 
-    rendered = alerts(with_values(tmp_path, f"alerts: {{{', '.join(values)}}}"))
+    rendered = alerts(with_rules(tmp_path, f"alerts: {{{', '.join(values)}}}"))
 
     for name, rule in ALERTS.items():
         assert rendered[name]["expr"] == changed.get(name, rule["expr"])
@@ -114,7 +111,7 @@ def test_links(tmp_path: Path) -> None:
     assert rule["annotations"]["dashboard_url"].startswith("https://example.com/grafana/d/aws-iam")
     assert rule["annotations"]["runbook_url"] == f"https://example.com/runbooks/{name}.md"
 
-    for rule in alerts(with_values(tmp_path, "labels: {}")).values():
+    for rule in alerts(with_rules(tmp_path, "labels: {}")).values():
         assert "dashboard_url" not in rule["annotations"]
         assert (
             rule["annotations"]["runbook_url"]
