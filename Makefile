@@ -47,7 +47,7 @@ format: $(VENV)/dev  ## fix what ruff can fix, and format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-GENERATORS := tests.generate tests.rules.alerts_table grafana.generate
+GENERATORS := tests.generate tests.rules.alerts_table grafana.generate tests.helm.generate
 
 generate: $(VENV)/dev  ## write all generated files, such as dashboards and the README's metrics
 	@for module in $(GENERATORS); do $(BIN)/python -m $$module || exit; done
