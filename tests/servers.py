@@ -18,17 +18,22 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
+from typing import Final, NoReturn
 
 import pytest
 
 PACKAGES = {
     "amtool": "prometheus-alertmanager",
+    "bwrap": "bubblewrap",
     "chromium": "chromium",
     "haproxy": "haproxy",
     "nginx": "nginx-light",
     "prometheus": "prometheus",
     "prometheus-alertmanager": "prometheus-alertmanager",
     "promtool": "prometheus",
+    "systemd-analyze": "systemd",
+    "systemd-sysusers": "systemd",
+    "systemd-tmpfiles": "systemd",
 }
 """The Debian package of each installed program."""
 
@@ -63,6 +68,11 @@ def find(program: str, release: Release = Release.INSTALLED) -> str:
         text = f"{folder} has no {program}: run .ci/newer-servers, or set NEWER_SERVERS"
     if found is not None:
         return found
+    missing(text)
+
+
+def missing(text: str) -> NoReturn:
+    """Skip the test because of what *text* says is missing; with REQUIRE_REAL_SERVERS=1 fail it."""
     if os.environ.get("REQUIRE_REAL_SERVERS") == "1":
         pytest.fail(text)
     pytest.skip(text)
@@ -116,11 +126,15 @@ def prometheus(
         process.wait(10)
 
 
+PROGRAM: Final = (sys.executable, "-m", "exporter")
+
+
 class Exporter:
     """
     A running exporter, started as a user starts it.
 
     Args:
+        program: The command that is given the flags.
         wrapper: A command that becomes the exporter, given its command line.
         inherit: File descriptors that it inherits.
 
@@ -134,8 +148,9 @@ class Exporter:
         environment: Mapping[str, str] | None = None,
         wrapper: Sequence[str] = (),
         inherit: Sequence[int] = (),
+        program: Sequence[str] = PROGRAM,
     ) -> None:
-        command = [*wrapper, sys.executable, "-m", "exporter", *flags]
+        command = [*wrapper, *program, *flags]
         if not any(flag.startswith("--web.listen-address") for flag in flags):
             command.append("--web.listen-address=127.0.0.1:0")
         self.process = subprocess.Popen(
@@ -187,9 +202,12 @@ def exporter(
     environment: Mapping[str, str] | None = None,
     wrapper: Sequence[str] = (),
     inherit: Sequence[int] = (),
+    program: Sequence[str] = PROGRAM,
 ) -> Iterator[Exporter]:
     """Run the exporter with *flags*, on a free port of 127.0.0.1 unless they set an address."""
-    running = Exporter(*flags, environment=environment, wrapper=wrapper, inherit=inherit)
+    running = Exporter(
+        *flags, environment=environment, wrapper=wrapper, inherit=inherit, program=program
+    )
     try:
         yield running
     finally:
