@@ -176,9 +176,10 @@ class Exporter:
 
     @property
     def address(self) -> str:
-        """The address on which it listens; waits until it does."""
-        wait_until(lambda: "address=" in self.log or self.process.poll() is not None, "listening")
-        return self.log.partition("address=")[2].split()[0]
+        """The address on which it listens, not only for probes; waits until it does."""
+        event = "msg=listening address="
+        wait_until(lambda: event in self.log or self.process.poll() is not None, "listening")
+        return self.log.partition(event)[2].split()[0]
 
     def get(self, path: str) -> str:
         return get(f"http://{self.address}{path}")

@@ -25,7 +25,7 @@ from tests.server.web_files import Certificates
 from tests.servers import Exporter, Release, exporter, free_port, get, prometheus, wait_until
 
 STATE = "/var/lib/aws-iam-key-exporter"
-CONFIGURATION = "/etc/aws-iam-key-exporter"
+CONFIGURATION = "/srv"  # exists in the image: bubblewrap cannot create it on a read-only root
 PROBES = "AWS_IAM_KEY_EXPORTER_WEB_PROBE_LISTEN_ADDRESS"
 UNCHECKED = 1
 """The flags in the header of bytecode that is used without looking at its source (PEP 552)."""
@@ -92,7 +92,9 @@ class Container:
         assert test[0] == "CMD"
         environment = {PROBES: self.probes}
         command = self.image.command(*test[1:], volumes=self.volumes, environment=environment)
-        return subprocess.run(command, check=False, stderr=subprocess.DEVNULL, timeout=30).returncode
+        return subprocess.run(
+            command, check=False, stderr=subprocess.DEVNULL, timeout=30
+        ).returncode
 
 
 @contextmanager
