@@ -66,9 +66,7 @@ def find(program: str, release: Release = Release.INSTALLED) -> str:
         folder = newer_servers()
         found = shutil.which(program, path=folder)
         text = f"{folder} has no {program}: run .ci/newer-servers, or set NEWER_SERVERS"
-    if found is not None:
-        return found
-    missing(text)
+    return found if found is not None else missing(text)
 
 
 def missing(text: str) -> NoReturn:

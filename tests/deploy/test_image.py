@@ -144,7 +144,7 @@ def test_the_bytecode_is_used_whatever_the_time_stamps_are(image: Image) -> None
 
 
 def test_it_runs_without_any_privilege(image: Image, account: FakeAws, state: Path) -> None:
-    """As user 65534, without capabilities, on a read-only root, it keeps its state in its volume."""
+    """As user 65534, without capabilities and on a read-only root, it writes to its volume."""
     with container(image, account, state=state) as started:
         running = started.running
         running.wait_until_ready()
