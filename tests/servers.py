@@ -18,13 +18,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
+from typing import Final, NoReturn
 
 import pytest
 
 PACKAGES = {
     "amtool": "prometheus-alertmanager",
-    "curl": "curl",
+    "bwrap": "bubblewrap",
     "chromium": "chromium",
+    "curl": "curl",
     "haproxy": "haproxy",
     "nginx": "nginx-light",
     "openssl": "openssl",
@@ -32,6 +34,9 @@ PACKAGES = {
     "prometheus-alertmanager": "prometheus-alertmanager",
     "promtool": "prometheus",
     "sqlite3": "sqlite3",
+    "systemd-analyze": "systemd",
+    "systemd-sysusers": "systemd",
+    "systemd-tmpfiles": "systemd",
 }
 """The Debian package of each installed program."""
 
@@ -64,8 +69,11 @@ def find(program: str, release: Release = Release.INSTALLED) -> str:
         folder = newer_servers()
         found = shutil.which(program, path=folder)
         text = f"{folder} has no {program}: run .ci/newer-servers, or set NEWER_SERVERS"
-    if found is not None:
-        return found
+    return found if found is not None else missing(text)
+
+
+def missing(text: str) -> NoReturn:
+    """Skip the test because of what *text* says is missing; with REQUIRE_REAL_SERVERS=1 fail it."""
     if os.environ.get("REQUIRE_REAL_SERVERS") == "1":
         pytest.fail(text)
     pytest.skip(text)
@@ -119,11 +127,15 @@ def prometheus(
         process.wait(10)
 
 
+PROGRAM: Final = (sys.executable, "-m", "exporter")
+
+
 class Exporter:
     """
     A running exporter, started as a user starts it.
 
     Args:
+        program: The command that is given the flags.
         wrapper: A command that becomes the exporter, given its command line.
         inherit: File descriptors that it inherits.
 
@@ -137,8 +149,9 @@ class Exporter:
         environment: Mapping[str, str] | None = None,
         wrapper: Sequence[str] = (),
         inherit: Sequence[int] = (),
+        program: Sequence[str] = PROGRAM,
     ) -> None:
-        command = [*wrapper, sys.executable, "-m", "exporter", *flags]
+        command = [*wrapper, *program, *flags]
         if not any(flag.startswith("--web.listen-address") for flag in flags):
             command.append("--web.listen-address=127.0.0.1:0")
         self.process = subprocess.Popen(
@@ -164,9 +177,10 @@ class Exporter:
 
     @property
     def address(self) -> str:
-        """The address on which it listens; waits until it does."""
-        wait_until(lambda: "address=" in self.log or self.process.poll() is not None, "listening")
-        return self.log.partition("address=")[2].split()[0]
+        """The address on which it listens, not only for probes; waits until it does."""
+        event = "msg=listening address="
+        wait_until(lambda: event in self.log or self.process.poll() is not None, "listening")
+        return self.log.partition(event)[2].split()[0]
 
     def get(self, path: str) -> str:
         return get(f"http://{self.address}{path}")
@@ -190,9 +204,12 @@ def exporter(
     environment: Mapping[str, str] | None = None,
     wrapper: Sequence[str] = (),
     inherit: Sequence[int] = (),
+    program: Sequence[str] = PROGRAM,
 ) -> Iterator[Exporter]:
     """Run the exporter with *flags*, on a free port of 127.0.0.1 unless they set an address."""
-    running = Exporter(*flags, environment=environment, wrapper=wrapper, inherit=inherit)
+    running = Exporter(
+        *flags, environment=environment, wrapper=wrapper, inherit=inherit, program=program
+    )
     try:
         yield running
     finally:

@@ -187,12 +187,9 @@ def test_the_build_context_is_what_is_copied() -> None:
 
 
 def test_the_image_exposes_the_default_port() -> None:
-    """The exposed port, the port of the health check and the default port are the same."""
-    (health,) = dockerfile("HEALTHCHECK")
-
+    """The exposed port and the default port are the same."""
     assert parse_flags([], {}).web_listen_address == [":10064"]
     assert dockerfile("EXPOSE") == ["10064"]
-    assert "'127.0.0.1', 10064" in health
 
 
 def test_the_image_has_the_version_of_the_package() -> None:
