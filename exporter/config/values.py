@@ -339,7 +339,11 @@ Role = Annotated[
 Mode = Annotated[ReportMode, _member_of(ReportMode)]
 Source = Annotated[TagSource, _member_of(TagSource)]
 IdFormat = Annotated[KeyIdFormat, _member_of(KeyIdFormat)]
-Expiry = Annotated[datetime, BeforeValidator(_expiry), _text(r"[0-9]{4}-?[0-9W][\s\S]*")]
+Expiry = Annotated[
+    datetime,
+    BeforeValidator(_expiry),
+    _text(r"[0-9]{4}(?:-[0-9]{2}-[0-9]{2}|[0-9]{4}|-?W[0-9]{2})[\s\S]*"),
+]
 ExternalId = Annotated[
     str,
     _Matching(r"[\w+=,.@:/-]{2,1224}", "must be 2 to 1224 letters, digits or any of _+=,.@:/-"),
