@@ -217,11 +217,12 @@ def test_the_example_is_accepted() -> None:
 
 
 def test_the_example_names_the_schema() -> None:
-    """Editors find the schema through the first line of the example."""
+    """Editors find the schema through the first line of the example, as the documentation says."""
     first = EXAMPLE.read_text().partition("\n")[0]
 
     assert first.startswith("# yaml-language-server: $schema=https://")
     assert (ROOT / first.rpartition("/")[2]).exists()
+    assert f"\n{first}\n" in (ROOT / "docs/editors.md").read_text()
 
 
 def options(section: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
