@@ -36,12 +36,21 @@ COMMENT: Final = re.compile(r" *# (?P<text>.*)")
 CONTINUED: Final = re.compile(r"#? {20,}# (?P<text>.*)")
 
 
+LISTS: Final = frozenset({"account_tags", "role_chain", "user_tags"})
+"""Options that have no value if a variable makes them an empty list."""
+
+
 def is_set(*options: str) -> Schema:
     """Match a section that has one of *options*, with a value."""
+
+    def unset(option: str) -> Schema:
+        none: Schema = {"enum": [None, {}, [], ""]}
+        return {"anyOf": [none, {"type": "string"}]} if option in LISTS else none
+
     return {
         "type": "object",
         "anyOf": [
-            {"required": [option], "properties": {option: {"not": {"enum": [None, {}, [], ""]}}}}
+            {"required": [option], "properties": {option: {"not": unset(option)}}}
             for option in options
         ],
     }

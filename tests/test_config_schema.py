@@ -28,6 +28,8 @@ GOOD = [
     "accounts:\n- role_arn: arn:aws-cn:iam::111111111111:role/team/x\n  external_id: a:b/c",
     "accounts: [{session_tags: {}, role_chain: [], external_id: , session_name: x@y}]",
     "accounts: [{account_id: '${ID:-111111111111}', name: 'a ${B:-b} c', profile: x}]",
+    "accounts: [{role_chain: '${ROLES:-}'}]",
+    "labels: {user_tags: '${TAGS:-}', account_tags: '${TAGS:-}'}",
     "accounts: [ ]\nexemptions: {entries: }",
     "accounts:\n-",
     "x-shared: &shared {profile: x}\naccounts: [{<<: *shared, name: a}]",
@@ -35,7 +37,7 @@ GOOD = [
     "organization: {role_name: a, exclude: }\nlabels: {account_tags: [env]}",
     "users: {include: , exclude: ['a', '${B:-b}']}",
     "labels: {access_key_id: hashed, hash_secret: '${S:-sixteen characters or more}'}",
-    "exemptions: {entries: [{user: a, until: 2027-06-30}]}",
+    "exemptions: {entries: [{user: a, until: 2027-06-30}, {user: b, until: 2027-W26-3}]}",
     "exemptions: {entries: [{account: b, until: '2027-06-30T12:00Z'}]}",
     "counts: {days: [365, 0]}",
     "counts: {days: '${DAYS:-1, 2}'}",
@@ -89,6 +91,7 @@ BAD = [
     "exemptions: {entries: [{until: 2027-06-30}]}",
     "exemptions: {entries: [{user: a}]}",
     "exemptions: {entries: [{user: a, until: tomorrow}]}",
+    "exemptions: {entries: [{user: a, until: 2027-6-30}]}",
     "counts: {days: [1, 1]}",
     "counts: {days: [-1]}",
     "metrics: {exclude: [aws_iam_access_key_activ]}",
@@ -214,11 +217,12 @@ def test_the_example_is_accepted() -> None:
 
 
 def test_the_example_names_the_schema() -> None:
-    """Editors find the schema through the first line of the example."""
+    """Editors find the schema through the first line of the example, as the documentation says."""
     first = EXAMPLE.read_text().partition("\n")[0]
 
     assert first.startswith("# yaml-language-server: $schema=https://")
     assert (ROOT / first.rpartition("/")[2]).exists()
+    assert f"\n{first}\n" in (ROOT / "docs/editors.md").read_text()
 
 
 def options(section: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:

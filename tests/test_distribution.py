@@ -31,7 +31,11 @@ pytestmark = pytest.mark.process
 
 
 def copy_sources(folder: Path) -> Path:
-    """Copy what is built into *folder*, with a file that only the build of a release adds."""
+    """
+    Copy what is built into *folder*, with a file that only the build of a release adds.
+
+    What is not part of the distributions is there too.
+    """
     folder.mkdir()
     for name in SOURCES:
         if (ROOT / name).is_dir():
@@ -40,6 +44,8 @@ def copy_sources(folder: Path) -> Path:
         else:
             shutil.copyfile(ROOT / name, folder / name)
     (folder / "exporter" / "build.json").write_text('{"revision": "0a1b2c3", "branch": "v1"}\n')
+    (folder / "tests").mkdir()
+    (folder / "tests" / "__init__.py").touch()
     return folder
 
 

@@ -148,7 +148,6 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.process
 @pytest.mark.slow
-@pytest.mark.xdist_group("image")
 def test_the_lock_is_all_that_a_release_needs(image: Path, tmp_path: Path) -> None:
     """With the locked packages and nothing else the program runs, and `pip check` is content."""
     (tmp_path / "config.yaml").write_text("state: {url: postgresql://u@db/x}\n")

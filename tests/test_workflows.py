@@ -52,6 +52,13 @@ def test_what_may_write_runs_no_code_of_ours() -> None:
     assert [step["run"].split()[0] for step in writing if "run" in step] == ["gh"]
 
 
+def test_releases_are_tested_and_built_before() -> None:
+    """What publishes a release waits until CI has succeeded and its files are built."""
+    needs = {(path, name): job.get("needs") for path, name, job in jobs()}
+
+    assert needs["release.yml", "publish"] == ["test", "build"]
+
+
 def test_actions_are_github_s_own_and_pinned() -> None:
     """Every action is GitHub's own, at a commit; a comment names its version."""
     text = "".join(path.read_text() for path in WORKFLOWS)

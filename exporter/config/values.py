@@ -6,9 +6,7 @@ import warnings
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
-from importlib.util import find_spec
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 import yaml
 from pydantic import (
@@ -41,10 +39,6 @@ MAX_DAYS = 20
 """How many numbers of days keys are counted by."""
 
 TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0", "")
-
-
-HOST = r"(?!.*[\w-]{64})[\w.-]{1,253}|[0-9a-f:.]+"
-"""A host name or an IP address."""
 
 
 class FromEnvironment(str):
@@ -178,64 +172,6 @@ def _not_too_slow(rate: float) -> float:
     return rate
 
 
-def _url(value: object) -> object:
-    """Refuse what botocore would only refuse when it is used; the message quotes nothing."""
-    if isinstance(value, str):
-        try:
-            parts = urlsplit(value)
-            host, _ = parts.hostname or "", parts.port
-        except ValueError as error:
-            raise invalid("must be an http or https URL") from error
-        valid = re.fullmatch(r"[!-~]+", value) and parts.scheme in ("http", "https")
-        if not valid or not re.fullmatch(HOST, host, re.ASCII):
-            raise invalid("must be an http or https URL")
-    return value
-
-
-def _state_path(value: object) -> object:
-    if isinstance(value, str):
-        if "://" in value:
-            raise invalid("must be the path of a file; the URL of a database belongs in state.url")
-        if value.startswith("~"):
-            raise invalid("must not begin with ~, which is not expanded")
-        if value.endswith(("/", "/.", "/..")) or value in ("", ".", "..", ":memory:"):
-            raise invalid("must be the path of a file")
-        if re.search(r"[\x00-\x1f\x7f]", value):
-            raise invalid("must not have control characters")
-    return value
-
-
-def _database_url(value: object) -> object:
-    """Refuse what SQLAlchemy would only refuse when it connects; the message quotes nothing."""
-    if isinstance(value, str):
-        if not _is_database_url(value):
-            raise invalid(
-                "must be a URL such as postgresql://user:password@host:5432/database; in user and"
-                " password, special characters are percent-encoded (@ is %40)"
-            )
-        if find_spec("psycopg") is None:
-            raise invalid("requires: pip install 'aws-iam-key-exporter[postgres]'")
-    return value
-
-
-def _is_database_url(text: str) -> bool:
-    try:
-        parts = urlsplit(text)
-        host, _ = parts.hostname or "", parts.port
-    except ValueError:
-        return False
-    user_info = parts.netloc.rpartition("@")[0]
-    return (
-        parts.scheme == "postgresql"
-        and text.startswith("postgresql://")
-        and re.fullmatch(r"[!-~]+", text) is not None
-        and "#" not in text
-        and "@" not in user_info
-        and user_info.count(":") <= 1
-        and re.fullmatch(rf"{HOST}|", host, re.ASCII) is not None  # none: a local socket
-    )
-
-
 def _unique_and_sorted(days: tuple[int, ...]) -> tuple[int, ...]:
     if len(days) > MAX_DAYS:
         raise invalid(f"must have at most {MAX_DAYS} numbers: each is three series per account")
@@ -315,7 +251,7 @@ class _Matching:
         return value
 
 
-def _text(pattern: str) -> WithJsonSchema:
+def text_of(pattern: str) -> WithJsonSchema:
     """Describe to editors a string that *pattern* matches; validators may know more about it."""
     return WithJsonSchema({"type": "string", "pattern": f"^(?:{pattern})$"})
 
@@ -326,20 +262,24 @@ Duration = Annotated[
     timedelta,
     BeforeValidator(_positive_duration),
     PlainSerializer(duration_text, when_used="json"),
-    _text(POSITIVE_DURATION),
+    text_of(POSITIVE_DURATION),
 ]
-Pattern = Annotated[str, BeforeValidator(_pattern), _text(r"[\s\S]+")]
-AccountId = Annotated[str, BeforeValidator(_account_id), _text("[0-9]{12}")]
+Pattern = Annotated[str, BeforeValidator(_pattern), text_of(r"[\s\S]+")]
+AccountId = Annotated[str, BeforeValidator(_account_id), text_of("[0-9]{12}")]
 Role = Annotated[
     RoleArn,
     PlainValidator(_role_arn),
     PlainSerializer(str, when_used="json"),
-    _text(rf"arn:(?:{'|'.join(Partition)}):iam::[0-9]{{12}}:role/[\w+=,.@/-]+"),
+    text_of(rf"arn:(?:{'|'.join(Partition)}):iam::[0-9]{{12}}:role/[\w+=,.@/-]+"),
 ]
 Mode = Annotated[ReportMode, _member_of(ReportMode)]
 Source = Annotated[TagSource, _member_of(TagSource)]
 IdFormat = Annotated[KeyIdFormat, _member_of(KeyIdFormat)]
-Expiry = Annotated[datetime, BeforeValidator(_expiry), _text(r"[0-9]{4}-?[0-9W][\s\S]*")]
+Expiry = Annotated[
+    datetime,
+    BeforeValidator(_expiry),
+    text_of(r"[0-9]{4}(?:-[0-9]{2}-[0-9]{2}|[0-9]{4}|-?W[0-9]{2})[\s\S]*"),
+]
 ExternalId = Annotated[
     str,
     _Matching(r"[\w+=,.@:/-]{2,1224}", "must be 2 to 1224 letters, digits or any of _+=,.@:/-"),
@@ -368,11 +308,10 @@ SessionDuration = Annotated[
     timedelta,
     BeforeValidator(_session_duration),
     PlainSerializer(duration_text, when_used="json"),
-    _text(POSITIVE_DURATION),
+    text_of(POSITIVE_DURATION),
 ]
 Name = Annotated[str, _Matching(r"[\s\S]+", "must not be empty")]
 Secret = Annotated[str, _Matching(r"[\s\S]{16,}", "must have at least 16 characters")]
-Url = Annotated[str, BeforeValidator(_url), _text("[Hh][Tt][Tt][Pp][Ss]?://[!-~]+")]
 Boolean = Annotated[bool, BeforeValidator(_boolean)]
 Workers = Annotated[int, Field(gt=0, le=1000), BeforeValidator(_integer)]
 Burst = Annotated[int, Field(gt=0, le=1_000_000), BeforeValidator(_integer)]
@@ -381,19 +320,6 @@ Rate = Annotated[
     Field(gt=0, le=1_000_000, allow_inf_nan=False, json_schema_extra={"minimum": MIN_RATE}),
     BeforeValidator(_number),
     AfterValidator(_not_too_slow),
-]
-StatePath = Annotated[
-    str,
-    BeforeValidator(_state_path),
-    _text(r"(?!~)(?!.*://)(?!(?:.*/)?\.{0,2}$)(?!:memory:$)[^\x00-\x1f\x7f]+"),
-]
-DatabaseUrl = Annotated[
-    str,
-    BeforeValidator(_database_url),
-    _text(
-        r"postgresql://(?:[^:@/?#]*(?::[^:@/?#]*)?@)?"
-        r"(?:[\w.-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?(?:[/?][^#]*)?"
-    ),
 ]
 Day = Annotated[int, Field(ge=0, le=3650), BeforeValidator(_integer)]
 Days = Annotated[
