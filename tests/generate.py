@@ -1,5 +1,5 @@
 """
-Generates the README's table of metrics, the names of metrics, IAM policies, and expositions.
+Generates the tables of the reference, the names of metrics, IAM policies, and expositions.
 
     python -m tests.generate [--check]
 """
@@ -11,33 +11,27 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from exporter.metrics import FAMILIES, Format
-from exporter.metrics.families import ACCOUNT, KEY, USER, CountFamily, Family, SnapshotFamily
 from tests.exposition import SCENES, a_scene, render
 from tests.iam import policies
+from tests.reference import pages
 from tests.rules.files import FILES
 
 ROOT = Path(__file__).parent.parent
 EXPOSITIONS = "tests/data/exposition"
 METRIC_NAMES = "exporter/config/metric_names.py"
-BEGIN, END = "<!-- metrics: begin -->\n", "<!-- metrics: end -->"
 
 SUFFIXES = {Format.TEXT: "txt", Format.OPENMETRICS: "openmetrics"}
-SUBJECTS = {KEY: ["`K`"], USER: ["`A`", "`user`"], ACCOUNT: ["`A`"], (): []}
-"""How the README writes the labels of a family's subject."""
 
 
 def files() -> dict[str, str]:
     """Return the text of each generated file by its path in the repository."""
-    head, _, rest = (ROOT / "README.md").read_text().partition(BEGIN)
-    tail = rest.partition(END)[2]
     expositions = {
         f"{EXPOSITIONS}/{scene}.{suffix}": _without_python_version(render(a_scene(scene), format_))
         for scene in SCENES
         for format_, suffix in SUFFIXES.items()
     }
-    readme = f"{head}{BEGIN}{metrics_table()}{END}{tail}"
     return {
-        "README.md": readme,
+        **pages(),
         METRIC_NAMES: metric_names(),
         **expositions,
         **policies.files(),
@@ -67,23 +61,6 @@ def metric_names() -> str:
 def _frozenset(name: str, values: Sequence[str]) -> list[str]:
     lines = [f'        "{value}",' for value in values]
     return [f"{name}: Final = frozenset(", "    {", *lines, "    }", ")"]
-
-
-def metrics_table() -> str:
-    """Return the README's table of metrics."""
-    rows = [f"| `{f.name}` ({f.kind}) | {_labels(f)} | {f.help} |" for f in FAMILIES]
-    return "\n".join(["| metric | labels | |", "|---|---|---|", *rows]) + "\n"
-
-
-def _labels(family: Family) -> str:
-    extra = [f"`{name}`" for name in family.extra_labels]
-    return ", ".join([*SUBJECTS[family.subject], *extra, *_tag_labels(family)])
-
-
-def _tag_labels(family: Family) -> list[str]:
-    if isinstance(family, CountFamily):
-        return ["`C`"]
-    return ["`T`"] if isinstance(family, SnapshotFamily) and family.tag_labels else []
 
 
 def _without_python_version(text: str) -> str:

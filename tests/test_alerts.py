@@ -15,11 +15,13 @@ import yaml
 
 from exporter.metrics import FAMILIES
 from tests.rules.alerts_table import BEGIN, END, README, alerts_table, limits
-from tests.rules.files import ALERTS, FILES, PROMETHEUS, ROOT, RULES, RUNBOOKS, rules
+from tests.rules.files import ALERTS, EARLY, FILES, PROMETHEUS, ROOT, RULES, RUNBOOKS, rules
 from tests.rules.promtool import scenario
 from tests.rules.scenarios import (
     DAY,
+    EACH_SCRAPE,
     HOUR,
+    JOB,
     MINUTE,
     STEP,
     Scenario,
@@ -51,7 +53,10 @@ NEW_SERVICE = "AwsIamAccessKeyNewService"
 CREATED = "AwsIamAccessKeyCreated"
 ROOT_KEY = "AwsIamRootAccessKeyPresent"
 ROOT_USED = "AwsIamRootUsed"
+IDLE = "AwsIamAccessKeyIdle"
+ROTATION_DUE = "AwsIamAccessKeyRotationDue"
 DOWN = "AwsIamExporterDown"
+PART_DOWN = "AwsIamExporterPartDown"
 ACCOUNT_DOWN = "AwsIamExporterAccountDown"
 STALE = "AwsIamExporterAccountStale"
 MISSING = "AwsIamExporterAccountsMissing"
@@ -64,7 +69,11 @@ DISCOVERY_DOWN = "AwsIamExporterDiscoveryDown"
 SHARDS_MISSING = "AwsIamExporterShardsMissing"
 SHARDS_DISAGREE = "AwsIamExporterShardsDisagree"
 
+EARLY_WARNINGS = {IDLE: UNUSED, ROTATION_DUE: NOT_ROTATED}
+"""The optional alerts, and those that they precede."""
+
 HYGIENE = {UNUSED, NEVER_USED, NOT_ROTATED, NOT_DELETED, SAFE_TO_DELETE, TWO_ACTIVE}
+HYGIENE |= EARLY_WARNINGS.keys()
 
 # All scenarios are evaluated in one batch, by the first test that needs one: pytest-xdist must not
 # distribute them over its workers, and that test may take long.
@@ -84,7 +93,7 @@ def test_promtool_accepts_the_rules(release: Release) -> None:
     """promtool has no objection to any file."""
     command = [find("promtool", release), "check", "rules", "--lint=all", "--lint-fatal"]
 
-    run = subprocess.run([*command, *FILES], check=False)
+    run = subprocess.run([*command, *FILES, EARLY], check=False)
 
     assert run.returncode == 0
 
@@ -92,6 +101,7 @@ def test_promtool_accepts_the_rules(release: Release) -> None:
 def test_nothing_is_recorded() -> None:
     """There are alerts in the files, and no recording rules."""
     assert set(RULES.iterdir()) == set(FILES)
+    assert set(EARLY.parent.iterdir()) == {EARLY}
     assert list(rules("record")) == []
 
 
@@ -156,13 +166,15 @@ def test_alert_is_complete(name: str) -> None:
 @pytest.mark.process
 def test_the_documented_command_changes_every_dashboard_url(tmp_path: Path) -> None:
     """The command of the README replaces Grafana's address wherever it is in the rules."""
-    shutil.copytree(ROOT / "deploy" / "prometheus" / "rules", tmp_path / "rules")
+    for file in (*FILES, EARLY):
+        (tmp_path / file.parent.name).mkdir(exist_ok=True)
+        shutil.copy(file, tmp_path / file.parent.name)
     command = re.search(r"^ +(sed -i .*http.*)$", README.read_text(encoding="utf-8"), re.MULTILINE)
     assert command is not None
 
     subprocess.run(["bash", "-c", command.group(1)], check=True, cwd=tmp_path)
 
-    texts = [file.read_text(encoding="utf-8") for file in (tmp_path / "rules").iterdir()]
+    texts = [file.read_text(encoding="utf-8") for file in tmp_path.rglob("*.yaml")]
     assert sum(text.count("https://grafana.example.com/d/") for text in texts) == len(ALERTS)
     assert DASHBOARDS not in "".join(texts)
 
@@ -177,11 +189,11 @@ def test_rules_and_runbooks_name_only_metrics_that_exist() -> None:
     assert named - exported == set()
 
 
-def test_only_exporter_down_names_the_job() -> None:
+def test_only_alerts_about_targets_name_the_job() -> None:
     """All other rules select by metric name, so that they work whatever the job is called."""
     naming = [rule["alert"] for rule in rules("alert") if "aws-iam-key-exporter" in rule["expr"]]
 
-    assert naming == [DOWN]
+    assert naming == [DOWN, PART_DOWN]
 
 
 def test_readme_lists_the_alerts() -> None:
@@ -189,6 +201,18 @@ def test_readme_lists_the_alerts() -> None:
     table = README.read_text(encoding="utf-8").partition(BEGIN)[2].partition(END)[0]
 
     assert table == alerts_table()
+
+
+def test_an_early_warning_ends_where_the_later_alert_begins() -> None:
+    """The early warnings and the alerts that they precede leave no gap, and do not overlap."""
+    for name, later in EARLY_WARNINGS.items():
+        ((begin, _),) = limits(ALERTS[name])
+        ((limit, _),) = limits(ALERTS[later])
+
+        assert re.findall(r"<= (\d+)  # the limit of (\w+)", ALERTS[name]["expr"]) == [
+            (limit, later)
+        ]
+        assert int(begin) < int(limit)
 
 
 def documented_command(name: str) -> str:
@@ -206,6 +230,20 @@ def test_the_documented_command_changes_a_limit(days: int, alerts: list[str]) ->
         exporter() | key(last_used=-days * DAY),
         {0: alerts, DAY: alerts},
         command=documented_command(UNUSED),
+    )
+
+
+@pytest.mark.parametrize(
+    ("days", "alerts"), [(25, []), (40, [IDLE]), (50, [UNUSED]), (80, [UNUSED])]
+)
+@scenario
+def test_the_documented_commands_move_both_limits(days: int, alerts: list[str]) -> Scenario:
+    """With both commands of the README, a key is unused after 45 days, and idle from 30 days on."""
+    return Scenario(
+        exporter() | key(last_used=-days * DAY),
+        {0: alerts, DAY: alerts},
+        command=f"{documented_command(UNUSED)}\n{documented_command(IDLE)}",
+        early=True,
     )
 
 
@@ -246,11 +284,14 @@ def test_annotations(release: Release) -> None:
 # -- Alertmanager ------------------------------------------------------------------------------
 
 ALERTMANAGER = PROMETHEUS / "alertmanager.yml"
+BY_OWNER = PROMETHEUS / "alertmanager-by-owner.yml"
+EXAMPLES = (ALERTMANAGER, BY_OWNER)
 
 
-def test_amtool_accepts_the_example(release: Release) -> None:
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda file: file.stem)
+def test_amtool_accepts_the_example(example: Path, release: Release) -> None:
     """Alertmanager can load the example."""
-    run = subprocess.run([find("amtool", release), "check-config", ALERTMANAGER], check=False)
+    run = subprocess.run([find("amtool", release), "check-config", example], check=False)
 
     assert run.returncode == 0
 
@@ -276,6 +317,60 @@ def test_route(labels: str, receiver: str, release: Release) -> None:
     run = subprocess.run([*command, *labels.split()], check=False, capture_output=True, text=True)
 
     assert run.returncode == 0, run.stdout + run.stderr
+
+
+@pytest.mark.parametrize(
+    ("labels", "receivers"),
+    [
+        (f"alertname={UNUSED} severity=warning tag_team=data", "team-data"),
+        (f"alertname={NOT_ROTATED} severity=info tag_team=web account=data-prod", "team-web"),
+        (f"alertname={IDLE} severity=info tag_owner=ada@example.com", "owner"),
+        (f"alertname={IDLE} severity=info tag_owner=ada.l-1@example.com", "owner"),
+        (f"alertname={UNUSED} severity=warning tag_team=data tag_owner=a@example.com", "team-data"),
+        (f"alertname={UNUSED} severity=warning account=data-prod", "team-data"),
+        (f"alertname={AWAKENED} severity=critical tag_team=data", "on-call,team-data"),
+        (f"alertname={AWAKENED} severity=critical", "on-call"),
+        # Nobody's, or somebody's whom a tag cannot name.
+        (f"alertname={UNUSED} severity=warning account=prod", "security"),
+        (f"alertname={UNUSED} severity=warning tag_team=security-off", "security"),
+        (f"alertname={UNUSED} severity=warning tag_team=Data", "security"),
+        (f"alertname={UNUSED} severity=warning tag_team=.*", "security"),
+        (f"alertname={UNUSED} severity=warning tag_owner=ada", "security"),
+        (f"alertname={UNUSED} severity=warning tag_owner=a@example.com.evil.test", "security"),
+        (f"alertname={UNUSED} severity=warning tag_owner=a@evil.test,a@example.com", "security"),
+        (f"alertname={UNUSED} severity=warning tag_owner=a@exampleXcom", "security"),
+        (f"alertname={UNUSED} severity=warning tag_owner=a..b@example.com", "security"),
+        # Not about a key, whatever labels there are.
+        (f"alertname={ROOT_USED} severity=critical account=data-prod", "on-call,security"),
+        (f"alertname={ROOT_KEY} severity=critical tag_team=data", "on-call,security"),
+        (f"alertname={DOWN} severity=critical", "on-call,security"),
+        (f"alertname={PART_DOWN} severity=critical", "on-call,security"),
+        (f"alertname={ACCOUNT_DOWN} severity=warning account=data-prod", "security"),
+        (f"alertname={THROTTLED} severity=info account=data-prod", "security"),
+    ],
+)
+def test_route_to_owners(labels: str, receivers: str, release: Release) -> None:
+    """A finding has one receiver: its owner if that is known, else security."""
+    command = [find("amtool", release), "config", "routes", "test"]
+    command += [f"--config.file={BY_OWNER}", f"--verify.receivers={receivers}"]
+
+    run = subprocess.run([*command, *labels.split()], check=False, capture_output=True, text=True)
+
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_alerts_that_are_routed_by_tags_do_not_wait() -> None:
+    """A tag that changes is another alert: nothing waits, so nothing starts to wait again."""
+    waiting = {name for name, rule in ALERTS.items() if "for" in rule and "tag_" in rule["expr"]}
+
+    assert waiting == set()
+
+
+def test_both_examples_mute_the_same() -> None:
+    """The inhibit rules of the two examples are equal."""
+    one, other = (yaml.safe_load(file.read_text(encoding="utf-8")) for file in EXAMPLES)
+
+    assert one["inhibit_rules"] == other["inhibit_rules"]
 
 
 def test_inhibit_rules_name_alerts_that_exist() -> None:
@@ -311,6 +406,85 @@ def test_unused_fires_past_its_threshold_and_not_before() -> Scenario:
         {DAY - HOUR: [], DAY: [], DAY + HOUR: [UNUSED], 3 * DAY: [UNUSED]},
         step=HOUR,
     )
+
+
+@scenario
+def test_idle_fires_before_unused() -> Scenario:
+    """A key is idle from 60 days on, until it has been unused for an hour."""
+    idle, at_90 = -59 * DAY, 31 * DAY
+    return Scenario(
+        exporter() | key(last_used=idle),
+        {
+            DAY: [],
+            DAY + HOUR: [IDLE],
+            at_90: [IDLE],
+            at_90 + HOUR: [IDLE, UNUSED],
+            at_90 + 2 * HOUR: [UNUSED],
+            at_90 + DAY: [UNUSED],
+        },
+        step=HOUR,
+        early=True,
+    )
+
+
+@scenario
+def test_rotation_is_due_before_a_key_is_not_rotated() -> Scenario:
+    """The rotation of a key in use is due after 80 days, until the key is not rotated."""
+    at_90 = 11 * DAY
+    return Scenario(
+        exporter() | key(created=-79 * DAY, last_used=EACH_SCRAPE),
+        {
+            DAY: [],
+            DAY + HOUR: [ROTATION_DUE],
+            at_90: [ROTATION_DUE],
+            at_90 + 2 * HOUR: [NOT_ROTATED],
+        },
+        step=HOUR,
+        early=True,
+    )
+
+
+@scenario
+def test_an_early_warning_resolves_when_the_key_is_used_or_replaced() -> Scenario:
+    """An idle key that is used, and one due for rotation that is deactivated, resolve."""
+    inactive: Value = [(DAY, 1), (9 * DAY, 0)]
+    return Scenario(
+        exporter()
+        | key(last_used=[(DAY, -70 * DAY), (9 * DAY, DAY)])
+        | key("AKIA2", user="grace", created=-85 * DAY, last_used=0, active=inactive),
+        {DAY - HOUR: [IDLE, ROTATION_DUE], DAY + 2 * HOUR: []},
+        step=HOUR,
+        early=True,
+    )
+
+
+@scenario
+def test_an_exempt_key_has_no_early_warning() -> Scenario:
+    """Exemptions suppress early warnings, too."""
+    return Scenario(
+        exporter() | key(created=-85 * DAY, last_used=-70 * DAY, exempt_until=DAY),
+        {DAY - HOUR: [], DAY: [IDLE, ROTATION_DUE]},
+        step=HOUR,
+        early=True,
+    )
+
+
+@scenario
+def test_an_account_that_is_down_gets_no_new_early_warnings() -> Scenario:
+    """A key whose account could not be refreshed since its 59th idle day does not become idle."""
+    down = exporter(account_up=[(DAY, 1), (9 * DAY, 0)], last_success=[(10 * DAY, DAY)])
+    return Scenario(
+        down | key(created=-78 * DAY, last_used=-58 * DAY, confirmed=[(10 * DAY, DAY)]),
+        {6 * DAY: [ACCOUNT_DOWN]},
+        step=HOUR,
+        early=True,
+    )
+
+
+@scenario
+def test_early_warnings_are_optional() -> Scenario:
+    """The shipped configurations have no early warnings."""
+    return Scenario(exporter() | key(created=-85 * DAY, last_used=-70 * DAY), {DAY: []})
 
 
 @scenario
@@ -765,6 +939,64 @@ def test_one_replica_is_enough() -> Scenario:
 def test_exporter_down_resolves() -> Scenario:
     """The exporter is up again with its first scrape."""
     return Scenario(exporter(up=[(HOUR, 0), (DAY, 1)]), {HOUR - STEP: [DOWN], HOUR: []})
+
+
+PARTS = ("keys", "accounts")
+
+
+def parts(**up: Value) -> Series:
+    """Return an exporter that is scraped in parts, as by prometheus-split.yml, each up as given."""
+    return {
+        **exporter(up=[(STEP, None)]),  # no target without a part
+        **{f'up{{job="{JOB}",instance="a",part="{part}"}}': up.get(part, 1) for part in PARTS},
+    }
+
+
+@pytest.mark.parametrize("part", PARTS)
+@scenario
+def test_part_down_fires_after_15_minutes(part: str) -> Scenario:
+    """One of two parts that cannot be scraped fires, until 15 minutes after it can be again."""
+    return Scenario(
+        parts(**{part: [(HOUR, 1), (DAY, 0), (DAY, 1)]}),
+        {
+            HOUR: [],
+            HOUR + STEP: [PART_DOWN],
+            DAY + HOUR - STEP: [PART_DOWN],
+            DAY + 2 * HOUR: [],
+        },
+    )
+
+
+@scenario
+def test_parts_that_are_both_down_are_one_exporter_down() -> Scenario:
+    """If no part can be scraped, the exporter is down, without an interval in which none fires."""
+    return Scenario(
+        parts(keys=[(HOUR, 1), (DAY, 0)], accounts=[(2 * HOUR, 1), (DAY, 0)]),
+        {
+            HOUR + STEP: [PART_DOWN],
+            2 * HOUR: [PART_DOWN],
+            2 * HOUR + STEP: [DOWN],
+            3 * HOUR: [DOWN],
+        },
+    )
+
+
+@scenario
+def test_part_of_one_shard_is_down() -> Scenario:
+    """A part of one of several shards fires although that part of the others can be scraped."""
+    others = {name.replace('instance="a"', 'instance="b"'): of for name, of in parts().items()}
+    return Scenario(parts(keys=0) | others, {HOUR: [PART_DOWN]})
+
+
+@scenario
+def test_replica_that_is_down_is_no_part() -> Scenario:
+    """A replica of which no part can be scraped is redundant, as without parts."""
+    other = {
+        name.replace('instance="a"', 'instance="b"'): of
+        for name, of in parts(keys=0, accounts=0).items()
+        if "part=" in name
+    }
+    return Scenario(parts() | other, {DAY: []})
 
 
 @scenario

@@ -10,7 +10,7 @@ import re
 import subprocess
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from tests.fake_aws import FakeAws
-from tests.rules.files import PROMETHEUS, RULES
+from tests.rules.files import FILES, PROMETHEUS
 from tests.servers import Release, exporter, find, free_port, get, prometheus, wait_until
 
 # Starts real servers, and waits until nothing more can arrive.
@@ -69,9 +69,17 @@ def webhook() -> Iterator[tuple[str, list[Notification]]]:
 
 
 @contextmanager
-def alertmanager(folder: Path, receiver: str, release: Release) -> Iterator[str]:
-    """Run Alertmanager with the shipped routes to *receiver*, and yield its address."""
-    text = (PROMETHEUS / "alertmanager.yml").read_text(encoding="utf-8")
+def alertmanager(
+    folder: Path, receiver: str, release: Release, routes: str = "alertmanager.yml", mail: str = ""
+) -> Iterator[str]:
+    """
+    Run Alertmanager with shipped *routes*, and yield its address.
+
+    Args:
+        receiver: The address of all webhooks.
+        mail: The address of the mail server.
+    """
+    text = (PROMETHEUS / routes).read_text(encoding="utf-8").replace("127.0.0.1:25\n", f"{mail}\n")
     text = re.sub(r"(group_wait|group_interval): \w+", r"\1: 1s", text)
     file = folder / "alertmanager.yml"
     file.write_text(text.replace("127.0.0.1:9095", receiver), encoding="utf-8")
@@ -92,11 +100,11 @@ def alertmanager(folder: Path, receiver: str, release: Release) -> Iterator[str]
             process.terminate()
 
 
-def shortened_rules(folder: Path) -> Path:
-    """Copy the shipped rules, with durations and intervals of seconds."""
+def shortened_rules(folder: Path, files: Iterable[Path] = FILES) -> Path:
+    """Copy shipped rules, with durations and intervals of seconds."""
     copies = folder / "rules"
     copies.mkdir()
-    for file in RULES.glob("*.yaml"):
+    for file in files:
         text = file.read_text(encoding="utf-8")
         text = re.sub(r"(?m)^( +(?:for|keep_firing_for)): \w+$", r"\1: 4s", text)
         text = re.sub(r"(?m)^( +interval): \w+$", r"\1: 1s", text)

@@ -5,7 +5,6 @@ import re
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,10 @@ from pydantic import BaseModel
 from exporter.aws.regions import is_region
 from exporter.config import Config, ConfigError, load, parse, summarize, warnings_of
 from exporter.model import Partition
+from tests.example import EXAMPLE, comments, complete_example
 
 ROOT = Path(__file__).parent.parent
 DATA = Path(__file__).parent / "data" / "config"
-EXAMPLE = ROOT / "config.example.yaml"
 SECRETS = {
     "DISCOVERY_EXTERNAL_ID": "abc",
     "EXTERNAL_ID": "abc",
@@ -29,11 +28,6 @@ SECRETS = {
 }
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 TAGS = "collection: {user_tags: bulk}\n"
-
-
-def complete_example() -> str:
-    """config.example.yaml with the examples that are commented out."""
-    return re.sub(r"(?m)^#(?=\S|  )", "", EXAMPLE.read_text())
 
 
 def load_example(**environment: str) -> Config:
@@ -207,27 +201,6 @@ def changed(section: BaseModel, path: str = "") -> Iterator[str]:
             yield from changed(part, here)
         if not sections and (field.is_required() or value != field.get_default()):
             yield here
-
-
-def comments(text: str) -> dict[str, str]:
-    """Return the comments on and above each option's first line in *text*, by its path."""
-    lines, found = text.splitlines(), dict[str, str]()
-
-    def visit(node: yaml.Node, path: str) -> None:
-        for child in node.value if isinstance(node, yaml.SequenceNode) else ():
-            visit(child, path)
-        for key, child in node.value if isinstance(node, yaml.MappingNode) else ():
-            here, number = f"{path}.{key.value}".lstrip("."), key.start_mark.line
-            own = lines[number].partition(" #")[2]
-            above = takewhile(lambda line: line.strip()[:1] == "#", reversed(lines[:number]))
-            below = takewhile(lambda line: line.strip()[:1] == "#", lines[number + 1 :])
-            found.setdefault(here, " ".join([own, *(below if own else above)]))
-            visit(child, here)
-
-    root = yaml.compose(text)
-    assert root is not None
-    visit(root, "")
-    return found
 
 
 def test_the_example_names_the_other_defaults() -> None:

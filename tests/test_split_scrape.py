@@ -16,6 +16,7 @@ from exporter.metrics.families import FAMILIES, KEY, USER
 from tests.exposition import SCENES, FakeClock, a_store
 from tests.rules.files import PROMETHEUS
 from tests.servers import Release, exporter, find, get, prometheus, wait_until
+from tests.test_alerts_end_to_end import shortened_rules
 from tests.test_prometheus_files import run
 
 SPLIT = PROMETHEUS / "prometheus-split.yml"
@@ -126,3 +127,37 @@ def test_the_parts_together_are_the_whole(tmp_path: Path, release: Release) -> N
         wait_until(
             lambda: facts(union()) == facts(series(address, "whole")), "the facts are equal", 120
         )
+
+
+@pytest.mark.slow
+@pytest.mark.process
+@pytest.mark.xdist_group("end_to_end")
+def test_a_part_that_cannot_be_scraped_fires(tmp_path: Path, release: Release) -> None:
+    """In a real Prometheus, a part with too many samples fires, and no exporter is down."""
+    with exporter("--demo") as running:
+        running.wait_until_ready()
+        settings = yaml.safe_load(SPLIT.read_text())
+        del settings["alerting"]
+        settings["rule_files"] = [f"{shortened_rules(tmp_path)}/exporter.yaml"]
+        settings["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
+        for job in settings["scrape_configs"]:
+            job["scrape_interval"] = "1s"
+            job["static_configs"][0]["targets"] = [running.address]
+        settings["scrape_configs"][0]["sample_limit"] = 1
+        with prometheus(tmp_path, yaml.safe_dump(settings), release) as address:
+
+            def firing() -> dict[str, str]:
+                answer = json.loads(get(f"http://{address}/api/v1/alerts"))["data"]["alerts"]
+                alerts = [alert for alert in answer if alert["state"] == "firing"]
+                return {
+                    of["labels"]["alertname"]: of["annotations"]["description"] for of in alerts
+                }
+
+            wait_until(lambda: "AwsIamExporterPartDown" in firing(), "the part is down", 60)
+            found = firing()
+
+    assert found["AwsIamExporterPartDown"].startswith(
+        "Targets of job aws-iam-key-exporter that Prometheus has not scraped for 15 minutes,"
+        " although it scrapes another part of the same exporter: 1."
+    )
+    assert "AwsIamExporterDown" not in found

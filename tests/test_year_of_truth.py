@@ -5,8 +5,10 @@ import pytest
 from tests.year_of_truth import Score, evaluate, table
 
 EXACT = [
+    "AwsIamAccessKeyIdle",
     "AwsIamAccessKeyUnused",
     "AwsIamAccessKeyNeverUsed",
+    "AwsIamAccessKeyRotationDue",
     "AwsIamAccessKeyNotRotated",
     "AwsIamAccessKeySafeToDelete",
     "AwsIamAccessKeyInactiveNotDeleted",

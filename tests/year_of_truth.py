@@ -26,8 +26,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from exporter import memory
 from exporter.metrics import MetricsStore, RenderOptions
 from exporter.metrics.families import SNAPSHOT_FAMILIES
@@ -47,7 +45,7 @@ from exporter.model import (
 )
 from exporter.store import Store
 from tests.builders import NOON, FakeClock
-from tests.rules.files import FILES
+from tests.rules.files import rules
 from tests.rules.scenarios import DAY, HOUR
 from tests.servers import find, free_port, get, wait_until
 
@@ -456,9 +454,8 @@ def expositions(company: Company, path: Path, families: frozenset[str]) -> Itera
 
 
 def expressions() -> dict[str, str]:
-    """Return the expression of each alert, as shipped."""
-    groups = [g for f in FILES for g in yaml.safe_load(f.read_text(encoding="utf-8"))["groups"]]
-    return {rule["alert"]: rule["expr"] for group in groups for rule in group["rules"]}
+    """Return the expression of each alert, as shipped, also of those that are optional."""
+    return {rule["alert"]: rule["expr"] for rule in rules("alert")}
 
 
 # -- comparison --------------------------------------------------------------------------------
@@ -527,10 +524,10 @@ def _overlap(one: Span, other: Span) -> bool:
 State = Callable[[Key, int], bool]
 
 
-def _unused_since(days: int) -> State:
+def _unused_since(days: int, until: int = END) -> State:
     def holds(key: Key, at: int) -> bool:
         use = key.last_use(at)
-        return use is not None and at - use[0] > days * DAY
+        return use is not None and days * DAY < at - use[0] <= until * DAY
 
     return holds
 
@@ -556,10 +553,12 @@ def states(company: Company) -> dict[str, dict[Subject, list[Span]]]:
         return at - idle_since > 90 * DAY and at - seen > 14 * DAY
 
     active: dict[str, State] = {
+        "AwsIamAccessKeyIdle": _unused_since(60, 90),
         "AwsIamAccessKeyUnused": _unused_since(90),
         "AwsIamAccessKeyNeverUsed": lambda key, at: (
             key.last_use(at) is None and at - key.created > 30 * DAY
         ),
+        "AwsIamAccessKeyRotationDue": lambda key, at: 80 * DAY < at - key.created <= 90 * DAY,
         "AwsIamAccessKeyNotRotated": lambda key, at: at - key.created > 90 * DAY,
         "AwsIamAccessKeySafeToDelete": is_safe,
     }

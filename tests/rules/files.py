@@ -11,14 +11,18 @@ PROMETHEUS = ROOT / "deploy" / "prometheus"
 RUNBOOKS = PROMETHEUS / "runbooks"
 RULES = PROMETHEUS / "rules"
 FILES = tuple(RULES / f"{name}.yaml" for name in ("hygiene", "security", "exporter"))
+"""What the example configurations load."""
+
+EARLY = PROMETHEUS / "optional" / "early.yaml"
+"""What they do not load."""
 
 
 def rules(kind: str) -> Iterator[dict[str, Any]]:
-    """Yield every rule of FILES of this *kind*, "alert" or "record", as it is parsed from YAML."""
-    for file in FILES:
+    """Yield every rule of this *kind*, "alert" or "record", as it is parsed from YAML."""
+    for file in (*FILES, EARLY):
         for group in yaml.safe_load(file.read_text(encoding="utf-8"))["groups"]:
             yield from (rule for rule in group["rules"] if kind in rule)
 
 
 ALERTS = {str(rule["alert"]): rule for rule in rules("alert")}
-"""Alerting rules by name."""
+"""Alerting rules by name, also those that are optional."""

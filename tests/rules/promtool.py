@@ -22,7 +22,7 @@ from typing import Any
 
 import pytest
 
-from tests.rules.files import FILES, RULES
+from tests.rules.files import EARLY, FILES, PROMETHEUS
 from tests.rules.scenarios import JOB, STEP, Scenario, Value, samples
 from tests.servers import Release, find
 
@@ -85,11 +85,11 @@ def evaluate(scenarios: Mapping[str, Scenario], promtool: str) -> dict[str, str]
     Returns:
         promtool's output if a scenario failed, otherwise SUCCESS, by the scenario's name.
     """
-    shared: dict[tuple[int, str], list[str]] = {}
+    shared: dict[tuple[int, str, bool], list[str]] = {}
     alone = []
     for name, of in scenarios.items():
         if of.can_share:
-            shared.setdefault((of.step, of.command), []).append(name)
+            shared.setdefault((of.step, of.command, of.early), []).append(name)
         else:
             alone.append([name])
     failures = _evaluate([*shared.values(), *alone], scenarios, promtool)
@@ -128,10 +128,14 @@ def _run(folder: Path, scenarios: Sequence[Scenario], promtool: str) -> str:
     folder.mkdir()
     file = folder / "test.yaml"
     command = scenarios[0].command
+    files = (*FILES, EARLY) if scenarios[0].early else FILES
     if command:
-        shutil.copytree(RULES, folder / RULES.name)
+        copies = [folder / of.relative_to(PROMETHEUS) for of in files]
+        for source, copy in zip(files, copies, strict=True):
+            copy.parent.mkdir(exist_ok=True)
+            shutil.copy(source, copy)
         subprocess.run(["bash", "-c", command], check=True, cwd=folder)
-    files = [folder / RULES.name / of.name for of in FILES] if command else FILES
+        files = tuple(copies)
     file.write_text(json.dumps(_test_file(scenarios, files)), encoding="utf-8")
     run = subprocess.run(
         [promtool, "test", "rules", file],

@@ -34,6 +34,7 @@ class Scenario:
         step: Seconds between scrapes, and between rule evaluations. A multiple of STEP.
         command: Changes the rules before they are evaluated, run in a copy of the directory that
             they are in. Empty: they are evaluated as shipped.
+        early: Whether the early warnings, which are optional, are loaded, too.
     """
 
     series: Series
@@ -41,6 +42,7 @@ class Scenario:
     by: tuple[str, ...] = ()
     step: int = STEP
     command: str = ""
+    early: bool = False
 
     @property
     def end(self) -> int:

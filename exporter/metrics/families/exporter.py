@@ -25,8 +25,8 @@ EXPORTER_FAMILIES: tuple[ExporterFamily, ...] = (
     ExporterFamily(
         name="aws_iam_exporter_http_requests_total",
         kind="counter",
-        help="HTTP requests to the exporter by status code and handler; malformed requests have the"
-        " handler malformed.",
+        help="HTTP requests to the exporter by status code and handler. Those that reach none have"
+        " the handler malformed (400), unauthorized (401) or rate_limited (429).",
         extra_labels=("code", "handler"),
         serving=True,
     ),
