@@ -89,6 +89,7 @@ def a_scene(directory: Path, *, alertmanager: str = "") -> Iterator[Scene]:
     """
     for name in ("deploy", "grafana"):
         shutil.copytree(ROOT / name, directory / name)
+    shutil.copy(ROOT / "config.example.yaml", directory)
     with FakeAws() as aws:
         for account in (aws.account(PROD), aws.account(TEST)):
             account.role(ROLE)
@@ -97,7 +98,8 @@ def a_scene(directory: Path, *, alertmanager: str = "") -> Iterator[Scene]:
         aws.account(MONITORING)
         configuration = CONFIGURATION.format(url=aws.url)
         for folder in ("", *DIRECTORIES.values()):
-            (directory / folder / "config.yaml").write_text(configuration)
+            for name in ("config.yaml", "original.yaml"):
+                (directory / folder / name).write_text(configuration)
             save_events(directory / folder / "state.db")
         programs = Path(sys.executable).parent
         environment = {
@@ -109,7 +111,7 @@ def a_scene(directory: Path, *, alertmanager: str = "") -> Iterator[Scene]:
             "KEY_ID_SECRET": SECRET,
             "EXPORTER_ARN": "arn:aws:iam::999999999999:role/exporter",
         }
-        amtool = {"amtool ": f"amtool --alertmanager.url=http://{alertmanager} "}
+        amtool = {"amtool silence": f"amtool --alertmanager.url=http://{alertmanager} silence"}
         yield Scene(directory, environment, {**PLACEHOLDERS, **amtool})
 
 

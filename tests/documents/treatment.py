@@ -70,10 +70,11 @@ TREATMENTS: list[tuple[str, Treatment]] = [
     ),
     (r"(export )?[A-Z_]+=", Runs("openssl")),
     (r"printf .*\| openssl", Runs("openssl")),
-    (r"sed -i .* rules/", Runs()),
+    (r"sed -i .* (rules|optional)/", Runs()),
+    (r"mkdir -p state$|cp config\.example\.yaml", Runs()),
     (r"sqlite3 -readonly", Runs("sqlite3")),
     (r"curl .*(127\.0\.0\.1|EXPORTER):10064", Runs("curl")),
-    (r"amtool silence add", Runs("amtool")),
+    (r"amtool (silence add|config routes test)", Runs("amtool")),
     (r"aws ", CallsAws()),
     (r"make ", Makes()),
     (r"git clone", Cannot("needs the network, and what it gets is this repository")),
@@ -87,7 +88,7 @@ TREATMENTS: list[tuple[str, Treatment]] = [
     (r"\.venv/bin/pytest", Cannot("would run the tests within a test")),
     (r"curl .*https://iam\.amazonaws\.com", Cannot("needs the network")),
     (r"docker ", Cannot("needs Docker: CI builds and runs the image without it")),
-    (r"kubectl ", Cannot("needs a cluster")),
+    (r"(helm|kubectl) ", Cannot("needs a Kubernetes cluster")),
 ]
 
 
