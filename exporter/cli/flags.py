@@ -384,6 +384,10 @@ def make_parser() -> argparse.ArgumentParser:
     _add_serve_flags(serve)
     for action in serve._actions:  # noqa: SLF001 (argparse has no public list)
         action.default = argparse.SUPPRESS  # keeps what is given before the subcommand
+    check = _add_command(
+        commands, "check", "check what the exporter needs to read accounts", CHECK_EPILOG
+    )
+    add_check_flags(check)
     events = _add_command(commands, "events", "print the log of what changed", EVENTS_EPILOG)
     _add_events_flags(events)
     policy = _add_command(
@@ -394,10 +398,6 @@ def make_parser() -> argparse.ArgumentParser:
         commands, "report", "print access keys and what is wrong with them", REPORT_EPILOG
     )
     add_report_flags(report)
-    check = _add_command(
-        commands, "check", "check what the exporter needs to read accounts", CHECK_EPILOG
-    )
-    add_check_flags(check)
     return parser
 
 
@@ -568,8 +568,8 @@ def _add_serve_flags(parser: argparse.ArgumentParser) -> None:
         metavar="NUMBER",
         type=int,
         default=40,
-        help="how many scrapes may be in progress; others are answered with 503 (default: 40; 0: no"
-        " limit)",
+        help="how many scrapes, and how many requests for pages, may be in progress; others are"
+        " answered with 503 (default: 40; 0: no limit)",
     )
     add_flags(parser)
     add(
@@ -577,7 +577,7 @@ def _add_serve_flags(parser: argparse.ArgumentParser) -> None:
         dest="state_path",
         metavar="FILE",
         default="",
-        help="SQLite file that keeps what is known, over restarts; overrides state.path and"
+        help="SQLite file that keeps what is known across restarts; overrides state.path and"
         " state.url of the configuration (default: none, or as systemd and the container image set"
         " it: $STATE_DIRECTORY/state.db)",
     )
