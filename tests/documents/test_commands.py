@@ -36,11 +36,12 @@ SECONDS = 300.0
 
 
 def treated(*kinds: type[Treatment]) -> list[Command]:
-    """Return the commands that are treated in one of these ways, each text once."""
-    found = {
-        each.text: each for each in reversed(COMMANDS) if isinstance(treatment_of(each), kinds)
-    }
-    return sorted(found.values(), key=lambda each: (each.document, each.line))
+    """Return the commands that are treated in one of these ways, each text and output once."""
+    found: dict[tuple[str, str], Command] = {}
+    for each in COMMANDS:
+        if isinstance(treatment_of(each), kinds):
+            found.setdefault((each.text, each.output), each)
+    return list(found.values())
 
 
 def places(found: list[Command]) -> list[str]:
@@ -192,7 +193,7 @@ def script(scene: Scene, outputs: Mapping[Command, Path]) -> Iterator[str]:
 
 
 def _without_times(text: str) -> list[str]:
-    lines = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "TIME", text).strip().splitlines()
+    lines = re.sub(r"\d{4}-\d\d-\d\d( \d\d:\d\d:\d\d)?", "TIME", text).strip().splitlines()
     return [line.rstrip() for line in lines]
 
 
