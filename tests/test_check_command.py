@@ -439,7 +439,7 @@ def test_an_account_that_is_configured_without_its_id(aws: FakeAws, call: Call) 
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--output=csv"], "argument --output: invalid choice: 'csv'"),
+        (["--output=csv"], "--output must be one of table, json, not 'csv'"),
         (["--acount=x"], "unknown flag: --acount=x; did you mean --account?"),
         (["prod"], "unknown argument: prod"),
     ],

@@ -420,6 +420,29 @@ def test_a_flag_that_is_like_no_other_has_no_suggestion(
 
 
 @pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["chek"], "unknown subcommand: chek; did you mean check?"),
+        (["xyzzy"], "unknown subcommand: xyzzy"),
+        (["--log.level=loud"], "must be one of debug, info, warn, warning, error, not 'loud'"),
+        (["--config.file"], "--config.file requires a value"),
+        (["--config.check=3"], "--config.check has no value, but is given '3'"),
+        (["--shard=x"], "--shard must be an integer, not 'x'"),
+        (["policy", "--trust", "--exporter"], "--exporter cannot be combined with --trust"),
+        (["--config.auto-reload-interval=5"], "must be a duration such as 30s, not '5'"),
+    ],
+)
+def test_wrong_arguments_are_explained(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], text: str
+) -> None:
+    """What is wrong is said in the same words for every flag, without those of argparse."""
+    message = error_of(capsys, *arguments)
+
+    assert message.endswith(f" {text}")
+    assert "argument" not in message
+
+
+@pytest.mark.parametrize(
     ("name", "value"),
     [
         ("LOG_LEVEL", "loud"),

@@ -379,9 +379,9 @@ def test_without_a_state_is_exit_code_2(call: Call) -> None:
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--since=soon"], "argument --since: must be a duration such as 30d, or a date such as"),
-        (["--since=-1d"], "argument --since: must be a duration such as 30d"),
-        (["--output=xml"], "argument --output: invalid choice: 'xml'"),
+        (["--since=soon"], "--since must be a duration such as 30d, or a date such as"),
+        (["--since=-1d"], "--since must be a duration such as 30d"),
+        (["--output=xml"], "--output must be one of table, csv, json, markdown, not 'xml'"),
         (["--uesr=x"], "unknown flag: --uesr=x; did you mean --user?"),
         (["alice"], "unknown argument: alice"),
         (["--web.max-requests=1"], "unknown flag: --web.max-requests=1"),

@@ -357,7 +357,7 @@ def test_a_policy_that_cannot_be_decided(call: Callable[..., Any], tmp_path: Pat
         (["--trust"], "--trust requires --principal"),
         (["--principal=" + EXPORTER], "--principal requires --trust"),
         (["--discovery", "--external-id=id"], "--external-id requires --trust"),
-        (["--trust", "--discovery"], "not allowed with argument"),
+        (["--trust", "--discovery"], "--discovery cannot be combined with --trust"),
         (["--trust", "--principal=exporter"], "must be the ARN of a role or user such as"),
         (
             ["--trust", "--principal=arn:aws:sts::111122223333:assumed-role/exporter/session"],
@@ -365,7 +365,7 @@ def test_a_policy_that_cannot_be_decided(call: Callable[..., Any], tmp_path: Pat
         ),
         (["--trust", "--principal=*"], "must be the ARN"),
         (["--trust", "--principal=" + EXPORTER, "--external-id=x"], "must be 2 to 1224"),
-        (["--partition=aws-mars"], "invalid choice: 'aws-mars'"),
+        (["--partition=aws-mars"], "not 'aws-mars'"),
         (["--discovry"], "did you mean --discovery?"),
         (["extra"], "unknown argument: extra"),
     ],

@@ -492,10 +492,10 @@ def test_without_a_store_is_exit_code_2(call: Call) -> None:
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--idle-for=long"], "argument --idle-for: must be a duration such as 90d or 12h"),
-        (["--unrotated-for=-1d"], "argument --unrotated-for: must be a duration such as 90d"),
-        (["--output=xml"], "argument --output: invalid choice: 'xml'"),
-        (["--sort=name"], "argument --sort: invalid choice: 'name'"),
+        (["--idle-for=long"], "--idle-for must be a duration such as 90d or 12h"),
+        (["--unrotated-for=-1d"], "--unrotated-for must be a duration such as 90d"),
+        (["--output=xml"], "--output must be one of table, csv, json, markdown, not 'xml'"),
+        (["--sort=name"], "--sort must be one of urgency, idle, age, account, user, not 'name'"),
         (["--idlefor=x"], "unknown flag: --idlefor=x; did you mean --idle-for?"),
         (["alice"], "unknown argument: alice"),
     ],

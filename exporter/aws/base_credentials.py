@@ -37,6 +37,12 @@ HOME_REGION: Final[Mapping[Partition, str]] = MappingProxyType(
 )
 """A region of each partition. Any of them leads to the partition's only IAM endpoint."""
 
+NONE_FOUND: Final = (
+    "find credentials: there are none in the environment, in AWS's files, or of a role of this"
+    " machine"
+)
+"""What botocore calls "Unable to locate credentials"."""
+
 REBUILD_AFTER: Final = 10.0
 """
 Minimum seconds between two lookups of base credentials that AWS rejected.
@@ -233,7 +239,8 @@ class BaseCredentials:
         if known is not None:
             if known.reason in WORTH_RETRYING:
                 return known
-            return ReadError(Reason.CREDENTIALS, str(known), code=known.code)
+            text = NONE_FOUND if isinstance(error, NoCredentialsError) else str(known)
+            return ReadError(Reason.CREDENTIALS, text, code=known.code)
         if isinstance(error, RuntimeError) and "still expired" in str(error):
             code = "ExpiredCredentials"
         text = code  # without its text, which may quote what a program wrote

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, cast
+from typing import Any, Final, NoReturn, cast
 
 from exporter.cli.build import BUILD
 from exporter.cli.check_flags import EPILOG as CHECK_EPILOG
@@ -19,6 +19,7 @@ from exporter.cli.report_flags import EPILOG as REPORT_EPILOG
 from exporter.cli.report_flags import ReportFlags, add_report_flags
 from exporter.cli.serve_flags import ADDRESSES, ServeFlags, add_flags, serve_flags
 from exporter.cli.streams import write_error, write_output
+from exporter.cli.usage import reword, suggestion
 from exporter.config import Config, parse_duration
 from exporter.model import Partition
 from exporter.policy import Policy
@@ -316,7 +317,10 @@ def _shard(
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser that copes with streams that cannot be written to."""
+    """A parser that copes with streams that cannot be written to, and words errors as we do."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(reword(message))
 
     def _print_message(self, message: str, file: Any = None) -> None:
         (write_output if file is sys.stdout else write_error)(message or "")
@@ -336,8 +340,7 @@ def _subcommands(parser: argparse.ArgumentParser) -> Mapping[str, argparse.Argum
 def _suggestion(text: str, known: Sequence[str]) -> str:
     """Suggest the one of *known* that *text* is most similar to."""
     name = text.partition("=")[0][:100].replace("_", "-")
-    close = difflib.get_close_matches("--" + name.lstrip("-").lower(), known, n=1)
-    return f"; did you mean {close[0]}?" if close else ""
+    return suggestion("--" + name.lstrip("-").lower(), known)
 
 
 def unknown_variables(environment: Mapping[str, str]) -> list[str]:
@@ -381,6 +384,10 @@ def make_parser() -> argparse.ArgumentParser:
     _add_serve_flags(serve)
     for action in serve._actions:  # noqa: SLF001 (argparse has no public list)
         action.default = argparse.SUPPRESS  # keeps what is given before the subcommand
+    check = _add_command(
+        commands, "check", "check what the exporter needs to read accounts", CHECK_EPILOG
+    )
+    add_check_flags(check)
     events = _add_command(commands, "events", "print the log of what changed", EVENTS_EPILOG)
     _add_events_flags(events)
     policy = _add_command(
@@ -391,10 +398,6 @@ def make_parser() -> argparse.ArgumentParser:
         commands, "report", "print access keys and what is wrong with them", REPORT_EPILOG
     )
     add_report_flags(report)
-    check = _add_command(
-        commands, "check", "check what the exporter needs to read accounts", CHECK_EPILOG
-    )
-    add_check_flags(check)
     return parser
 
 
@@ -565,8 +568,8 @@ def _add_serve_flags(parser: argparse.ArgumentParser) -> None:
         metavar="NUMBER",
         type=int,
         default=40,
-        help="how many scrapes may be in progress; others are answered with 503 (default: 40; 0: no"
-        " limit)",
+        help="how many scrapes, and how many requests for pages, may be in progress; others are"
+        " answered with 503 (default: 40; 0: no limit)",
     )
     add_flags(parser)
     add(
@@ -574,7 +577,7 @@ def _add_serve_flags(parser: argparse.ArgumentParser) -> None:
         dest="state_path",
         metavar="FILE",
         default="",
-        help="SQLite file that keeps what is known, over restarts; overrides state.path and"
+        help="SQLite file that keeps what is known across restarts; overrides state.path and"
         " state.url of the configuration (default: none, or as systemd and the container image set"
         " it: $STATE_DIRECTORY/state.db)",
     )
@@ -629,13 +632,15 @@ def flags_from_environment(
         if action.nargs == 0:
             value = value.strip()
             if value.lower() not in BOOLEANS:
-                parser.error(f"{variable(flag)} must be true or false, not {value!r}")
+                parser.error(
+                    f"environment variable {variable(flag)} must be true or false, not {value!r}"
+                )
             flags += [flag] if BOOLEANS[value.lower()] else []
         elif action.choices and value.strip() not in action.choices:
             choices = ", ".join(map(str, action.choices))
             parser.error(f"environment variable {variable(flag)} must be one of {choices}")
         elif action.type is int and not re.fullmatch(r"\s*[+-]?\d{1,9}\s*", value, re.ASCII):
-            parser.error(f"environment variable {variable(flag)} must be a whole number")
+            parser.error(f"environment variable {variable(flag)} must be an integer")
         else:
             values = value.split(",") if flag in ADDRESSES else [value]
             flags += [f"{flag}={part.strip()}" for part in values if part.strip()]

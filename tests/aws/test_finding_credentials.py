@@ -183,7 +183,7 @@ CONFIGS: dict[str, tuple[str | bytes, str]] = {
     "no token file": (f"[default]\nweb_identity_token_file = /no/token\n{ROLE}", "/no/token"),
     "no SSO session": (f"[default]\nsso_session = nowhere\n{SSO}", "nowhere"),
     "SSO without login": (f"[default]\nsso_start_url = https://x\n{SSO}", "SSO"),
-    "nothing": ("[default]\nregion = us-east-1\n", "Unable to locate credentials"),
+    "nothing": ("[default]\nregion = us-east-1\n", "there are none in the environment"),
     "control characters": (f"[default]\n{STATIC}aws_session_token = a\x01\n", "no credentials"),
 }
 

@@ -74,8 +74,9 @@ def blocks(document: str) -> Iterator[Block]:
         first, number = number, number + 1
         opening = FENCE.match(lines[first])
         if opening is not None:
-            while FENCE.match(lines[number]) is None:
+            while lines[number].strip() != "```":
                 number += 1
+                assert number < len(lines), f"{document}:{first + 1}: the block does not end"
             text, number = "\n".join(lines[first + 1 : number]), number + 1
             yield Block(document, first + 2, opening.group(2), textwrap.dedent(text))
         elif _begins_indented_code(lines, first):

@@ -89,15 +89,17 @@ def a_scene(directory: Path, *, alertmanager: str = "") -> Iterator[Scene]:
     """
     for name in ("deploy", "grafana"):
         shutil.copytree(ROOT / name, directory / name)
+    shutil.copy(ROOT / "config.example.yaml", directory)
     with FakeAws() as aws:
         for account in (aws.account(PROD), aws.account(TEST)):
             account.role(ROLE)
             account.report.instant = True
-            account.add_user("alice").add_key()
+        add_keys(aws)
         aws.account(MONITORING)
         configuration = CONFIGURATION.format(url=aws.url)
         for folder in ("", *DIRECTORIES.values()):
-            (directory / folder / "config.yaml").write_text(configuration)
+            for name in ("config.yaml", "original.yaml"):
+                (directory / folder / name).write_text(configuration)
             save_events(directory / folder / "state.db")
         programs = Path(sys.executable).parent
         environment = {
@@ -109,7 +111,7 @@ def a_scene(directory: Path, *, alertmanager: str = "") -> Iterator[Scene]:
             "KEY_ID_SECRET": SECRET,
             "EXPORTER_ARN": "arn:aws:iam::999999999999:role/exporter",
         }
-        amtool = {"amtool ": f"amtool --alertmanager.url=http://{alertmanager} "}
+        amtool = {"amtool silence": f"amtool --alertmanager.url=http://{alertmanager} silence"}
         yield Scene(directory, environment, {**PLACEHOLDERS, **amtool})
 
 
@@ -134,3 +136,18 @@ def save_events(path: Path) -> None:
             store.save(snapshot, 0, remembering(AccountMemory(), happened))
     finally:
         store.close()
+
+
+def add_keys(aws: FakeAws) -> None:
+    """Create the keys that docs/events-and-reports.md shows."""
+    now = datetime.now(UTC)
+
+    def add(account: str, user: str, key: str, *, age: int, idle: int | None) -> None:
+        created = now - timedelta(days=age)
+        added = aws.account(account).add_user(user, created=created).add_key(key, created=created)
+        if idle is not None:
+            added.use("s3", "us-east-1", at=now - timedelta(days=idle))
+
+    add(PROD, "alice", "AKIAIOSFODNN7EXAMPLE", age=4, idle=0)
+    add(PROD, "backup-2019", "AKIAI44QH8DHBEXAMPLE", age=2500, idle=300)
+    add(TEST, "old-jenkins", "AKIAIHHBQEXAMPLEXMPL", age=60, idle=None)
