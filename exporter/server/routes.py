@@ -404,12 +404,12 @@ class PagesHandler(PageHandler):
                     await self.flush()
                     if connection.closed():
                         return
+        except (TimeoutError, StreamClosedError, asyncio.CancelledError):
+            connection.close()  # as in send()
         except Exception:
             # What was sent looks complete unless the connection ends at once.
             connection.close()
             raise
-        except asyncio.CancelledError:
-            connection.close()
 
 
 def _page_routes(options: dict[str, Any], limits: Limits) -> Iterator[Any]:

@@ -202,7 +202,11 @@ class Content(Protocol):
     def keys(self, parameters: Mapping[str, str]) -> KeyTable: ...
 
     def export(self, parameters: Mapping[str, str], format_: str) -> Iterable[bytes]:
-        """Return the rows of the table of keys in the format ``csv`` or ``json``, in chunks."""
+        """
+        Return the rows of the table of keys in the format ``csv`` or ``json``, in chunks.
+
+        Several requests may iterate over what is returned.
+        """
 
     def key(self, account_id: str, key: str, user: str) -> KeyDetails | Namesakes | None:
         """
