@@ -9,6 +9,7 @@ import resource
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
@@ -53,6 +54,15 @@ BAD_REQUEST = (
     b"Connection: close\r\n"
     b"\r\n"
     b"400 Bad Request\n"
+)
+
+TOO_LARGE = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
+    b"Content-Type: text/plain; charset=utf-8\r\n"
+    b"Content-Length: 36\r\n"
+    b"Connection: close\r\n"
+    b"\r\n"
+    b"431 Request Header Fields Too Large\n"
 )
 
 PLAIN_HTTP = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"
@@ -131,7 +141,7 @@ class Connection(IOStream):
     """
 
     def __init__(
-        self, accepted: socket.socket, limits: Limits, malformed: Callable[[], None]
+        self, accepted: socket.socket, limits: Limits, malformed: Callable[[int], None]
     ) -> None:
         # The time for the first header includes the TLS handshake.
         super().__init__(accepted, max_buffer_size=4 * MAX_HEADER, read_chunk_size=MAX_HEADER)
@@ -170,7 +180,7 @@ class Connection(IOStream):
 
     def write(self, data: bytes | memoryview) -> "asyncio.Future[None]":
         if data == TORNADO_400:
-            self._malformed()
+            self._malformed(400)
             data = BAD_REQUEST
         written = super().write(data)
         if not written.done():
@@ -182,7 +192,11 @@ class Connection(IOStream):
         if not self.closed():
             self.io_loop.remove_timeout(self._timer)
             if isinstance(exc_info, UnsatisfiableReadError):  # the header is too large
-                self._malformed()
+                self._malformed(431)
+                with suppress(OSError):
+                    self.socket.recv(4 * MAX_HEADER)  # else the client could lose the response
+                with suppress(OSError):  # it is gone, or receives nothing
+                    self.socket.send(TOO_LARGE)
         super().close(exc_info)
 
     def _enter(self, state: State) -> None:
@@ -206,7 +220,7 @@ class TLSConnection(Connection, SSLIOStream):
     """
 
     def __init__(
-        self, accepted: socket.socket, limits: Limits, malformed: Callable[[], None], tls: TLS
+        self, accepted: socket.socket, limits: Limits, malformed: Callable[[int], None], tls: TLS
     ) -> None:
         encrypted = tls.context.wrap_socket(
             accepted, server_side=True, do_handshake_on_connect=False
@@ -230,7 +244,7 @@ class TLSConnection(Connection, SSLIOStream):
         super().close(exc_info)
 
     def _respond_in_plain_text(self) -> None:
-        self._malformed()
+        self._malformed(400)
         descriptor = self.socket.fileno()
         try:
             os.read(descriptor, MAX_HEADER)  # else the client could lose the response
@@ -349,8 +363,8 @@ class Server(HTTPServer):
             return Connection(accepted, self._limits, self._count_malformed)
         return TLSConnection(accepted, self._limits, self._count_malformed, tls)
 
-    def _count_malformed(self) -> None:
-        self._observe("malformed", 400)
+    def _count_malformed(self, status: int) -> None:
+        self._observe("malformed", status)
 
     def _drop(self, connection: Connection | None) -> bool:
         """Close *connection*, if there is one."""

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import re
-import sys
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from socket import socket
@@ -17,7 +16,9 @@ from tornado.web import Application, HTTPError, RequestHandler
 
 from exporter.server import pages
 from exporter.server.connections import Connection, Limits, Server
+from exporter.server.networks import client_of
 from exporter.server.shared import Shared
+from exporter.server.slots import Slots
 from exporter.server.web_config import WebConfig, add_headers
 
 log = logging.getLogger(__name__)
@@ -99,7 +100,7 @@ def serve(
     options: dict[str, Any] = {"site": site, "limits": limits, "shared": Shared(site.epoch)}
 
     def limited() -> dict[str, Any]:
-        return options | {"slots": asyncio.Semaphore(limits.pages or sys.maxsize)}
+        return options | {"slots": Slots[Connection](limits.pages)}
 
     application = Application(
         [
@@ -179,7 +180,7 @@ class Handler(RequestHandler):
     name: ClassVar[str]
 
     def initialize(
-        self, site: Site, limits: Limits, shared: Shared, slots: asyncio.Semaphore | None = None
+        self, site: Site, limits: Limits, shared: Shared, slots: Slots[Connection] | None = None
     ) -> None:
         self.site = site
         self.limits = limits
@@ -219,21 +220,21 @@ class PageHandler(Handler):
     """Sends large responses, to a limited number of clients at the same time."""
 
     async def get(self) -> None:
-        slots = cast(asyncio.Semaphore, self.slots)
-        if slots.locked():
+        slots = cast(Slots[Connection], self.slots)
+        connection = cast(Connection, cast(HTTP1Connection, self.request.connection).stream)
+        if not slots.take(connection, client_of(self.request.remote_ip or "")):
             # As promhttp, and so node_exporter, writes it.
             limit = self.limits.pages
             self.send_text(
                 f"Limit of concurrent requests reached ({limit}), try again later.\n", 503
             )
             return
-        async with slots:
-            connection = cast(Connection, cast(HTTP1Connection, self.request.connection).stream)
-            connection.sending = True
-            try:
-                await self.send_page(connection)
-            finally:
-                connection.sending = False
+        connection.sending = True
+        try:
+            await self.send_page(connection)
+        finally:
+            connection.sending = False
+            slots.release(connection)
 
     async def send_page(self, connection: Connection) -> None:
         raise NotImplementedError
@@ -406,19 +407,19 @@ class PagesHandler(PageHandler):
                     await self.flush()
                     if connection.closed():
                         return
+        except (TimeoutError, StreamClosedError, asyncio.CancelledError):
+            connection.close()  # as in send()
         except Exception:
             # What was sent looks complete unless the connection ends at once.
             connection.close()
             raise
-        except asyncio.CancelledError:
-            connection.close()
 
 
 def _page_routes(options: dict[str, Any], limits: Limits) -> Iterator[Any]:
     site: Site = options["site"]
     shared = Shared(site.epoch, 1, "pages")  # scrapes do not wait for people
     for page in pages.PAGES:
-        slots = asyncio.Semaphore(page.clients or limits.pages or sys.maxsize)
+        slots = Slots[Connection](page.clients or limits.pages)
         path = re.escape(site.prefix) + page.path
         yield path, PagesHandler, options | {"shared": shared, "slots": slots, "page": page}
 

@@ -156,14 +156,17 @@ def test_malformed_requests_are_counted(data: bytes, caplog: pytest.LogCaptureFi
 
 
 def test_large_headers_are_malformed(caplog: pytest.LogCaptureFixture) -> None:
-    """A request with a large header is counted as malformed, and not logged."""
+    """A request with a large header is answered with 431, counted as malformed, and not logged."""
     requests = Requests()
     caplog.set_level(logging.INFO)
     with serving(replace(SITE, observe=requests.observe)) as port, connect(port) as client:
         client.sendall(get("/", "X: " + "x" * 20000))
-        read_all(client)
+        response = read_all(client)
 
-    assert (requests, caplog.messages) == ({("malformed", 400): 1}, [])
+    assert response.startswith(b"HTTP/1.1 431 Request Header Fields Too Large\r\n")
+    head, _, body = response.partition(b"\r\n\r\n")
+    assert f"Content-Length: {len(body)}".encode() in head
+    assert (requests, caplog.messages) == ({("malformed", 431): 1}, [])
 
 
 @pytest.mark.parametrize("path", ["/?name[]=%ff", "/metrics?name[]=%ff"])

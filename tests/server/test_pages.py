@@ -1,6 +1,8 @@
 """The pages for people: how they are served, and how values are shown."""
 
 import re
+import socket
+import struct
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -10,7 +12,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from exporter.server import AccountRow
+from exporter.server import AccountRow, Limits
 from exporter.server.pages import PAGES, Facts
 from exporter.server.pages.responses import ACCOUNTS_PER_PAGE, render_landing
 from exporter.server.pages.templates import STYLE, shown, span
@@ -316,6 +318,52 @@ def test_exports_are_rendered_in_threads() -> None:
         client.join(5)
 
     assert status == 200
+
+
+class Leaving:
+    """Rows that are rendered until the client is gone."""
+
+    def __init__(self) -> None:
+        self.gone = threading.Event()
+        self.ended = threading.Event()
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield b"rows"
+        self.gone.wait(5)
+        try:
+            while True:
+                yield b"x" * 65536
+        finally:
+            self.ended.set()
+
+
+def test_clients_that_leave_during_an_export_are_not_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A download that its client gives up ends, and does not fill the log."""
+    rows = Leaving()
+    with serving(replace(SITE, content=Exporting(rows.__iter__))) as port:
+        with connect(port) as client:
+            client.sendall(get("/keys.csv"))
+            client.recv(1000)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        rows.gone.set()
+        assert rows.ended.wait(5)
+
+    assert caplog.messages == []
+
+
+def test_a_slow_export_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """A download that takes too long is cut off, and does not fill the log."""
+    rows = Leaving()
+    rows.gone.set()
+    site, limits = replace(SITE, content=Exporting(rows.__iter__)), Limits(response=0.3)
+    with serving(site, limits) as port, connect(port, receive_buffer=4096) as client:
+        client.sendall(get("/keys.csv"))
+        assert rows.ended.wait(5)
+        read_all(client)
+
+    assert caplog.messages == []
 
 
 def test_an_export_that_fails_is_not_complete() -> None:

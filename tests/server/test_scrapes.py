@@ -1,8 +1,10 @@
 """Many scrapes at the same time, and clients that do not read, over real sockets."""
 
+import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 
 import pytest
@@ -156,6 +158,26 @@ def test_a_client_that_does_not_read_is_cut_off() -> None:
         received = read_all(client)
 
     assert len(received) < LARGE.size
+
+
+def test_slow_readers_do_not_keep_others_from_scraping(caplog: pytest.LogCaptureFixture) -> None:
+    """A client that has all slots, and does not read, loses one to another client."""
+    started = Started()
+    site = replace(SITE, metrics=lambda *_: LARGE, negotiate=started.negotiate)
+    with serving(site, Limits(requests=3)) as port, ExitStack() as stack:
+        readers = [stack.enter_context(connect(port, receive_buffer=4096)) for _ in range(3)]
+        for reader in readers:
+            reader.sendall(get("/metrics"))
+        started.wait(3)
+        other = socket.create_connection(("127.0.0.1", port), 5, ("127.0.0.2", 0))
+        stack.enter_context(other)
+        other.sendall(get("/metrics", "Connection: close"))
+        body = read_all(other).partition(b"\r\n\r\n")[2]
+        lost = read_all(readers[0])
+
+    assert len(body) == LARGE.size
+    assert len(lost) < LARGE.size
+    assert caplog.messages == []
 
 
 def test_a_client_that_reads_slowly_is_cut_off() -> None:

@@ -391,6 +391,18 @@ def test_a_slow_header_is_cut_off_with_tls(certificates: Certificates) -> None:
         assert client.recv(1000) == b""
 
 
+def test_large_headers_with_tls(certificates: Certificates) -> None:
+    """A header that is too large is answered with TLS, too."""
+    tls = certificates.client()
+    with (
+        encrypted(certificates) as port,
+        tls.wrap_socket(connect(port), server_hostname="127.0.0.1") as client,
+    ):
+        client.sendall(get("/", "X: " + "x" * 20000))
+
+        assert client.recv(1000).startswith(b"HTTP/1.1 431 ")
+
+
 def test_large_pages_with_tls(certificates: Certificates) -> None:
     """A page that is larger than all buffers arrives completely."""
     large = Chunks(*[os.urandom(65536)] * 256)

@@ -215,6 +215,8 @@ class Content(Protocol):
         """
         Return the rows of the table of keys in the format ``csv`` or ``json``, in chunks.
 
+        Several requests may iterate over what is returned.
+
         Raises:
             InvalidParameter: No key could meet such a filter.
         """
