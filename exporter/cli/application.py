@@ -48,6 +48,7 @@ class Application:
         accounts: Which ones they are.
         exposition: Renders scrapes.
         rounds: Sums up the refreshes.
+        shard: Which accounts this process reads.
     """
 
     def __init__(
@@ -65,7 +66,7 @@ class Application:
         self._clock = clock
         self._self_metrics = self_metrics
         self._redactor = redactor
-        self._shard = shard
+        self.shard = shard
         self_metrics.shard(shard.ordinal, shard.total)
         interval = config.collection.interval.total_seconds()
         self._sessions = sessions_of(config, self_metrics, stop, clock)
@@ -271,7 +272,7 @@ class Application:
         self.scheduler.set_accounts(ours, restored)
 
     def _reads(self, account: Account) -> bool:
-        return self._shard.has(account.id)
+        return self.shard.has(account.id)
 
     def _identified(self) -> set[str]:
         return self._identities.find()
