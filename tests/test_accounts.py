@@ -96,7 +96,7 @@ def test_why_accounts_are_missing() -> None:
         errors.append(reader.accounts.error)
 
     assert errors == [
-        "the accounts of the organization are unknown: they are asked for",
+        "the accounts of the organization are unknown: it is being asked",
         "the accounts of the organization are unknown: no answer",
         "",
         "new accounts of the organization are unknown: see the log",

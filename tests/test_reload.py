@@ -149,6 +149,31 @@ def test_a_renamed_account_keeps_its_facts(aws: FakeAws) -> None:
     assert aws.count(account=ONE) == calls
 
 
+def test_an_external_id_takes_effect_at_the_next_refresh(aws: FakeAws, tmp_path: Path) -> None:
+    """The role is assumed again, also if only the file that holds the ID has changed."""
+    file = tmp_path / "external-id"
+    aws.account(ONE).role("third-party", "right")
+    arn = f"arn:aws:iam::{ONE}:role/third-party"
+
+    def written(external_id: str) -> Config:
+        file.write_text(f"{external_id}\n")
+        entry = f"{{role_arn: '{arn}', external_id_file: {file}}}"
+        return configuration(more=f"accounts: [{entry}]\n")
+
+    with running(written("right")) as exporter:
+
+        def change(external_id: str, up: int) -> None:
+            exporter.change(written(external_id))
+            exporter.application.scheduler.make_due()
+            wait_until(lambda: exporter.accounts() == {ONE: up}, "it is refreshed")
+
+        change("wrong", 0)
+        keys = exporter.page.count("aws_iam_access_key_info{")
+        change("right", 1)
+
+    assert keys == KEYS
+
+
 # -- what takes effect --------------------------------------------------------------------------
 
 

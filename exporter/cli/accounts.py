@@ -76,9 +76,7 @@ class Accounts:
         """Why accounts of the organization are missing, as a sentence. Empty: none is."""
         failure = self._failure
         if not self.are_known:
-            return (
-                f"the accounts of the organization are unknown: {failure or 'they are asked for'}"
-            )
+            return f"the accounts of the organization are unknown: {failure or 'it is being asked'}"
         return f"new accounts of the organization are unknown: {failure}" if failure else ""
 
     def restored(self, accounts: Iterable[Account]) -> None:
