@@ -680,9 +680,8 @@ def test_an_account_that_has_changed_is_released_before_its_next_refresh(
     clock, due = FakeClock(), list[float | None]()
     refresher.held = {PROD}
 
-    def release(_: Account) -> None:
-        ((_, seconds),) = scheduler.snapshots()
-        due.append(seconds)
+    def release(_account: Account) -> None:
+        due.extend(seconds for _, seconds in scheduler.snapshots())
 
     with scheduling(refresher, clock, PROD, release=release) as scheduler:
         wait_until(lambda: PROD in refresher.running, "it is being refreshed")
