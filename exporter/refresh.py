@@ -303,13 +303,14 @@ class Scheduler:
             except Exception:
                 log.exception("cannot publish account", extra={"account": account.label})
             finally:
+                if entry.removed or entry.account != account:
+                    # This refresh may have used it after its release; the next one must not.
+                    self._release(account)
                 with self._due:
                     replaced, entry.overdue = entry.overdue, False
                     if not entry.removed:
                         self._schedule(entry, self._next_due(entry))
                     entry.began = None
-                if entry.removed or entry.account != account:
-                    self._release(account)  # which this refresh may have used after its release
             if replaced:
                 return
 

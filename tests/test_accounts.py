@@ -80,6 +80,30 @@ def test_a_failed_discovery_changes_nothing(error: Exception) -> None:
     assert reader.up == [False, True, False]
 
 
+def test_why_accounts_are_missing() -> None:
+    """It is known whether all accounts of an organization are missing, or new ones, and why."""
+    discovery = FakeDiscovery(ONE)
+    reader = Reader(discovery)
+    errors = [reader.accounts.error]
+    outcomes: list[list[Account] | Exception] = [
+        ReadError(Reason.TIMEOUT, "no answer"),
+        [ONE],
+        RuntimeError("a secret"),
+        [ONE],
+    ]
+    for discovery.outcome in outcomes:
+        reader.discover()
+        errors.append(reader.accounts.error)
+
+    assert errors == [
+        "the accounts of the organization are unknown: it is being asked",
+        "the accounts of the organization are unknown: no answer",
+        "",
+        "new accounts of the organization are unknown: see the log",
+        "",
+    ]
+
+
 def test_a_failure_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     """A failure that persists is logged when it begins, and the recovery is."""
     caplog.set_level(logging.INFO)

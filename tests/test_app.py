@@ -1,12 +1,13 @@
 """How the configuration reaches the modules."""
 
 import threading
+from collections.abc import Callable
 from types import MethodType
 from typing import Any, cast
 
 from pydantic import BaseModel
 
-from exporter.cli.application import Application
+from exporter.cli.application import Application, Rendering, _rendered_by
 from exporter.cli.wiring import SystemClock
 from exporter.config import Config
 from exporter.metrics import SelfMetrics, negotiate
@@ -65,6 +66,13 @@ FOR_LOADING = {
 """Options that are replaced by others when the file is loaded."""
 
 
+def read_by(function: Callable[[Config], object]) -> set[str]:
+    """Return the options that *function* reads, or the section if it reads all of it."""
+    read: set[str] = set()
+    function(cast(Config, Recorder(load_example(), "", read)))
+    return {path for path in read if not any(each.startswith(f"{path}.") for each in read)}
+
+
 def unread(config: Config) -> set[str]:
     """Return the options that creating the application for *config* does not read."""
     read: set[str] = set()
@@ -90,6 +98,19 @@ def test_an_unread_option_is_found() -> None:
         max_users: int = 0
 
     assert unread(Extended(**dict(load_example()))) == {"max_users"}
+
+
+def test_every_option_that_samples_depend_on_is_noticed_when_it_changes() -> None:
+    """An option that rendering reads is one of those that cause it to be done again."""
+    noticed = read_by(_rendered_by)
+
+    silent = {
+        path
+        for path in read_by(Rendering)
+        if not any(path == each or path.startswith(f"{each}.") for each in noticed)
+    }
+    assert silent == set()
+    assert "labels" in noticed
 
 
 def test_accounts_are_exported_before_their_first_refresh() -> None:

@@ -18,10 +18,12 @@ from exporter.cli.pages.accounts import REASONS, calls_of, report_mode
 from exporter.cli.pages.content import KEYS_PER_PAGE
 from exporter.cli.pages.selection import SORTS, Selected, pattern
 from exporter.cli.pages.steps import ALERTS, Target, runbook_of, steps_of
+from exporter.cli.pages.unseen import Unseen
 from exporter.config import Config, parse
 from exporter.model import AccountMemory, Event, EventKind, Reason, ReportMode
 from exporter.report import FindingKind, Order, ShowOptions, key_names, key_rows, sort_keys
 from exporter.server import InvalidParameter
+from exporter.sharding import Shard
 from tests.builders import NOON, PROD, TEST, a_key, a_snapshot, a_user, an_account, days_ago
 from tests.report_scene import key_id
 from tests.server.pages_scene import ACCOUNTS, HOSTILE, LONG, MARKUP, NAMED, a_content, config_of
@@ -210,6 +212,23 @@ def test_what_was_not_seen_is_said() -> None:
     assert "audit (333333333333)" in lines
     assert "frank" in lines
     assert not any("audit" in line for line in a_content().keys({"account": PROD}).not_seen)
+
+
+def test_accounts_that_are_not_shown_are_said() -> None:
+    """Unknown accounts, and those of other shards, are said on each page and in JSON."""
+    error = f"the accounts of the organization are unknown: {key_id(1)}"
+    content = a_content(
+        (), config=config_of("masked"), unseen=Unseen(error, Shard(ordinal=1, total=3))
+    )
+    document = json.loads(b"".join(content.export({}, "json")))
+    organization, shard = content.unseen()
+
+    assert organization == "the accounts of the organization are unknown: AKIA****0001"
+    assert shard.startswith("this process is shard 1 of 3")
+    assert content.keys({}).not_seen == [organization, shard]
+    assert document["discovery_error"] == organization
+    assert (document["shard"], document["total_shards"]) == (1, 3)
+    assert a_content().unseen() == []
 
 
 def test_the_same_rows_are_exported() -> None:

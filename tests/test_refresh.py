@@ -673,6 +673,25 @@ def test_an_account_that_changes_while_it_is_refreshed(refresher: FakeRefresher)
     assert published[-1].account.name == "production"
 
 
+def test_an_account_that_has_changed_is_released_before_its_next_refresh(
+    refresher: FakeRefresher,
+) -> None:
+    """What its last refresh holds as it was before does not stand in the way of the next one."""
+    clock, due = FakeClock(), list[float | None]()
+    refresher.held = {PROD}
+
+    def release(_account: Account) -> None:
+        due.extend(seconds for _, seconds in scheduler.snapshots())
+
+    with scheduling(refresher, clock, PROD, release=release) as scheduler:
+        wait_until(lambda: PROD in refresher.running, "it is being refreshed")
+        scheduler.set_accounts([replace(PROD, name="production")])
+        refresher.release()
+        wait_until(lambda: len(due) == 2, "its refresh has ended")
+
+    assert due == [None, None]
+
+
 def test_accounts_that_stay_are_not_touched(refresher: FakeRefresher) -> None:
     """Setting the same accounts again publishes and refreshes nothing."""
     clock, published = FakeClock(), []

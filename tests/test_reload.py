@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from exporter.cli.wiring import SystemClock, key_id_formatter
 from exporter.config import Config, ConfigError, load, parse
 from exporter.metrics import Format, SelfMetrics
 from exporter.sharding import Shard
-from tests.builders import environment
+from tests.builders import before_answer, environment
 from tests.fake_aws import FakeAws
 from tests.fake_aws.fleet import MONITORING, ROLE, fill
 from tests.servers import wait_until
@@ -148,6 +149,31 @@ def test_a_renamed_account_keeps_its_facts(aws: FakeAws) -> None:
     assert aws.count(account=ONE) == calls
 
 
+def test_an_external_id_takes_effect_at_the_next_refresh(aws: FakeAws, tmp_path: Path) -> None:
+    """The role is assumed again, also if only the file that holds the ID has changed."""
+    file = tmp_path / "external-id"
+    aws.account(ONE).role("third-party", "right")
+    arn = f"arn:aws:iam::{ONE}:role/third-party"
+
+    def written(external_id: str) -> Config:
+        file.write_text(f"{external_id}\n")
+        entry = f"{{role_arn: '{arn}', external_id_file: {file}}}"
+        return configuration(more=f"accounts: [{entry}]\n")
+
+    with running(written("right")) as exporter:
+
+        def change(external_id: str, up: int) -> None:
+            exporter.change(written(external_id))
+            exporter.application.scheduler.make_due()
+            wait_until(lambda: exporter.accounts() == {ONE: up}, "it is refreshed")
+
+        change("wrong", 0)
+        keys = exporter.page.count("aws_iam_access_key_info{")
+        change("right", 1)
+
+    assert keys == KEYS
+
+
 # -- what takes effect --------------------------------------------------------------------------
 
 
@@ -212,6 +238,23 @@ def test_a_filter_takes_effect_at_the_next_refresh(aws: FakeAws) -> None:
         exporter.application.scheduler.make_due()
 
         wait_until(lambda: name not in exporter.page, "the user is gone")
+
+
+def test_a_filter_that_is_undone_during_a_refresh_deletes_nothing(
+    aws: FakeAws, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Users whom a refresh has left out were not deleted, although they are read again by now."""
+    name = next(iter(aws.account(ONE).users))
+    with caplog.at_level(logging.INFO), running(configuration(ONE)) as exporter:
+        exporter.change(configuration(ONE, more=f"users: {{exclude: [{name}]}}\n"))
+        undo = partial(exporter.change, configuration(ONE))
+        with before_answer(aws, "ListUsers", undo):
+            exporter.application.scheduler.make_due()
+            wait_until(lambda: name not in exporter.page, "the refresh has ended")
+        exporter.application.scheduler.make_due()
+        wait_until(lambda: name in exporter.page, "the user is read again")
+
+    assert not {"access key deleted", "access key created"} & {*caplog.messages}
 
 
 def test_a_shorter_interval_takes_effect_at_once(aws: FakeAws) -> None:

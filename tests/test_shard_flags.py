@@ -1,6 +1,7 @@
 """The flags that share the accounts among several processes."""
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -37,9 +38,12 @@ def test_the_ordinal_is_given() -> None:
     assert shard("serve", "--shard=2", "--total-shards=3", POD_NAME="exporter-0") == Shard(2, 3)
 
 
-def test_the_ordinal_is_that_of_the_pod() -> None:
-    """Without --shard, the ordinal is at the end of the pod's name."""
+def test_the_ordinal_is_that_of_the_pod(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without --shard, the ordinal is at the end of the pod's name, which is also its host name."""
+    monkeypatch.setattr(socket, "gethostname", lambda: "exporter-2")
+
     assert shard("--total-shards=3", POD_NAME="exporter-1") == Shard(1, 3)
+    assert shard("--total-shards=3", KUBERNETES_SERVICE_HOST="10.0.0.1") == Shard(2, 3)
 
 
 @pytest.mark.parametrize(
@@ -49,6 +53,11 @@ def test_the_ordinal_is_that_of_the_pod() -> None:
         (["--shard=3", "--total-shards=3"], {}, "--shard must be from 0 to 2: --total-shards is 3"),
         (["--shard=-1", "--total-shards=3"], {}, "--shard must be from 0 to 2"),
         (["--total-shards=0"], {}, "--total-shards must be at least 1"),
+        (
+            ["--total-shards=2"],
+            {},  # the name of a host such as ip-10-0-0-1 ends with a number, too
+            "--total-shards requires --shard, except in a StatefulSet of Kubernetes",
+        ),
         (
             ["--total-shards=2"],
             {"POD_NAME": "x-2"},

@@ -237,6 +237,9 @@ class AccountSessions:
         """
         with self._lock:
             owner = self._owners.setdefault(account_id, account)
+            if owner.id == account.id != "":
+                # The same one as it was before it changed, whose last refresh is still under way.
+                owner = self._owners[account_id] = account
         if owner != account:
             text = f"account {account_id} is already read, as {owner.label!r}"
             raise ReadError(Reason.WRONG_ACCOUNT, text)

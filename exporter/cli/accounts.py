@@ -71,6 +71,14 @@ class Accounts:
         if discovery is not None:
             report(False)  # noqa: FBT003 (the only argument)
 
+    @property
+    def error(self) -> str:
+        """Why accounts of the organization are missing, as a sentence. Empty: none is."""
+        failure = self._failure
+        if not self.are_known:
+            return f"the accounts of the organization are unknown: {failure or 'it is being asked'}"
+        return f"new accounts of the organization are unknown: {failure}" if failure else ""
+
     def restored(self, accounts: Iterable[Account]) -> None:
         """Take over *accounts*, some of which were discovered before the exporter was restarted."""
         self._all = tuple(accounts)
@@ -140,6 +148,8 @@ class Accounts:
             if isinstance(found, Exception):
                 if isinstance(found, ReadError):
                     self._log_failure(found)
+                else:
+                    self._failure = "see the log"
                 self._report(False)  # noqa: FBT003 (the only argument)
                 return False
             self._discovered, self.are_known = found, True

@@ -48,6 +48,7 @@ class Application:
         accounts: Which ones they are.
         exposition: Renders scrapes.
         rounds: Sums up the refreshes.
+        shard: Which accounts this process reads.
     """
 
     def __init__(
@@ -65,7 +66,7 @@ class Application:
         self._clock = clock
         self._self_metrics = self_metrics
         self._redactor = redactor
-        self._shard = shard
+        self.shard = shard
         self_metrics.shard(shard.ordinal, shard.total)
         interval = config.collection.interval.total_seconds()
         self._sessions = sessions_of(config, self_metrics, stop, clock)
@@ -76,8 +77,10 @@ class Application:
         self.rounds = Rounds(
             calls=lambda: self_metrics.api_requests, interval=interval, clock=clock
         )
+        self._tags_read: set[str] | None = None
+        self._includes: dict[str, Callable[[str], bool]] = {}
         self.scheduler = Scheduler(
-            refresher_of(config, self._sessions, clock).refresh,
+            self._refresh_after(config),
             self._publish,
             interval=interval,
             deadline=config.collection.deadline.total_seconds(),
@@ -91,7 +94,6 @@ class Application:
         )
         self._discovery = discovery_of(config, self._sessions, clock)
         self._discovery_ends = threading.Event()
-        self._tags_read: set[str] | None = None
         self._restored = self._was_ready = False
         self._identities = self._new_identities({})
         self.accounts = Accounts(
@@ -200,26 +202,28 @@ class Application:
 
     def _refresh_after(self, before: Config) -> Refresh:
         """Return what refreshes an account after *before* was in effect."""
-        refresh = refresher_of(self.config, self._sessions, self._clock).refresh
+        refresher = refresher_of(self.config, self._sessions, self._clock)
+        includes = self.config.users.matcher()
         if _tags_read_by(self.config) != _tags_read_by(before):
             self._tags_read = set()
         read = self._tags_read
-        if read is None:
-            return refresh
 
-        def refresh_with_tags(account: Account, known: AccountSnapshot) -> AccountSnapshot:
+        def refresh(account: Account, known: AccountSnapshot) -> AccountSnapshot:
             # The tags that are known lack those that were not wanted before.
-            if key_of(account) not in read:
+            if read is not None and key_of(account) not in read:
                 read.add(key_of(account))
                 known = replace(known, bookmarks=replace(known.bookmarks, tags_at=None))
-            return refresh(account, known)
+            snapshot = refresher.refresh(account, known)
+            # Users whom this refresh has left out were not deleted, whatever is configured by now.
+            self._includes[key_of(account)] = includes
+            return snapshot
 
-        return refresh_with_tags
+        return refresh
 
     # -- snapshots -----------------------------------------------------------------------------
 
     def _remember(self, account: Account, snapshot: AccountSnapshot) -> None:
-        self.recorder.record(account, snapshot)
+        self.recorder.record(account, snapshot, self._includes.pop(key_of(account), None))
         self.rounds.finished(account, snapshot)
 
     def _publish(self, account: Account, snapshot: AccountSnapshot) -> None:
@@ -268,7 +272,7 @@ class Application:
         self.scheduler.set_accounts(ours, restored)
 
     def _reads(self, account: Account) -> bool:
-        return self._shard.has(account.id)
+        return self.shard.has(account.id)
 
     def _identified(self) -> set[str]:
         return self._identities.find()

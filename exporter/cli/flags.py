@@ -304,7 +304,11 @@ def _shard(
     elif total == 1:
         return Shard()
     else:
-        pod = environment.get("POD_NAME") or socket.gethostname()
+        pod = environment.get("POD_NAME", "")
+        if not pod and environment.get("KUBERNETES_SERVICE_HOST"):
+            pod = socket.gethostname()  # elsewhere it may end with digits that mean something else
+        if not pod:
+            parser.error(f"{total_flag} requires --shard, except in a StatefulSet of Kubernetes")
         what, ordinal = f"the ordinal of pod {pod}", ordinal_of(pod)
         if ordinal is None:
             parser.error(
@@ -585,8 +589,8 @@ def _add_serve_flags(parser: argparse.ArgumentParser) -> None:
         "--shard",
         metavar="ORDINAL",
         type=int,
-        help="which of --total-shards processes this is, from 0 (default: the number at the end of"
-        " $POD_NAME or the host name, which the pods of a StatefulSet have)",
+        help="which of --total-shards processes this is, from 0 (default in a StatefulSet of"
+        " Kubernetes: the number at the end of $POD_NAME or the host name)",
     )
     add(
         "--total-shards",

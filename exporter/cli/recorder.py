@@ -64,6 +64,7 @@ class _Record:
         snapshot: What could not be written. None: everything is stored.
         unsaved: The events that could not be written. They are logged already.
         configured_as: The name of an account that is configured without its id, else empty.
+        includes: Whether the user of this name was read. None: as the options say.
         gone: The account is no longer read.
         lock: Held while the account is compared and written.
     """
@@ -73,6 +74,7 @@ class _Record:
     snapshot: AccountSnapshot | None = None
     unsaved: tuple[Event, ...] = ()
     configured_as: str = ""
+    includes: Callable[[str], bool] | None = None
     gone: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -173,13 +175,24 @@ class Recorder:
         events = memory.recent(known.events, self._clock.now(), self._options.shown_for)
         return replace(known, events=events)
 
-    def record(self, account: Account, snapshot: AccountSnapshot) -> None:
-        """Compare the result of a refresh with what is remembered, and store and log the events."""
+    def record(
+        self,
+        account: Account,
+        snapshot: AccountSnapshot,
+        includes: Callable[[str], bool] | None = None,
+    ) -> None:
+        """
+        Compare the result of a refresh with what is remembered, and store and log the events.
+
+        Args:
+            includes: Which users were read, if the options have changed since the refresh began.
+        """
         if not snapshot.account.id:
             return
         record = self._record_of(snapshot)
         with record.lock:
             record.configured_as = "" if account.id else account.label
+            record.includes = includes
             try:
                 if not self._write(record, snapshot):
                     self._keep(record, snapshot)
@@ -323,17 +336,20 @@ class Recorder:
 
     def _keep(self, record: _Record, snapshot: AccountSnapshot) -> None:
         """Compare in memory only, and keep what has to be written."""
-        record.memory, events = self._compare(record.memory, snapshot)
+        record.memory, events = self._compare(record, record.memory, snapshot)
         self._log(snapshot, events)
         if self._store is not None:
             record.snapshot, record.unsaved = snapshot, (*record.unsaved, *events)
 
     def _compare(
-        self, before: AccountMemory, snapshot: AccountSnapshot
+        self, record: _Record, before: AccountMemory, snapshot: AccountSnapshot
     ) -> tuple[AccountMemory, Sequence[Event]]:
         # What another process has read meanwhile is not from the future.
         snapshot = replace(snapshot, finished_at=self._clock.now())
-        return memory.remember(before, snapshot, self._options)
+        options = self._options
+        if record.includes is not None:
+            options = replace(options, includes=record.includes)
+        return memory.remember(before, snapshot, options)
 
     # -- the store -----------------------------------------------------------------------------
 
@@ -409,7 +425,8 @@ class Recorder:
         known, unsaved, went_on = record.memory, record.unsaved, record.snapshot is not None
 
         def remember(stored: AccountMemory | None) -> tuple[AccountMemory, Sequence[Event]]:
-            after, events = self._compare(known if stored is None else stored, snapshot)
+            before = known if stored is None else stored
+            after, events = self._compare(record, before, snapshot)
             if stored is not None and went_on:
                 # Another process went on while the store was away for this one.
                 after = memory.merge(after, known)

@@ -185,6 +185,16 @@ def test_two_profiles_that_become_one_account(
     assert other.latest.users == ()
 
 
+def test_an_account_that_has_changed(program: Program, monitor: Monitor) -> None:
+    """An account whose name or role has changed is not taken for a second one."""
+    before = monitor(an_account(PROD))
+    before.refresh()
+    after = monitor(an_account(PROD, "renamed"), sessions=before.sessions)
+
+    assert after.refresh().up
+    assert before.refresh().up  # which was under way when the name changed
+
+
 @pytest.mark.parametrize("entry", [an_account(PROD), an_account("", "mine")])
 def test_web_identity(
     aws: FakeAws, clock: FakeClock, monitor: Monitor, tmp_path: Path, entry: Account

@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Final
 
 from exporter.cli.pages import Content, Settings
+from exporter.cli.pages.unseen import Unseen
 from exporter.cli.redaction import redactor
 from exporter.cli.report import show_options
 from exporter.config import Config, parse, summarize
@@ -110,6 +111,7 @@ def a_content(
     *,
     config: Config | None = None,
     events: Callable[[str, str], Sequence[Event]] = lambda account_id, key: (),
+    unseen: Unseen = Unseen(),  # noqa: B008 (immutable)
 ) -> Content:
     """What pages show of these *accounts*. The second one is being refreshed."""
     config = config or config_of()
@@ -131,4 +133,5 @@ def a_content(
         ],
         memory=lambda snapshot: memories[snapshot.account.label],
         clock=FakeClock(),
+        unseen=lambda: unseen,
     )

@@ -43,6 +43,9 @@ class Accounts:
     def accounts(self) -> Sequence[AccountRow]:
         return self._rows
 
+    def unseen(self) -> Sequence[str]:
+        return ["others <b>"]
+
     def keys(self, parameters: Mapping[str, str]) -> KeyTable:
         raise InvalidParameter("<b> is invalid.")
 

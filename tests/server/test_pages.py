@@ -129,6 +129,16 @@ def test_no_keys_are_not_unknown_keys() -> None:
     assert (row[0], row[3], row[4]) == ("up", "0", "0")
 
 
+def test_the_landing_page_says_which_accounts_it_does_not_show() -> None:
+    """Accounts of an organization that cannot be asked are missing, and not simply absent."""
+    with serving() as port:
+        _, body = request(port, "/")
+
+    page = body.decode()
+    assert "<li><bdi>others &lt;b&gt;</bdi></li>" in page
+    assert "Not all accounts are here" not in render(ROW)
+
+
 def test_numbers_of_some_keys_are_lower_bounds() -> None:
     """Where not all keys are known, the numbers of keys and findings may be larger."""
     page = render(replace(ROW, keys=2, findings=1, complete=False), replace(ROW, keys=5))

@@ -20,6 +20,7 @@ from exporter.cli.pages.selection import (
     is_root,
 )
 from exporter.cli.pages.steps import Target, runbook_of, steps_of
+from exporter.cli.pages.unseen import Unseen
 from exporter.cli.streams import CONTROL
 from exporter.config import Config
 from exporter.key_ids import description_of
@@ -109,6 +110,7 @@ class Content:
         snapshots: Lists the latest snapshots, with the seconds until each next refresh. None: it
             is under way.
         memory: Returns what is remembered of an account.
+        unseen: Returns which accounts are not among the snapshots.
     """
 
     def __init__(
@@ -118,14 +120,20 @@ class Content:
         snapshots: Callable[[], Sequence[tuple[AccountSnapshot, float | None]]],
         memory: Callable[[AccountSnapshot], AccountMemory],
         clock: Clock,
+        unseen: Callable[[], Unseen] = Unseen,
     ) -> None:
         self._settings = settings
+        self._unseen = unseen
         self._snapshots = snapshots
         self._memory = memory
         self._clock = clock
         self._findings: dict[str, tuple[object, int]] = {}
 
     # -- accounts ------------------------------------------------------------------------------
+
+    def unseen(self) -> list[str]:
+        redact = self._settings().options.redact
+        return [redact(sentence) for sentence in self._unseen().sentences()]
 
     def accounts(self) -> list[server.AccountRow]:
         settings, findings = self._settings(), self._findings
@@ -201,7 +209,7 @@ class Content:
             known=known,
             page=page,
             pages=_pages(rows.count),
-            not_seen=_not_seen(snapshots, selected, options, now),
+            not_seen=[*self.unseen(), *_not_seen(snapshots, selected, options, now)],
             at=now,
         )
 
@@ -212,7 +220,7 @@ class Content:
         snapshots = [snapshot for snapshot, _ in self._snapshots()]
         rows = selected.sorted(self._rows(settings, snapshots, selected, now))
         seen = [each for each in snapshots if _is_selected(each, selected, options)]
-        return Export(rows, options, seen, now, format_)
+        return Export(rows, options, seen, now, format_, unseen=self._unseen())
 
     def _rows(
         self,
@@ -333,6 +341,7 @@ class Export:
 
     Args:
         accounts: Those that the rows are of.
+        unseen: Which other accounts there are.
     """
 
     def __init__(
@@ -342,10 +351,13 @@ class Export:
         accounts: Sequence[AccountSnapshot],
         at: datetime,
         format_: str,
+        *,
+        unseen: Unseen,
     ) -> None:
         self._rows = rows
         self._options = options
         self._accounts = accounts
+        self._unseen = unseen
         self._at = at
         self._format = format_
 
@@ -367,7 +379,14 @@ class Export:
 
     def _json(self) -> Iterator[str]:
         """Yield an object like that of the subcommand report, with a key in each line."""
-        yield f'{{"at": {_dumps(self._at)}, "keys": ['
+        error, shard = self._options.redact(self._unseen.error), self._unseen.shard
+        beginning = {
+            "at": self._at,
+            "discovery_error": error or None,
+            "shard": shard.ordinal,
+            "total_shards": shard.total,
+        }
+        yield _dumps(beginning).removesuffix("}") + ', "keys": ['
         separator = "\n"
         for records in self._records():
             yield separator + ",\n".join(map(_dumps, records))

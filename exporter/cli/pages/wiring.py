@@ -7,6 +7,7 @@ from typing import Final
 from exporter.cli.application import Application
 from exporter.cli.bounded import BoundedCalls, Hanging
 from exporter.cli.pages.content import Content, EventsUnavailable, Settings
+from exporter.cli.pages.unseen import Unseen
 from exporter.cli.redaction import redactor
 from exporter.cli.report import show_options
 from exporter.cli.wiring import key_id_formatter
@@ -31,6 +32,7 @@ def content_of(application: Application, clock: Clock, file: str) -> Content:
         snapshots=application.scheduler.snapshots,
         memory=application.recorder.memory,
         clock=clock,
+        unseen=lambda: Unseen(application.accounts.error, application.shard),
     )
 
 

@@ -111,17 +111,22 @@ def _page(body: bytes, status: int = 200) -> Response:
 
 def landing(content: Content, facts: Facts, _: Sequence[str], asked: Mapping[str, str]) -> Response:
     now = datetime.now(UTC)
-    return _page(render_landing(facts, content.accounts(), now, asked))
+    return _page(render_landing(facts, content.accounts(), now, asked, content.unseen()))
 
 
 def render_landing(
-    facts: Facts, accounts: Sequence[AccountRow], now: datetime, asked: Mapping[str, str]
+    facts: Facts,
+    accounts: Sequence[AccountRow],
+    now: datetime,
+    asked: Mapping[str, str],
+    unseen: Sequence[str] = (),
 ) -> bytes:
     """
     Render the landing page as HTML.
 
     Args:
         now: Aware.
+        unseen: Which accounts are not among them, in sentences.
     """
     search = asked.get("q", "").strip()
     found = [each for each in accounts if _has(each, search.casefold())]
@@ -138,6 +143,7 @@ def render_landing(
         pager=Pager("./", number, pages, {"q": search}),
         search=search,
         totals=Totals.of(accounts),
+        unseen=unseen,
         least=_least,
         now=now,
         timedelta=timedelta,

@@ -203,6 +203,9 @@ class Content(Protocol):
 
     def accounts(self) -> Sequence[AccountRow]: ...
 
+    def unseen(self) -> Sequence[str]:
+        """Say which accounts are not among them, and why, in sentences."""
+
     def keys(self, parameters: Mapping[str, str]) -> KeyTable:
         """
         Return a page of the table of keys.
