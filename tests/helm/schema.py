@@ -204,6 +204,8 @@ def values_schema(values: list[Value]) -> Schema:
         schema = _schema(value, values)
         schemas[value.keys] = schema
         schemas[value.keys[:-1]]["properties"][value.keys[-1]] = schema
+    condition = "For the condition under which a chart contains this one. It does nothing here."
+    root["properties"]["enabled"] = {"description": condition, "type": "boolean"}
     monitor = schemas["serviceMonitor",]["properties"]
     schemas["podMonitor",]["properties"] = {**monitor, **schemas["podMonitor",]["properties"]}
     main = schemas["route", "main"]

@@ -133,9 +133,9 @@ def egress(manifest: Manifest) -> set[object]:
 def test_the_network_policy_has_what_the_values_need(tmp_path: Path) -> None:
     """DNS, AWS and EKS Pod Identity; and proxies and the database, where there are some."""
     (usual,) = render().of("NetworkPolicy")
-    assert egress(usual) == {53, 443, 80}
+    assert egress(usual) == {53, 5353, 443, 80}
     (with_database,) = example("sharded").of("NetworkPolicy")
-    assert egress(with_database) == {53, 443, 80, 5432}
+    assert egress(with_database) == {53, 5353, 443, 80, 5432}
     for url, port in {
         "http://proxy:3128": 3128,
         "http://user:word@[fd00::1]:8080/": 8080,

@@ -32,15 +32,20 @@ app.kubernetes.io/name: {{ include "exporter.name" . | quote }}
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
-{{/* The labels of every object. */}}
+{{/*
+The labels of an object. Arguments: a list of the root context and additional labels. Nothing replaces
+those by which objects are selected.
+*/}}
 {{- define "exporter.labels" -}}
-{{ include "exporter.selectorLabels" . }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service | quote }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimAll "-._" | quote }}
-{{- with .Values.commonLabels }}
-{{ toYaml . }}
-{{- end }}
+{{- $root := index . 0 -}}
+{{- $labels := dict
+      "app.kubernetes.io/version" $root.Chart.AppVersion
+      "app.kubernetes.io/managed-by" $root.Release.Service
+      "helm.sh/chart" (printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" | trunc 63 | trimAll "-._") -}}
+{{- range list $root.Values.commonLabels (index . 1) (include "exporter.selectorLabels" $root | fromYaml) -}}
+{{- $labels = mergeOverwrite $labels (deepCopy (. | default dict)) -}}
+{{- end -}}
+{{- toYaml $labels -}}
 {{- end -}}
 
 {{/*
@@ -52,8 +57,7 @@ namespace (empty: the usual one), additional labels, and annotations.
 name: {{ index . 1 | default (include "exporter.fullname" $root) | quote }}
 namespace: {{ index . 2 | default (include "exporter.namespace" $root) | quote }}
 labels:
-  {{- $labels := include "exporter.labels" $root | fromYaml }}
-  {{- toYaml (mergeOverwrite $labels (index . 3 | default dict)) | nindent 2 }}
+  {{- include "exporter.labels" (list $root (index . 3)) | nindent 2 }}
 {{- with index . 4 }}
 annotations:
   {{- toYaml . | nindent 2 }}

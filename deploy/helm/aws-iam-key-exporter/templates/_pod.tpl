@@ -72,8 +72,8 @@ securityContext:
 {{- define "exporter.podTemplate" -}}
 metadata:
   labels:
-    {{- toYaml (mergeOverwrite (include "exporter.labels" . | fromYaml) (deepCopy (.Values.podLabels | default dict))
-          (include "exporter.selectorLabels" . | fromYaml) (dict "app.kubernetes.io/component" "exporter")) | nindent 4 }}
+    {{- $labels := mergeOverwrite (deepCopy (.Values.podLabels | default dict)) (dict "app.kubernetes.io/component" "exporter") }}
+    {{- include "exporter.labels" (list . $labels) | nindent 4 }}
   annotations:
     {{- include "exporter.podAnnotations" . | nindent 4 }}
 spec:
