@@ -10,7 +10,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses=auto --dist=loadgroup
 COVERAGE := $(if $(ARGS),,--cov --cov-report=term)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-stack test unit test-slow lint types format generate bench soak constraints clean
+.PHONY: help demo demo-stack test unit test-slow lint types format generate bench soak constraints lock dist sbom audit clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -61,12 +61,41 @@ bench: $(VENV)/dev  ## measure the performance claims
 soak: $(VENV)/dev  ## two simulated weeks of 1000 accounts with every fault: nothing grows
 	$(BIN)/python -m tests.soak
 
-constraints:  ## pin the newest version of every dependency in constraints.txt
+constraints:  ## pin the newest version of every dependency in constraints.txt, then make lock
 	@venv=$$(mktemp -d) && trap 'rm -rf "$$venv"' EXIT && \
 	$(PYTHON) -m venv "$$venv" && \
 	"$$venv/bin/python" -m pip install --disable-pip-version-check --editable '.[dev]' && \
-	{ echo "# The versions that CI tests and the image contains. Written by make constraints."; \
+	{ echo "# The versions that CI tests. Written by make constraints."; \
 	  "$$venv/bin/python" -m pip freeze --exclude-editable; } > constraints.txt
+	@$(MAKE) --no-print-directory lock
+
+# For every platform, so that the image can be built for each, from the versions that CI tests.
+LOCK = "$$venv/bin/uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-header --no-annotate --no-config --constraint constraints.txt
+
+lock:  ## write the locks, with hashes, from constraints.txt
+	@venv=$$(mktemp -d) && trap 'rm -rf "$$venv"' EXIT && \
+	$(PYTHON) -m venv "$$venv" && \
+	"$$venv/bin/python" -m pip install --disable-pip-version-check --quiet uv && \
+	{ echo "# What the image contains besides the exporter. Written by make lock."; \
+	  $(LOCK) --extra postgres pyproject.toml; } > "$$venv/requirements.lock" && \
+	{ echo "# What builds the sdist and the wheel. Written by make lock."; \
+	  echo hatchling | $(LOCK) -; } > "$$venv/requirements-build.lock" && \
+	{ echo "# What writes the SBOM of a release. Written by make lock."; \
+	  echo cyclonedx-bom | $(LOCK) -; } > "$$venv/requirements-sbom.lock" && \
+	cp "$$venv"/*.lock .
+
+dist:  ## build the sdist and the wheel of the current commit, reproducibly, in dist
+	@PYTHON=$(PYTHON) .ci/dist
+
+sbom:  ## write a CycloneDX SBOM of the image's packages to dist
+	@PYTHON=$(PYTHON) .ci/sbom
+
+audit:  ## look up known vulnerabilities of the locked packages, in public databases
+	@venv=$$(mktemp -d) && trap 'rm -rf "$$venv"' EXIT && \
+	$(PYTHON) -m venv "$$venv" && \
+	"$$venv/bin/python" -m pip install --disable-pip-version-check --quiet pip-audit && \
+	"$$venv/bin/pip-audit" --disable-pip --strict --require-hashes $(patsubst %,--requirement %,$(wildcard *.lock))
 
 clean:  ## remove the virtual environment, caches and build products
 	rm -rf $(VENV) build dist *.egg-info .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -1,5 +1,5 @@
 """
-Generates the README's table of metrics, the names of metrics, IAM policies, and expositions.
+Generates the README's metrics, their names, the configuration's schema, policies, and expositions.
 
     python -m tests.generate [--check]
 """
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from exporter.metrics import FAMILIES, Format
 from exporter.metrics.families import ACCOUNT, KEY, USER, CountFamily, Family, SnapshotFamily
+from tests import config_schema
 from tests.exposition import SCENES, a_scene, render
 from tests.iam import policies
 from tests.rules.files import FILES
@@ -39,6 +40,7 @@ def files() -> dict[str, str]:
     return {
         "README.md": readme,
         METRIC_NAMES: metric_names(),
+        "config.schema.json": config_schema.text(),
         **expositions,
         **policies.files(),
     }

@@ -290,15 +290,30 @@ def test_the_image_has_a_package_that_runs(tmp_path: Path) -> None:
     assert package_files(ROOT) == package_files(target)
 
 
+REGISTRIES = (
+    r"pypi\.org",
+    r"pythonhosted\.org",
+    r"registry\.npmjs",
+    r"registry\.yarnpkg",
+    r"proxy\.golang",
+    r"crates\.io",
+    r"rubygems\.org",
+    r"index\.docker\.io",
+    r"registry-1\.docker",
+)
+"""Hosts of package registries, for which mirrors are configured where they are needed."""
+
+
 @pytest.mark.process
-def test_no_file_names_a_local_path() -> None:
-    """No file contains paths or hosts of one machine."""
+def test_no_file_names_a_local_path_or_a_registry() -> None:
+    """No file contains paths or hosts of one machine, or the host of a package registry."""
     result = subprocess.run(
         [
             "git",
             "grep",
-            "-nIE",
-            r"/(home|work)/|pypi\.org|registry\.npmjs",
+            "--untracked",
+            "-nIiE",
+            "|".join((r"/(home|work)/", *REGISTRIES)),
             "--",
             ":!tests/test_docs.py",
         ],

@@ -3,17 +3,13 @@
 import gzip
 import socket
 import threading
-import tomllib
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from exporter import server
 from tests.server.serving import SITE, Chunks, request, serving
-
-ROOT = Path(__file__).parent.parent
 
 
 def test_the_metrics_are_served() -> None:
@@ -77,22 +73,6 @@ def test_healthy_does_not_depend_on_ready() -> None:
         statuses = [request(port, path)[0].status for path in ("/-/healthy", "/-/ready")]
 
     assert statuses == [200, 503]
-
-
-def test_the_pages_are_package_data() -> None:
-    """Templates and styles are declared as package data, so that a wheel contains them."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    data = project["tool"]["setuptools"]["package-data"]
-    files = {path for path in (ROOT / "exporter").rglob("*") if path.is_file()}
-    modules = {path for path in files if path.suffix in (".py", ".pyc")}
-
-    declared = {
-        path
-        for package, patterns in data.items()
-        for pattern in patterns
-        for path in (ROOT / package.replace(".", "/")).glob(pattern)
-    }
-    assert declared == files - modules
 
 
 def test_a_failed_scrape_does_not_affect_the_next() -> None:

@@ -11,11 +11,11 @@ from pydantic import Field, ValidationError, model_validator
 
 from exporter.config.accounts import AccountEntry, Organization, Users
 from exporter.config.files import secret_files
+from exporter.config.locations import DatabaseUrl, StatePath, Url
 from exporter.config.section import Section
 from exporter.config.values import (
     Boolean,
     Burst,
-    DatabaseUrl,
     Days,
     Duration,
     Expiry,
@@ -28,8 +28,6 @@ from exporter.config.values import (
     Rate,
     Secret,
     Source,
-    StatePath,
-    Url,
     Workers,
     invalid,
 )

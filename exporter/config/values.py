@@ -3,32 +3,42 @@
 import difflib
 import re
 import warnings
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
-from importlib.util import find_spec
-from typing import Annotated
-from urllib.parse import urlsplit
+from typing import Annotated, Any
 
 import yaml
-from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, PlainValidator
-from pydantic_core import PydanticCustomError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    PlainSerializer,
+    PlainValidator,
+    WithJsonSchema,
+)
+from pydantic_core import CoreSchema, PydanticCustomError
+from pydantic_core.core_schema import no_info_before_validator_function
 
 from exporter.config.metric_names import METRICS
-from exporter.model import KeyIdFormat, ReportMode, RoleArn, TagSource, parse_expiry
+from exporter.model import KeyIdFormat, Partition, ReportMode, RoleArn, TagSource, parse_expiry
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 """Seconds by unit."""
 
+DURATION = r"(?:[0-9]+(?:\.[0-9]+)?[smhdw])+"
+
 MAX_DURATION = timedelta(days=3650)
+
+MIN_RATE = 0.001
+"""Requests per second."""
 
 MAX_DAYS = 20
 """How many numbers of days keys are counted by."""
 
 TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0", "")
-
-
-HOST = r"(?!.*[\w-]{64})[\w.-]{1,253}|[0-9a-f:.]+"
-"""A host name or an IP address."""
 
 
 class FromEnvironment(str):
@@ -58,8 +68,7 @@ def parse_duration(value: object) -> timedelta:
     Raises:
         ValueError: *value* is none. The message says what is valid.
     """
-    pattern = r"(?:[0-9]+(?:\.[0-9]+)?[smhdw])+"
-    parts = re.fullmatch(pattern, value) if isinstance(value, str) else None
+    parts = re.fullmatch(DURATION, value) if isinstance(value, str) else None
     if parts is None:
         raise invalid("must be a duration such as 30s, 15m, 1h30m or 7d")
     found = re.findall(r"([\d.]+)([smhdw])", parts.group())
@@ -158,67 +167,9 @@ def _number(value: object) -> object:
 
 
 def _not_too_slow(rate: float) -> float:
-    if rate < 0.001:
-        raise invalid("must be at least 0.001")
+    if rate < MIN_RATE:
+        raise invalid(f"must be at least {MIN_RATE}")
     return rate
-
-
-def _url(value: object) -> object:
-    """Refuse what botocore would only refuse when it is used; the message quotes nothing."""
-    if isinstance(value, str):
-        try:
-            parts = urlsplit(value)
-            host, _ = parts.hostname or "", parts.port
-        except ValueError as error:
-            raise invalid("must be an http or https URL") from error
-        valid = re.fullmatch(r"[!-~]+", value) and parts.scheme in ("http", "https")
-        if not valid or not re.fullmatch(HOST, host, re.ASCII):
-            raise invalid("must be an http or https URL")
-    return value
-
-
-def _state_path(value: object) -> object:
-    if isinstance(value, str):
-        if "://" in value:
-            raise invalid("must be the path of a file; the URL of a database belongs in state.url")
-        if value.startswith("~"):
-            raise invalid("must not begin with ~, which is not expanded")
-        if value.endswith(("/", "/.", "/..")) or value in ("", ".", "..", ":memory:"):
-            raise invalid("must be the path of a file")
-        if re.search(r"[\x00-\x1f\x7f]", value):
-            raise invalid("must not have control characters")
-    return value
-
-
-def _database_url(value: object) -> object:
-    """Refuse what SQLAlchemy would only refuse when it connects; the message quotes nothing."""
-    if isinstance(value, str):
-        if not _is_database_url(value):
-            raise invalid(
-                "must be a URL such as postgresql://user:password@host:5432/database; in user and"
-                " password, special characters are percent-encoded (@ is %40)"
-            )
-        if find_spec("psycopg") is None:
-            raise invalid("requires: pip install 'aws-iam-key-exporter[postgres]'")
-    return value
-
-
-def _is_database_url(text: str) -> bool:
-    try:
-        parts = urlsplit(text)
-        host, _ = parts.hostname or "", parts.port
-    except ValueError:
-        return False
-    user_info = parts.netloc.rpartition("@")[0]
-    return (
-        parts.scheme == "postgresql"
-        and text.startswith("postgresql://")
-        and re.fullmatch(r"[!-~]+", text) is not None
-        and "#" not in text
-        and "@" not in user_info
-        and user_info.count(":") <= 1
-        and re.fullmatch(rf"{HOST}|", host, re.ASCII) is not None  # none: a local socket
-    )
 
 
 def _unique_and_sorted(days: tuple[int, ...]) -> tuple[int, ...]:
@@ -273,79 +224,116 @@ def _tag_patterns(value: object) -> object:
     return {name: [item] if isinstance(item, str) else item for name, item in value.items()}
 
 
-def _matching(pattern: str, message: str) -> BeforeValidator:
-    def validate(value: object) -> object:
-        if isinstance(value, str) and not re.fullmatch(pattern, value, re.ASCII):
-            raise invalid(message)
+@dataclass(frozen=True, slots=True)
+class _Matching:
+    """
+    Refuses a string with *message* unless *pattern* matches all of it.
+
+    The pattern means the same in Python and in a JSON schema.
+    """
+
+    pattern: str
+    message: str
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return no_info_before_validator_function(self._validate, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return handler(schema) | {"pattern": f"^(?:{self.pattern})$"}
+
+    def _validate(self, value: object) -> object:
+        if isinstance(value, str) and not re.fullmatch(self.pattern, value, re.ASCII):
+            raise invalid(self.message)
         return value
 
-    return BeforeValidator(validate)
 
+def text_of(pattern: str) -> WithJsonSchema:
+    """Describe to editors a string that *pattern* matches; validators may know more about it."""
+    return WithJsonSchema({"type": "string", "pattern": f"^(?:{pattern})$"})
+
+
+POSITIVE_DURATION = rf"(?=.*[1-9])(?:{DURATION})"
 
 Duration = Annotated[
     timedelta,
     BeforeValidator(_positive_duration),
     PlainSerializer(duration_text, when_used="json"),
+    text_of(POSITIVE_DURATION),
 ]
-Pattern = Annotated[str, BeforeValidator(_pattern)]
-AccountId = Annotated[str, BeforeValidator(_account_id)]
-Role = Annotated[RoleArn, PlainValidator(_role_arn), PlainSerializer(str, when_used="json")]
+Pattern = Annotated[str, BeforeValidator(_pattern), text_of(r"[\s\S]+")]
+AccountId = Annotated[str, BeforeValidator(_account_id), text_of("[0-9]{12}")]
+Role = Annotated[
+    RoleArn,
+    PlainValidator(_role_arn),
+    PlainSerializer(str, when_used="json"),
+    text_of(rf"arn:(?:{'|'.join(Partition)}):iam::[0-9]{{12}}:role/[\w+=,.@/-]+"),
+]
 Mode = Annotated[ReportMode, _member_of(ReportMode)]
 Source = Annotated[TagSource, _member_of(TagSource)]
 IdFormat = Annotated[KeyIdFormat, _member_of(KeyIdFormat)]
-Expiry = Annotated[datetime, BeforeValidator(_expiry)]
+Expiry = Annotated[
+    datetime,
+    BeforeValidator(_expiry),
+    text_of(r"[0-9]{4}(?:-[0-9]{2}-[0-9]{2}|[0-9]{4}|-?W[0-9]{2})[\s\S]*"),
+]
 ExternalId = Annotated[
     str,
-    _matching(r"[\w+=,.@:/-]{2,1224}", "must be 2 to 1224 letters, digits or any of _+=,.@:/-"),
+    _Matching(r"[\w+=,.@:/-]{2,1224}", "must be 2 to 1224 letters, digits or any of _+=,.@:/-"),
 ]
 SessionName = Annotated[
-    str, _matching(r"[\w+=,.@-]{2,64}", "must be 2 to 64 letters, digits or any of _+=,.@-")
+    str, _Matching(r"[\w+=,.@-]{2,64}", "must be 2 to 64 letters, digits or any of _+=,.@-")
 ]
 RoleName = Annotated[
     str,
-    _matching(
+    _Matching(
         r"[\w+=,.@-]+(?:/[\w+=,.@-]+)*",
         "must be the name of a role, with its path if it has one, not its ARN",
     ),
 ]
 Unit = Annotated[
     str,
-    _matching(
+    _Matching(
         r"r-[a-z0-9]{4,32}|ou-[a-z0-9]{4,32}-[a-z0-9]{8,32}",
         "must be the ID of an organizational unit (ou-...) or of the root (r-...)",
     ),
 ]
 SourceIdentity = Annotated[
-    str, _matching(r"[\w+=,.@-]{2,64}", "must be 2 to 64 letters, digits or any of _+=,.@-")
+    str, _Matching(r"[\w+=,.@-]{2,64}", "must be 2 to 64 letters, digits or any of _+=,.@-")
 ]
 SessionDuration = Annotated[
     timedelta,
     BeforeValidator(_session_duration),
     PlainSerializer(duration_text, when_used="json"),
+    text_of(POSITIVE_DURATION),
 ]
-Name = Annotated[str, _matching(r"(?s).+", "must not be empty")]
-Secret = Annotated[str, _matching(r"(?s).{16,}", "must have at least 16 characters")]
-Url = Annotated[str, BeforeValidator(_url)]
+Name = Annotated[str, _Matching(r"[\s\S]+", "must not be empty")]
+Secret = Annotated[str, _Matching(r"[\s\S]{16,}", "must have at least 16 characters")]
 Boolean = Annotated[bool, BeforeValidator(_boolean)]
 Workers = Annotated[int, Field(gt=0, le=1000), BeforeValidator(_integer)]
 Burst = Annotated[int, Field(gt=0, le=1_000_000), BeforeValidator(_integer)]
 Rate = Annotated[
     float,
-    Field(gt=0, le=1_000_000, allow_inf_nan=False),
+    Field(gt=0, le=1_000_000, allow_inf_nan=False, json_schema_extra={"minimum": MIN_RATE}),
     BeforeValidator(_number),
     AfterValidator(_not_too_slow),
 ]
-StatePath = Annotated[str, BeforeValidator(_state_path)]
-DatabaseUrl = Annotated[str, BeforeValidator(_database_url)]
 Day = Annotated[int, Field(ge=0, le=3650), BeforeValidator(_integer)]
 Days = Annotated[
     tuple[Day, ...],
-    Field(strict=False),
+    Field(strict=False, json_schema_extra={"maxItems": MAX_DAYS, "uniqueItems": True}),
     BeforeValidator(_list),
     AfterValidator(_unique_and_sorted),
 ]
 Names = Annotated[tuple[Name, ...], Field(strict=False), BeforeValidator(_list)]
-MetricName = Annotated[str, BeforeValidator(_metric_name)]
+MetricName = Annotated[
+    str,
+    BeforeValidator(_metric_name),
+    WithJsonSchema({"type": "string", "enum": sorted(METRICS)}),
+]
 MetricNames = Annotated[tuple[MetricName, ...], Field(strict=False), BeforeValidator(_list)]
 Patterns = Annotated[tuple[Pattern, ...], Field(strict=False), BeforeValidator(_list)]
 Units = Annotated[tuple[Unit, ...], Field(strict=False), BeforeValidator(_list)]

@@ -20,6 +20,7 @@ ENVIRONMENTS: Final = {
     "cloudformation": ("cfn-lint==1.58.0", "moto[all,server]==5.2.5"),
     "ministack": ("ministack==1.5.33",),
     "terraform-provider": ("tf==1.2.0",),
+    "zizmor": ("zizmor==1.32.0",),
 }
 """What is installed in each environment."""
 
