@@ -45,8 +45,8 @@ VOLUME ["/var/lib/aws-iam-key-exporter"]
 # The health check asks the probe address, which has no TLS and no passwords whatever
 # --web.listen-address and --web.config.file are.
 ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 HOME=/nonexistent \
-    STATE_DIRECTORY=/var/lib/aws-iam-key-exporter \
-    AWS_IAM_KEY_EXPORTER_WEB_PROBE_LISTEN_ADDRESS=127.0.0.1:10065
+    AWS_IAM_KEY_EXPORTER_WEB_PROBE_LISTEN_ADDRESS=127.0.0.1:10065 \
+    STATE_DIRECTORY=/var/lib/aws-iam-key-exporter
 USER 65534:65534
 EXPOSE 10064
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s \
