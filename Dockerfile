@@ -5,19 +5,26 @@ ARG PYTHON_IMAGE=python:3.13-slim
 FROM ${PYTHON_IMAGE} AS build
 WORKDIR /src
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
-# Without pip, which the exporter does not need.
+# /app has no pip, which the exporter does not need.
 RUN python -m venv --without-pip /app && python -m venv /build && mkdir /state
+COPY requirements.lock requirements-build.lock ./
+RUN /build/bin/pip install --require-hashes --only-binary :all: -r requirements-build.lock \
+ && /build/bin/pip --python /app/bin/python install --no-compile \
+    --require-hashes --only-binary :all: -r requirements.lock
 COPY constraints.txt pyproject.toml README.md LICENSE ./
 COPY exporter exporter
 # What --version and the metric build_info report.
 ARG REVISION=unknown
 ARG BRANCH=unknown
-# EXTRAS="[demo,postgres]" builds an image that supports --demo too.
-ARG EXTRAS="[postgres]"
+# EXTRAS="[demo]" builds an image that supports --demo too. What that requires is not in the lock.
+ARG EXTRAS=""
 # Bytecode is not checked against the time stamps of the sources, which can change between the
 # layer and a container: it would be ignored, and the exporter would take seconds longer to start.
 RUN printf '{"revision": "%s", "branch": "%s"}\n' "$REVISION" "$BRANCH" > exporter/build.json \
- && /build/bin/pip --python /app/bin/python install --no-compile --constraint constraints.txt ".${EXTRAS}" \
+ && /build/bin/hatchling build --target wheel --directory /dist \
+ && /build/bin/pip --python /app/bin/python install --no-compile --no-deps --no-index /dist/*.whl \
+ && if [ -n "$EXTRAS" ]; then /build/bin/pip --python /app/bin/python install --no-compile \
+    --constraint constraints.txt "aws-iam-key-exporter$EXTRAS"; fi \
  && /app/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash /app/lib
 
 FROM ${PYTHON_IMAGE}
@@ -38,8 +45,8 @@ VOLUME ["/var/lib/aws-iam-key-exporter"]
 # The health check asks the probe address, which has no TLS and no passwords whatever
 # --web.listen-address and --web.config.file are.
 ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 HOME=/nonexistent \
-    STATE_DIRECTORY=/var/lib/aws-iam-key-exporter \
-    AWS_IAM_KEY_EXPORTER_WEB_PROBE_LISTEN_ADDRESS=127.0.0.1:10065
+    AWS_IAM_KEY_EXPORTER_WEB_PROBE_LISTEN_ADDRESS=127.0.0.1:10065 \
+    STATE_DIRECTORY=/var/lib/aws-iam-key-exporter
 USER 65534:65534
 EXPOSE 10064
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s \

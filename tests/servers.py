@@ -138,6 +138,7 @@ class Exporter:
         program: The command that is given the flags.
         wrapper: A command that becomes the exporter, given its command line.
         inherit: File descriptors that it inherits.
+        listen: Where it listens if no flag says so. None: where its environment says.
 
     Attributes:
         lines: Its log so far.
@@ -150,10 +151,12 @@ class Exporter:
         wrapper: Sequence[str] = (),
         inherit: Sequence[int] = (),
         program: Sequence[str] = PROGRAM,
+        listen: str | None = "127.0.0.1:0",
     ) -> None:
         command = [*wrapper, *program, *flags]
-        if not any(flag.startswith("--web.listen-address") for flag in flags):
-            command.append("--web.listen-address=127.0.0.1:0")
+        has_address = any(flag.startswith("--web.listen-address") for flag in flags)
+        if listen is not None and not has_address:
+            command.append(f"--web.listen-address={listen}")
         self.process = subprocess.Popen(
             command,
             env={**os.environ, **(environment or {})},
@@ -205,10 +208,16 @@ def exporter(
     wrapper: Sequence[str] = (),
     inherit: Sequence[int] = (),
     program: Sequence[str] = PROGRAM,
+    listen: str | None = "127.0.0.1:0",
 ) -> Iterator[Exporter]:
     """Run the exporter with *flags*, on a free port of 127.0.0.1 unless they set an address."""
     running = Exporter(
-        *flags, environment=environment, wrapper=wrapper, inherit=inherit, program=program
+        *flags,
+        environment=environment,
+        wrapper=wrapper,
+        inherit=inherit,
+        program=program,
+        listen=listen,
     )
     try:
         yield running

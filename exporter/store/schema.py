@@ -1,5 +1,5 @@
 """
-The tables. deploy/README.md explains them to people who query them.
+The tables. docs/state.md explains them to people who query them.
 
 Times are text in SQLite, in UTC and in the ISO 8601 form that its date functions understand, and
 ``timestamptz`` in PostgreSQL.

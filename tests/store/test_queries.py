@@ -1,4 +1,4 @@
-"""deploy/README.md: its tables are those of the store, and its queries have these answers."""
+"""docs/state.md: its tables are those of the store, and its queries have these answers."""
 
 import os
 import re
@@ -16,7 +16,7 @@ from tests.builders import NOON, PROD, TEST, a_key, a_use, days_ago
 from tests.store.conftest import OpenStore
 from tests.store.values import a_key_memory, a_memory, an_event, save
 
-README = (Path(__file__).parent.parent.parent / "deploy/README.md").read_text()
+README = (Path(__file__).parent.parent.parent / "docs/state.md").read_text()
 QUERIES = re.findall(r"(\S[^\n]*)\n\n```sql\n(.*?)```", README, re.DOTALL)
 
 EXAMPLE = "AKIAIOSFODNN7EXAMPLE"
