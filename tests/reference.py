@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from exporter.cli.flags import make_parser
-from exporter.config import Config, values
+from exporter.config import Config, locations, values
 from exporter.config.accounts import Session
 from exporter.metrics import FAMILIES
 from exporter.metrics.families import ACCOUNT, KEY, USER, CountFamily, Family, SnapshotFamily
@@ -97,7 +97,7 @@ TYPES: list[tuple[Any, str]] = [
     (values.AccountIds, "list of account IDs"),
     (values.Boolean, "true or false"),
     (values.Burst, "integer"),
-    (values.DatabaseUrl, "URL"),
+    (locations.DatabaseUrl, "URL"),
     (values.Days, "list of integers"),
     (values.Duration, "duration"),
     (values.Expiry, "date"),
@@ -116,10 +116,10 @@ TYPES: list[tuple[Any, str]] = [
     (values.SessionName, "text"),
     (values.SessionTags, "tags and their values"),
     (values.SourceIdentity, "text"),
-    (values.StatePath, "path"),
+    (locations.StatePath, "path"),
     (values.TagPatterns, "tags and lists of regular expressions"),
     (values.Units, "list of IDs"),
-    (values.Url, "URL"),
+    (locations.Url, "URL"),
     (values.Workers, "integer"),
     (str, "text"),
 ]

@@ -12,6 +12,7 @@ from jsonschema import Draft7Validator
 from exporter.config import ConfigError, parse
 from tests import test_config
 from tests.config_schema import EXAMPLE, ROOT, schema
+from tests.example import complete_example
 
 SCHEMA = schema()
 VALIDATOR = Draft7Validator(SCHEMA)
@@ -213,7 +214,7 @@ def test_the_example_is_accepted() -> None:
     both = re.compile(r"(?m)^ +(path|\w+_file): .*\n")  # what others exclude
 
     assert refused(EXAMPLE.read_text()) == []
-    assert refused(both.sub("", test_config.complete_example())) == []
+    assert refused(both.sub("", complete_example())) == []
 
 
 def test_the_example_names_the_schema() -> None:
