@@ -12,8 +12,8 @@ import pytest
 from botocore.utils import generate_login_cache_key
 
 from exporter.aws.base_credentials import BaseCredentials
-from exporter.cli.wiring import SystemClock
 from exporter.cli.problems import of_credentials
+from exporter.cli.wiring import SystemClock
 from exporter.model import ReadError, Reason
 from tests import fake_aws
 from tests.aws import Monitor
