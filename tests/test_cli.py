@@ -422,7 +422,7 @@ def test_a_flag_that_is_like_no_other_has_no_suggestion(
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (["chek"], "unknown subcommand: chek; did you mean check?"),
+        (["reports"], "unknown subcommand: reports; did you mean report?"),
         (["xyzzy"], "unknown subcommand: xyzzy"),
         (["--log.level=loud"], "must be one of debug, info, warn, warning, error, not 'loud'"),
         (["--config.file"], "--config.file requires a value"),

@@ -78,6 +78,7 @@ TREATMENTS: list[tuple[str, Treatment]] = [
     (r"aws ", CallsAws()),
     (r"make ", Makes()),
     (r"git clone", Cannot("needs the network, and what it gets is this repository")),
+    (r"cd aws-iam-key-exporter$", Cannot("is in what git clone gets")),
     (r"(pipx|\S+/pip) install|python3 -m venv", Cannot("installs from an index: see test_docs")),
     (r"pipx run", Cannot("downloads a program from an index")),
     (r"pip install ", Cannot("installs a release from an index")),
@@ -90,6 +91,7 @@ TREATMENTS: list[tuple[str, Treatment]] = [
     (r"\.venv/bin/pytest", Cannot("would run the tests within a test")),
     (r"curl .*https://iam\.amazonaws\.com", Cannot("needs the network")),
     (r"docker ", Cannot("needs Docker: CI builds and runs the image without it")),
+    (r"buildah ", Cannot("takes minutes: the tests of the image run it")),
     (r"(helm|kubectl) ", Cannot("needs a Kubernetes cluster")),
 ]
 
