@@ -12,6 +12,7 @@ from exporter.server.pages import (
     Namesakes,
     Problem,
     Step,
+    is_page,
 )
 from exporter.server.routes import Lifecycle, Site, serve, serve_probes
 from exporter.server.sockets import address_of, bind, inherited
@@ -36,6 +37,7 @@ __all__ = [
     "address_of",
     "bind",
     "inherited",
+    "is_page",
     "max_connections",
     "raise_file_limit",
     "serve",
