@@ -65,7 +65,8 @@ class Certificates:
     Writes certificates into a folder.
 
     ``server``, ``ours`` (a client of the same authority, ``ca.crt``), ``foreign`` (of another one),
-    and what else the files of FOLDER name.
+    ``under`` (of an authority under the same one, ``intermediate.crt``), and what else the files of
+    FOLDER name.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -75,6 +76,9 @@ class Certificates:
         self._write(authority, "other", "127.0.0.1")
         self._write_client(authority, "ours")
         self._write_client(other, "foreign")
+        intermediate = authority.create_child_ca()
+        self._write_client(intermediate, "under")
+        intermediate.cert_pem.write_to_path(folder / "intermediate.crt")
         authority.cert_pem.write_to_path(folder / "ca.crt")
         (folder / "two.crt").write_bytes(other.cert_pem.bytes() + authority.cert_pem.bytes())
         certificate = (folder / "server.crt").read_bytes()
@@ -146,7 +150,7 @@ class Certificates:
         Create a client's side of TLS.
 
         Args:
-            name: ``ours`` or ``foreign``. Empty: without a certificate.
+            name: ``ours``, ``foreign`` or ``under``. Empty: without a certificate.
         """
         context = ssl.create_default_context(cafile=str(self.folder / "ca.crt"))
         context.set_ciphers("ALL:@SECLEVEL=0")
