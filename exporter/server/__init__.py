@@ -1,6 +1,6 @@
 """The HTTP server: metrics, probes and pages for people. Knows nothing of AWS."""
 
-from exporter.server.connections import Limits, max_connections, raise_file_limit
+from exporter.server.limits import Limits, max_connections, raise_file_limit
 from exporter.server.pages import (
     AccountRow,
     Column,

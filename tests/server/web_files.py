@@ -4,7 +4,8 @@ import base64
 import ipaddress
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection, HTTPException
@@ -15,6 +16,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from exporter.server import Limits, Site, WebConfig
+from tests.server.serving import SITE, serving
 
 FOLDER = Path(__file__).parent.parent / "data" / "web_config"
 CLIENT_AUTH = ExtendedKeyUsageOID.CLIENT_AUTH
@@ -36,6 +40,12 @@ NAMES = [
     x509.UniformResourceIdentifier("spiffe://example.org/prometheus"),
 ]
 """Those of a client's certificate."""
+
+
+TLS = "tls_server_config: {cert_file: server.crt, key_file: server.key}\n"
+ALICE = "$2b$04$VzqQEE/KkvYuV3gpHLUwt.NeWDyBBGo2Hiylp.o2shFuFQ0mc48M."
+"""The hash of ``secret``."""
+USERS = f"basic_auth_users: {{alice: {ALICE}}}\n"
 
 
 @dataclass(frozen=True)
@@ -205,3 +215,35 @@ def ask(
         sent.pop("Content-Type", None)
         sent.pop("X-Content-Type-Options", None)
     return Answer(response.status, sent, body if is_refused else b"", cipher)
+
+
+SECRET = basic("alice", "secret")
+
+
+class File:
+    """A web configuration file that is in use."""
+
+    def __init__(self, folder: Path, text: str) -> None:
+        self.path = folder / "web.yml"
+        self.path.write_text(text, encoding="utf-8")
+        self.config = WebConfig(str(self.path))
+
+    def change(self, text: str) -> None:
+        """Write the file and let the exporter find it."""
+        self.path.write_text(text, encoding="utf-8")
+        self.found()
+
+    def found(self) -> None:
+        """Let the exporter look at the files until it has to apply them."""
+        self.config.check()
+        self.config.check()
+
+
+@contextmanager
+def encrypted(
+    certificates: Certificates,
+    site: Site = SITE,
+    limits: Limits = Limits(),  # noqa: B008
+) -> Iterator[int]:
+    with serving(site, limits, File(certificates.folder, TLS).config) as port:
+        yield port
