@@ -264,6 +264,10 @@ def test_an_invalid_address_is_exit_code_1(call: Call) -> None:
         ["--web.telemetry-path=/a b"],
         ["--web.telemetry-path=/\udcff"],
         ["--web.telemetry-path=/metrics?x"],
+        ["--web.telemetry-path=/keys"],
+        ["--web.telemetry-path=/keys.csv"],
+        ["--web.telemetry-path=/keys/a/b"],
+        ["--web.telemetry-path=/config"],
         ["--web.max-requests=-1"],
         ["--web.max-requests=many"],
         ["--demo", "--config.file=x"],
@@ -276,6 +280,13 @@ def test_invalid_flags_are_exit_code_2(call: Call, flags: list[str]) -> None:
     result = call(*flags)
 
     assert (result.code, result.stderr.startswith("usage:")) == (2, True)
+
+
+def test_without_pages_their_paths_are_free() -> None:
+    """The path of a page may be that of the metrics if there are no pages."""
+    parsed = parse_flags(["--web.telemetry-path=/keys", "--web.disable-pages"], {})
+
+    assert parsed.web_telemetry_path == "/keys"
 
 
 def test_the_demo_without_its_extra_is_exit_code_1(

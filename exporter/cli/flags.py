@@ -24,6 +24,7 @@ from exporter.config import Config, parse_duration
 from exporter.model import Partition
 from exporter.policy import Policy
 from exporter.report import Output
+from exporter.server import is_page
 from exporter.sharding import Shard, ordinal_of
 
 NAME = "aws-iam-key-exporter"
@@ -281,6 +282,9 @@ def _check_serve(
         parser.error(f"{path} must consist of visible ASCII characters other than ? and #")
     if args.web_telemetry_path.startswith("/-/"):
         parser.error(f"{path} must not start with /-/, which is reserved for probes")
+    if not args.web_disable_pages and is_page(args.web_telemetry_path):
+        text = "must not be the path of a page, unless --web.disable-pages is set"
+        parser.error(f"{path} {text}")
     if args.web_max_requests < 0:
         parser.error(f"{source('--web.max-requests')} must not be negative")
     if args.demo and args.config_file:

@@ -1,6 +1,6 @@
 """The HTTP server: metrics, probes and pages for people. Knows nothing of AWS."""
 
-from exporter.server.connections import Limits, max_connections, raise_file_limit
+from exporter.server.limits import Limits, max_connections, raise_file_limit
 from exporter.server.pages import (
     AccountRow,
     Column,
@@ -13,6 +13,7 @@ from exporter.server.pages import (
     Namesakes,
     Problem,
     Step,
+    is_page,
 )
 from exporter.server.routes import Lifecycle, Site, serve, serve_probes
 from exporter.server.sockets import address_of, bind, inherited
@@ -38,6 +39,7 @@ __all__ = [
     "address_of",
     "bind",
     "inherited",
+    "is_page",
     "max_connections",
     "raise_file_limit",
     "serve",

@@ -15,7 +15,9 @@ from tornado.log import access_log, gen_log
 from tornado.web import Application, HTTPError, RequestHandler
 
 from exporter.server import pages
-from exporter.server.connections import Connection, Limits, Server
+from exporter.server.connections import Connection
+from exporter.server.http_server import Server
+from exporter.server.limits import Limits
 from exporter.server.networks import client_of
 from exporter.server.shared import Shared
 from exporter.server.slots import Slots

@@ -53,7 +53,7 @@ class Encrypted:
     A request with TLS.
 
     Attributes:
-        certificate: The client's: ``ours``, ``foreign``, or none.
+        certificate: The client's: ``ours``, ``foreign``, ``under``, or none.
         versions: The client's oldest and newest.
         ciphers: The client's, of TLS 1.2.
         curve: The client's only one. Empty: any.
@@ -116,7 +116,7 @@ OLD = [
     (ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.TLSv1_3),
 ]
 VERSIONS = [Encrypted(versions=versions) for versions in OLD]
-CLIENTS = [Encrypted(certificate) for certificate in ("", "foreign", "ours")]
+CLIENTS = [Encrypted(certificate) for certificate in ("", "foreign", "under", "ours")]
 TLS12 = OLD[2]
 CIPHERS = [
     Encrypted(versions=TLS12, ciphers=name, chosen=True)
@@ -214,6 +214,8 @@ CASES: list[tuple[str, Sequence[Request]]] = [
     ("client_required_inline", CLIENTS),
     ("client_two_cas", CLIENTS),
     ("client_ca_missing", CLIENTS),
+    ("client_ca_intermediate", CLIENTS),
+    ("client_ca_leaf", CLIENTS),
     ("client_ca_junk", CLIENTS),
     ("client_ca_null", CLIENTS),
     ("sans_dns", CLIENTS),

@@ -4,7 +4,8 @@ import base64
 import ipaddress
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection, HTTPException
@@ -15,6 +16,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from exporter.server import Limits, Site, WebConfig
+from tests.server.serving import SITE, serving
 
 FOLDER = Path(__file__).parent.parent / "data" / "web_config"
 CLIENT_AUTH = ExtendedKeyUsageOID.CLIENT_AUTH
@@ -36,6 +40,12 @@ NAMES = [
     x509.UniformResourceIdentifier("spiffe://example.org/prometheus"),
 ]
 """Those of a client's certificate."""
+
+
+TLS = "tls_server_config: {cert_file: server.crt, key_file: server.key}\n"
+ALICE = "$2b$04$VzqQEE/KkvYuV3gpHLUwt.NeWDyBBGo2Hiylp.o2shFuFQ0mc48M."
+"""The hash of ``secret``."""
+USERS = f"basic_auth_users: {{alice: {ALICE}}}\n"
 
 
 @dataclass(frozen=True)
@@ -65,7 +75,8 @@ class Certificates:
     Writes certificates into a folder.
 
     ``server``, ``ours`` (a client of the same authority, ``ca.crt``), ``foreign`` (of another one),
-    and what else the files of FOLDER name.
+    ``under`` (of an authority under the same one, ``intermediate.crt``), and what else the files of
+    FOLDER name.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -75,6 +86,9 @@ class Certificates:
         self._write(authority, "other", "127.0.0.1")
         self._write_client(authority, "ours")
         self._write_client(other, "foreign")
+        intermediate = authority.create_child_ca()
+        self._write_client(intermediate, "under")
+        intermediate.cert_pem.write_to_path(folder / "intermediate.crt")
         authority.cert_pem.write_to_path(folder / "ca.crt")
         (folder / "two.crt").write_bytes(other.cert_pem.bytes() + authority.cert_pem.bytes())
         certificate = (folder / "server.crt").read_bytes()
@@ -146,7 +160,7 @@ class Certificates:
         Create a client's side of TLS.
 
         Args:
-            name: ``ours`` or ``foreign``. Empty: without a certificate.
+            name: ``ours``, ``foreign`` or ``under``. Empty: without a certificate.
         """
         context = ssl.create_default_context(cafile=str(self.folder / "ca.crt"))
         context.set_ciphers("ALL:@SECLEVEL=0")
@@ -201,3 +215,35 @@ def ask(
         sent.pop("Content-Type", None)
         sent.pop("X-Content-Type-Options", None)
     return Answer(response.status, sent, body if is_refused else b"", cipher)
+
+
+SECRET = basic("alice", "secret")
+
+
+class File:
+    """A web configuration file that is in use."""
+
+    def __init__(self, folder: Path, text: str) -> None:
+        self.path = folder / "web.yml"
+        self.path.write_text(text, encoding="utf-8")
+        self.config = WebConfig(str(self.path))
+
+    def change(self, text: str) -> None:
+        """Write the file and let the exporter find it."""
+        self.path.write_text(text, encoding="utf-8")
+        self.found()
+
+    def found(self) -> None:
+        """Let the exporter look at the files until it has to apply them."""
+        self.config.check()
+        self.config.check()
+
+
+@contextmanager
+def encrypted(
+    certificates: Certificates,
+    site: Site = SITE,
+    limits: Limits = Limits(),  # noqa: B008
+) -> Iterator[int]:
+    with serving(site, limits, File(certificates.folder, TLS).config) as port:
+        yield port

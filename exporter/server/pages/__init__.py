@@ -1,6 +1,6 @@
 """Pages for people: accounts, keys and the configuration. They work without JavaScript."""
 
-from exporter.server.pages.responses import PAGES, Facts, Page, Response
+from exporter.server.pages.responses import PAGES, Facts, Page, Response, is_page
 from exporter.server.pages.values import (
     AccountRow,
     Column,
@@ -31,4 +31,5 @@ __all__ = [
     "Problem",
     "Response",
     "Step",
+    "is_page",
 ]

@@ -1,5 +1,6 @@
 """Pages, and what each of them responds."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -276,3 +277,8 @@ PAGES: Final = (
     Page("key", "/keys/([^/]+)/([^/]+)", key),
     Page("config", "/config", configuration),
 )
+
+
+def is_page(path: str) -> bool:
+    """Return whether *path* is that of a page."""
+    return any(re.fullmatch(page.path, path) for page in PAGES)

@@ -167,6 +167,8 @@ def _set_client_authentication(
     # Where names are required, so is a certificate, as exporter-toolkit has it.
     required = policy == "RequireAndVerifyClientCert" or settings.client_allowed_sans is not None
     context.verify_mode = ssl.CERT_REQUIRED if required else ssl.CERT_OPTIONAL
+    # For Go, every certificate of the client CA is trusted, also one that another one has issued.
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     if client_ca is None:
         context.load_default_certs(ssl.Purpose.CLIENT_AUTH)
         text = "clients may use a certificate of any authority that this system trusts"
