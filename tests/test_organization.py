@@ -773,8 +773,7 @@ def test_a_company(
 
 
 def sessions_of(exporter: Running) -> dict[Account, Any]:
-    refresher = exporter.application.scheduler._refresh.__self__  # type: ignore[attr-defined]
-    sessions: dict[Account, Any] = refresher.sessions._sessions
+    sessions: dict[Account, Any] = exporter.application._sessions._sessions
     return dict(sessions)
 
 
@@ -782,7 +781,7 @@ def sizes(exporter: Running) -> dict[str, int]:
     """For how many accounts each part of the exporter keeps something."""
     application = exporter.application
     scheduler, recorder = application.scheduler, application.recorder
-    sessions = scheduler._refresh.__self__.sessions  # type: ignore[attr-defined]
+    sessions = application._sessions
     (rendering,) = application._renderings
     store = recorder._store
     return {

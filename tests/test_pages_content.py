@@ -13,18 +13,35 @@ from typing import Any
 import pytest
 
 from exporter import server
-from exporter.cli.pages import EventsUnavailable
+from exporter.cli.pages import Content, EventsUnavailable, settings_of
 from exporter.cli.pages.accounts import REASONS, calls_of, report_mode
 from exporter.cli.pages.content import KEYS_PER_PAGE
 from exporter.cli.pages.selection import SORTS, Selected, pattern
 from exporter.cli.pages.steps import ALERTS, Target, runbook_of, steps_of
 from exporter.cli.pages.unseen import Unseen
 from exporter.config import Config, parse
-from exporter.model import AccountMemory, Event, EventKind, Reason, ReportMode
+from exporter.model import (
+    AccountMemory,
+    AccountSnapshot,
+    Event,
+    EventKind,
+    Reason,
+    ReportMode,
+)
 from exporter.report import FindingKind, Order, ShowOptions, key_names, key_rows, sort_keys
 from exporter.server import InvalidParameter
 from exporter.sharding import Shard
-from tests.builders import NOON, PROD, TEST, a_key, a_snapshot, a_user, an_account, days_ago
+from tests.builders import (
+    NOON,
+    PROD,
+    TEST,
+    FakeClock,
+    a_key,
+    a_snapshot,
+    a_user,
+    an_account,
+    days_ago,
+)
 from tests.report_scene import key_id
 from tests.server.pages_scene import ACCOUNTS, HOSTILE, LONG, MARKUP, NAMED, a_content, config_of
 
@@ -86,6 +103,28 @@ def test_findings_are_counted_again_after_a_refresh() -> None:
     accounts[0] = (replace(a_snapshot(), finished_at=NOON.replace(hour=13)), AccountMemory())
 
     assert (before, content.accounts()[0].findings) == (1, 0)
+
+
+def test_findings_are_counted_once_for_each_refresh() -> None:
+    """They are not counted again for each request, also if two accounts have the same name."""
+    counted: list[str] = []
+    accounts = [
+        (a_snapshot(a_key(), account=an_account(id_, "same")), seconds)
+        for id_, seconds in ((PROD, None), (TEST, 600.0))
+    ]
+
+    def memory(snapshot: AccountSnapshot) -> AccountMemory:
+        counted.append(snapshot.account.id)
+        return AccountMemory()
+
+    settings = settings_of(config_of(), "config.yaml")
+    content = Content(
+        lambda: settings, snapshots=lambda: accounts, memory=memory, clock=FakeClock()
+    )
+    content.accounts()
+    content.accounts()
+
+    assert counted == [PROD, TEST]
 
 
 def config(mode: str) -> Config:

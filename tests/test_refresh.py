@@ -676,7 +676,7 @@ def test_an_account_that_changes_while_it_is_refreshed(refresher: FakeRefresher)
 def test_an_account_that_has_changed_is_released_before_its_next_refresh(
     refresher: FakeRefresher,
 ) -> None:
-    """What its last refresh holds as it was before does not stand in the way of the next one."""
+    """Its next refresh begins when the last one, of the account as it was, holds nothing."""
     clock, due = FakeClock(), list[float | None]()
     refresher.held = {PROD}
 

@@ -613,6 +613,22 @@ def test_a_file_that_is_being_written_is_not_read(tmp_path: Path) -> None:
     assert source.loads == 1
 
 
+def test_a_file_that_was_reloaded_meanwhile_is_not_reloaded_again(tmp_path: Path) -> None:
+    """Whoever writes a file and asks for a reload causes one."""
+    file, source = tmp_path / "config.yaml", Source()
+    file.write_text("new")
+
+    async def reload_by_both() -> Outcome | None:
+        reloader = source.reloader(str(file), settle=0.1)
+        waiting = asyncio.create_task(reloader.reload_if_changed())
+        await asyncio.sleep(0.05)
+        await reloader.reload()
+        return await waiting
+
+    assert asyncio.run(reload_by_both()) is None
+    assert source.loads == 1
+
+
 def test_a_changed_secret_is_reloaded(tmp_path: Path) -> None:
     """A file that an option names is watched, also before it exists."""
     watched = Watched(tmp_path)

@@ -78,7 +78,7 @@ class Application:
             calls=lambda: self_metrics.api_requests, interval=interval, clock=clock
         )
         self._tags_read: set[str] | None = None
-        self._includes: dict[str, Callable[[str], bool]] = {}
+        self._refreshing = _Refreshing()
         self.scheduler = Scheduler(
             self._refresh_after(config),
             self._publish,
@@ -213,17 +213,16 @@ class Application:
             if read is not None and key_of(account) not in read:
                 read.add(key_of(account))
                 known = replace(known, bookmarks=replace(known.bookmarks, tags_at=None))
-            snapshot = refresher.refresh(account, known)
-            # Users whom this refresh has left out were not deleted, whatever is configured by now.
-            self._includes[key_of(account)] = includes
-            return snapshot
+            # Users whom this refresh leaves out were not deleted, whatever is configured by then.
+            self._refreshing.includes = includes
+            return refresher.refresh(account, known)
 
         return refresh
 
     # -- snapshots -----------------------------------------------------------------------------
 
     def _remember(self, account: Account, snapshot: AccountSnapshot) -> None:
-        self.recorder.record(account, snapshot, self._includes.pop(key_of(account), None))
+        self.recorder.record(account, snapshot, self._refreshing.includes)
         self.rounds.finished(account, snapshot)
 
     def _publish(self, account: Account, snapshot: AccountSnapshot) -> None:
@@ -235,6 +234,8 @@ class Application:
         for rendering in self._renderings:
             rendering.forget(account)
         self.recorder.forget(account.id)
+        if self._tags_read is not None:
+            self._tags_read.discard(key_of(account))
 
     def _render_again(self) -> None:
         """Render every account as the configuration says by now; scrapes see all of it, or none."""
@@ -284,6 +285,17 @@ class Application:
             lambda: [snapshot for snapshot, _ in self.scheduler.snapshots()],
             known,
         )
+
+
+class _Refreshing(threading.local):
+    """
+    The refresh that a thread is making.
+
+    Attributes:
+        includes: Whether it reads the user of this name. None: there is no refresh.
+    """
+
+    includes: Callable[[str], bool] | None = None
 
 
 class Rendering:

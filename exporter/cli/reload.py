@@ -103,13 +103,15 @@ class Reloader:
         Reload if the checksums of the files differ from those of the last time.
 
         Returns:
-            None: they do not, or the files are still being written.
+            None: they do not, or the files are still being written, or were reloaded meanwhile.
         """
         found = await self._checksums()
         if found == self._seen:
             return None
         await asyncio.sleep(self._settle)
-        return await self.reload() if await self._checksums() == found else None
+        if await self._checksums() != found or found == self._seen:
+            return None
+        return await self.reload()
 
     async def _run_after(self, other: "asyncio.Task[Outcome] | None") -> Outcome:
         if other is not None and not other.done():

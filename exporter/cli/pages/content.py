@@ -139,7 +139,7 @@ class Content:
         settings, findings = self._settings(), self._findings
         snapshots = self._snapshots()
         rows = [self._account(settings, *each) for each in snapshots]
-        for gone in findings.keys() - {each.account.label for each, _ in snapshots}:
+        for gone in findings.keys() - {_key_of(each) for each, _ in snapshots}:
             findings.pop(gone, None)
         return rows
 
@@ -175,13 +175,13 @@ class Content:
             *(snapshot.finished_at, snapshot.listed_at, len(snapshot.keys), snapshot.unknown),
             now.replace(minute=0, second=0, microsecond=0),
         )
-        counts, label = self._findings, snapshot.account.label
-        known = counts.get(label)
+        counts, key = self._findings, _key_of(snapshot)
+        known = counts.get(key)
         if known is not None and known[0] == stamp:
             return known[1]
         rows = key_rows(snapshot, self._memory(snapshot), settings.options, now)
         count = sum(bool(row.findings) for row in rows)
-        counts[label] = stamp, count
+        counts[key] = stamp, count
         return count
 
     # -- keys ----------------------------------------------------------------------------------
@@ -394,6 +394,11 @@ class Export:
         yield '\n], "accounts": ['
         accounts = (coverage_of(each, self._options.redact).record() for each in self._accounts)
         yield "\n" + ",\n".join(map(_dumps, accounts)) + "\n]}\n"
+
+
+def _key_of(snapshot: AccountSnapshot) -> str:
+    # Two accounts of an organization may have the same name.
+    return snapshot.account.id or snapshot.account.label
 
 
 def _dumps(value: object) -> str:
