@@ -16,7 +16,7 @@ def test_one_replica_is_replaced_after_it_has_ended() -> None:
     spec = render().workload["spec"]
 
     assert spec["replicas"] == 1
-    assert spec["strategy"] == {"type": "Recreate"}
+    assert spec["strategy"] == {"type": "Recreate", "rollingUpdate": None}
 
 
 def test_shards() -> None:
