@@ -4,7 +4,6 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
@@ -94,11 +93,11 @@ class Rendered:
         return None
 
 
-def render(*files: Path, release: str = RELEASE, options: Sequence[str] = ()) -> Rendered:
-    """Render the chart with the values of *files*, which are good."""
+@lru_cache
+def render(*files: Path, release: str = RELEASE) -> Rendered:
+    """Render the chart with the values of *files*, which are good and do not change."""
     values = [f"--values={file}" for file in files]
-    command = ("template", release, str(CHART), f"--namespace={NAMESPACE}", *values, *options)
-    run = helm(*command)
+    run = helm("template", release, str(CHART), f"--namespace={NAMESPACE}", *values)
     assert run.returncode == 0, run.stderr
     documents = yaml.load_all(run.stdout, yaml.CSafeLoader)
     return Rendered(tuple(document for document in documents if document))

@@ -16,7 +16,7 @@ def test_one_replica_is_replaced_after_it_has_ended() -> None:
     spec = render().workload["spec"]
 
     assert spec["replicas"] == 1
-    assert spec["strategy"] == {"type": "Recreate"}
+    assert spec["strategy"] == {"type": "Recreate", "rollingUpdate": None}
 
 
 def test_shards() -> None:
@@ -68,6 +68,8 @@ def test_what_is_reloaded_does_not_restart_pods(tmp_path: Path) -> None:
     assert checksum(tmp_path, "config: {state: {keep_events: 30d}}") == before
     assert checksum(tmp_path, "config: {aws: {use_fips: true}}") != before
     assert checksum(tmp_path, "config: {state: {path: /x/y.db}}") != before
+    assert checksum(tmp_path, "config: {state: {url: 'postgresql://a'}}") != before
+    assert checksum(tmp_path, "database: {existingSecret: x}") != before
     off = "configReload: {enabled: false}"
     changed = checksum(tmp_path, f"{off}\nconfig: {{collection: {{interval: 5m}}}}")
     assert changed != checksum(tmp_path, off)

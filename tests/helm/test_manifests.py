@@ -9,7 +9,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from tests.helm.charts import CUSTOM, EXAMPLES, GOOD, NAMESPACE, Rendered, render
+from tests.helm.charts import CUSTOM, EXAMPLES, GOOD, MOUNTED, NAMESPACE, Rendered, render
 from tests.helm.values import CHART, ROOT
 
 pytestmark = [pytest.mark.process, pytest.mark.xdist_group("helm")]
@@ -92,15 +92,21 @@ def test_names(rendered: Rendered) -> None:
 
 
 @pytest.mark.parametrize(
-    "values", [{}, {"nameOverride": "a" + "-b" * 40}, {"fullnameOverride": "f-" * 40 + "f"}]
+    ("release", "values"),
+    [
+        (LONG, {}),
+        (LONG[:32], {}),  # 53 characters with the name of the chart
+        (LONG, {"nameOverride": "a" + "-b" * 40}),
+        (LONG, {"fullnameOverride": "f-" * 40 + "f"}),
+    ],
 )
 @pytest.mark.parametrize("file", ["sharded", "kube-prometheus-stack"])
-def test_long_names(file: str, values: dict[str, str], tmp_path: Path) -> None:
+def test_long_names(file: str, release: str, values: dict[str, str], tmp_path: Path) -> None:
     """The longest name of a release, and longer ones in the values, become valid names."""
     overrides = tmp_path / "overrides.yaml"
     overrides.write_text(yaml.safe_dump(values))
 
-    check_names(render(CHART / "examples" / f"{file}.yaml", overrides, release=LONG))
+    check_names(render(CHART / "examples" / f"{file}.yaml", overrides, release=release))
 
 
 def test_long_names_differ() -> None:
@@ -171,6 +177,20 @@ def test_mounts(rendered: Rendered) -> None:
     for probe in ("livenessProbe", "readinessProbe", "startupProbe"):
         port = rendered.container.get(probe, {}).get("httpGet", {}).get("port", "probes")
         assert port in {of["name"] for of in rendered.container["ports"]}
+
+
+def test_files(rendered: Rendered) -> None:
+    """Files that flags, environment and configurations name are where something is mounted."""
+    mounts = {Path(mount["mountPath"]) for mount in rendered.container["volumeMounts"]}
+    texts = [
+        *rendered.container["args"],
+        *(str(variable.get("value")) for variable in rendered.container["env"]),
+        *(rendered.config(name) or "" for name in ("config.yaml", "web-config.yaml")),
+    ]
+    files = re.findall(rf"{MOUNTED}/[\w./-]+", "\n".join(texts))
+
+    assert files
+    assert {Path(file).parent for file in files} <= mounts
 
 
 def test_selectors(rendered: Rendered) -> None:

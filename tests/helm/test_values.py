@@ -36,6 +36,8 @@ def test_the_version_is_that_of_the_exporter() -> None:
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
 
     assert chart["version"] == chart["appVersion"] == __version__
+    images = yaml.safe_load(chart["annotations"]["artifacthub.io/images"])
+    assert [of["image"].rpartition(":")[2] for of in images] == [__version__]
 
 
 def test_every_value_has_a_comment() -> None:

@@ -15,6 +15,9 @@
 {{- $problems = append $problems "sharding.enabled: requires config.accounts or config.organization: there is only one account to read" -}}
 {{- end -}}
 {{- range $number, $account := $config.accounts -}}
+{{- if and $values.sharding.enabled (not (or $account.account_id $account.role_arn)) -}}
+{{- $problems = append $problems (printf "config.accounts[%d]: requires account_id or role_arn with sharding: the ID of an account decides which pod reads it" $number) -}}
+{{- end -}}
 {{- if or (kindIs "float64" $account.account_id) (kindIs "int64" $account.account_id) -}}
 {{- $problems = append $problems (printf "config.accounts[%d].account_id: must be in quotes: it is a text, in which zeros at the beginning count" $number) -}}
 {{- end -}}
