@@ -240,6 +240,7 @@ def test_it_serves_on_the_socket_of_systemd(configuration: Path) -> None:
         with service(configuration, {}, "socket.conf", inherit=listener) as (running, notified):
             assert notified.recv(100) == b"READY=1"
             assert get(f"http://127.0.0.1:{port}/-/healthy") == "Healthy\n"
+            assert running.address == f"127.0.0.1:{port}"
             assert running.log.count("msg=listening") == 1
             assert running.end()[0] == 0
 
