@@ -42,11 +42,11 @@ COPY --from=build /app /app
 # Nothing else is written (no bytecode, no home directory), so the root file system can be read-only.
 COPY --from=build --chown=65534:65534 /state /var/lib/aws-iam-key-exporter
 VOLUME ["/var/lib/aws-iam-key-exporter"]
-# The health check asks the probe address, which has no TLS and no passwords whatever
-# --web.listen-address and --web.config.file are.
 ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 HOME=/nonexistent \
-    AWS_IAM_KEY_EXPORTER_WEB_PROBE_LISTEN_ADDRESS=127.0.0.1:10065 \
     STATE_DIRECTORY=/var/lib/aws-iam-key-exporter
+# The health check asks this address, which has no TLS and no passwords whatever
+# --web.listen-address and --web.config.file are.
+ENV AWS_IAM_KEY_EXPORTER_WEB_PROBE_LISTEN_ADDRESS=127.0.0.1:10065
 USER 65534:65534
 EXPOSE 10064
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s \
