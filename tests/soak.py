@@ -11,7 +11,8 @@ knows happens, several at a time.
 
 Memory, threads, descriptors and the size of the store are printed for the start, the middle and the
 end. The exit code is 1 if one of them has grown since the middle, or if the exporter logged an
-unexpected error.
+unexpected error. The store may grow with its rows: it keeps every place where a key was used for as
+long as the key exists.
 """
 
 import argparse
@@ -21,6 +22,7 @@ import itertools
 import json
 import os
 import random
+import sqlite3
 import statistics
 import subprocess
 import sys
@@ -28,7 +30,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -294,6 +296,7 @@ class Measured:
         at: The part of the time that has passed.
         memory: Resident, in MiB.
         store: The file and its write-ahead log, in MiB.
+        rows: Those of the store, in thousands.
         page: The size of a scrape in MiB.
     """
 
@@ -302,11 +305,14 @@ class Measured:
     threads: float
     descriptors: float
     store: float
+    rows: float
     page: float
 
 
 QUANTITIES: Final = {"memory": 10.0, "threads": 4.0, "descriptors": 10.0, "store": 1.0}
 """What must not grow, and by how much it may in any case."""
+
+TABLES: Final = ("accounts", "users", "keys", "uses", "events")
 
 
 def measure(pid: int, state: Path, at: float, page: float) -> Measured:
@@ -319,8 +325,20 @@ def measure(pid: int, state: Path, at: float, page: float) -> Measured:
         threads=int(status["Threads"][0]),
         descriptors=len([*Path(f"/proc/{pid}/fd").iterdir()]),
         store=sum(file.stat().st_size for file in files) / 2**20,
+        rows=rows_of(state) / 1000,
         page=page,
     )
+
+
+def rows_of(state: Path) -> int:
+    """Return the number of rows of the store. 0: it does not exist yet."""
+    try:
+        with closing(sqlite3.connect(f"file:{state}?mode=ro", uri=True)) as connection:
+            counts = " + ".join(f"(SELECT count(*) FROM {table})" for table in TABLES)  # noqa: S608 (not from elsewhere)
+            (rows,) = connection.execute(f"SELECT {counts}").fetchone()
+            return int(rows)
+    except sqlite3.OperationalError:
+        return 0
 
 
 def scrape(port: int, number: int) -> float:
@@ -400,16 +418,22 @@ def print_phases(found: list[Measured]) -> list[str]:
     """Print the quantities by phase; those that have grown."""
     grown = []
     print(f"\n{'':12}" + "".join(f"{phase:>10}" for phase in PHASES))
-    for name in (*QUANTITIES, "page"):
-        medians = [
+    medians = {
+        name: [
             statistics.median(getattr(each, name) for each in found if begin <= each.at <= end)
             for begin, end in PHASES.values()
         ]
-        _, middle, end = medians
+        for name in (*QUANTITIES, "rows", "page")
+    }
+    for name, values in medians.items():
+        _, middle, end = values
         limit = QUANTITIES.get(name)
+        if name == "store":
+            _, rows_in_the_middle, rows_at_the_end = medians["rows"]
+            middle *= max(1.0, rows_at_the_end / rows_in_the_middle)
         has_grown = limit is not None and end > middle + max(limit, SLACK * middle)
         grown += [name] if has_grown else []
-        print(f"{name:12}" + "".join(f"{value:10.1f}" for value in medians), end="")
+        print(f"{name:12}" + "".join(f"{value:10.1f}" for value in values), end="")
         print("  GROWN" if has_grown else "")
     return grown
 

@@ -26,7 +26,8 @@ EXPORTER_FAMILIES: tuple[ExporterFamily, ...] = (
         name="aws_iam_exporter_http_requests_total",
         kind="counter",
         help="HTTP requests to the exporter by status code and handler. Those that reach none have"
-        " the handler malformed (400), unauthorized (401) or rate_limited (429).",
+        " the handler malformed (400), unauthorized (401), rate_limited (429) or"
+        " invalid_web_config (500).",
         extra_labels=("code", "handler"),
         serving=True,
     ),
