@@ -14,7 +14,7 @@ import yaml
 from tests.helm.schema import values_schema
 from tests.helm.values import CHART, ROOT, VALUES, Value, read_values
 from tests.rules.alerts_table import limits
-from tests.rules.files import ALERTS, FILES
+from tests.rules.files import ALERTS, EARLY, FILES, alerts_of
 
 DASHBOARDS = sorted((ROOT / "grafana" / "dashboards").glob("*.json"))
 ALERTS_BEGIN, ALERTS_END = "    # -- alerts: begin --\n", "    # -- alerts: end --\n"

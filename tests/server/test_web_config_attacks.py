@@ -177,6 +177,16 @@ def scrape_configuration(target: Target) -> str:
     return yaml.safe_dump({"global": times, "scrape_configs": [job]})
 
 
+def open_files(running: Exporter) -> int:
+    return len(list(Path(f"/proc/{running.process.pid}/fd").iterdir()))
+
+
+def memory(running: Exporter) -> int:
+    """Return the resident memory in KiB."""
+    status = Path(f"/proc/{running.process.pid}/status").read_text(encoding="ascii")
+    return int(status.partition("VmRSS:")[2].split()[0])
+
+
 def query(address: str, expression: str) -> float | None:
     """Return the value of *expression*, which has one series. None: it has none yet."""
     parameters = urllib.parse.urlencode({"query": expression})
@@ -192,7 +202,7 @@ def query(address: str, expression: str) -> float | None:
 def test_scrapes_under_attack(
     attack: Attack, running: Exporter, certificates: Certificates, tmp_path: Path
 ) -> None:
-    """Under attack, no scrape fails, and probes of other clients are answered."""
+    """Under attack, no scrape fails, and probes of others are answered. Nothing is left of it."""
     target = target_of(running, certificates)
     tls = certificates.client()
     folder = tmp_path / "prometheus"
@@ -201,6 +211,7 @@ def test_scrapes_under_attack(
     with prometheus(folder, scrape_configuration(target), Release.NEWER) as address:
         wait_until(lambda: query(address, "sum_over_time(up[1m])"), "scraped once")
         failed_before = query(address, FAILED)
+        files, kilobytes = open_files(running), memory(running)
         with under(attack, target):
             end = time.monotonic() + SECONDS
             while (began := time.monotonic()) < end:
@@ -209,11 +220,17 @@ def test_scrapes_under_attack(
                 assert isinstance(answer, Answer), f"after {probes[-1]:.3f} s"
                 assert answer.status == 200
                 time.sleep(0.1)
+        wait_until(lambda: open_files(running) < files + 5, "the connections are closed")
+        gained = memory(running) - kilobytes
         failed = query(address, FAILED)
         scrapes = query(address, "count_over_time(up[1m])")
         slowest = query(address, "max_over_time(scrape_duration_seconds[1m])")
 
-    print(f"{attack.__name__}: {scrapes:g} scrapes, {slowest:.3f} s; probes {max(probes):.3f} s")
+    print(
+        f"{attack.__name__}: {scrapes:g} scrapes, {slowest:.3f} s; probes {max(probes):.3f} s;"
+        f" {gained} KiB more"
+    )
+    assert gained < 50_000
     assert (failed, scrapes is not None and scrapes >= SECONDS / 2) == (failed_before, True)
     assert max(probes) < 3  # in a flood, the kernel drops some SYNs; clients repeat them after 1 s
     assert "level=error" not in running.log
