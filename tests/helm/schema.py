@@ -196,7 +196,7 @@ TYPES: Final = {bool: "boolean", int: "integer", float: "number", str: "string",
 def values_schema(values: list[Value]) -> Schema:
     """Return the schema of *values*."""
     root: Schema = {
-        "$schema": "https://json-schema.org/draft-07/schema#",
+        "$schema": "http://json-schema.org/draft-07/schema#",
         **_object(_of(values, ())),
     }
     schemas: dict[tuple[str, ...], Schema] = {(): root}
