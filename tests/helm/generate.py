@@ -14,7 +14,7 @@ import yaml
 from tests.helm.schema import values_schema
 from tests.helm.values import CHART, ROOT, VALUES, Value, read_values
 from tests.rules.alerts_table import limits
-from tests.rules.files import ALERTS, EARLY, FILES, alerts_of
+from tests.rules.files import ALERTS, EARLY, FILES, alerts
 
 DASHBOARDS = sorted((ROOT / "grafana" / "dashboards").glob("*.json"))
 ALERTS_BEGIN, ALERTS_END = "    # -- alerts: begin --\n", "    # -- alerts: end --\n"
@@ -23,7 +23,9 @@ TABLE_BEGIN, TABLE_END = "<!-- values: begin -->\n", "<!-- values: end -->\n"
 
 def files() -> dict[str, str]:
     """Return the text of each generated file by its path in the chart."""
-    values_file = _replace(VALUES.read_text(encoding="utf-8"), ALERTS_BEGIN, alerts(), ALERTS_END)
+    values_file = _replace(
+        VALUES.read_text(encoding="utf-8"), ALERTS_BEGIN, alert_values(), ALERTS_END
+    )
     values = read_values(values_file)
     readme = (CHART / "README.md").read_text(encoding="utf-8")
     return {
@@ -31,30 +33,33 @@ def files() -> dict[str, str]:
         "values.schema.json": json.dumps(values_schema(values), indent=1, ensure_ascii=False)
         + "\n",
         "README.md": _replace(readme, TABLE_BEGIN, table(values), TABLE_END),
-        **{f"files/rules/{file.name}": file.read_text(encoding="utf-8") for file in FILES},
+        **{
+            f"files/rules/{file.name}": file.read_text(encoding="utf-8") for file in (*FILES, EARLY)
+        },
         **{
             f"files/dashboards/{file.name}": file.read_text(encoding="utf-8") for file in DASHBOARDS
         },
     }
 
 
-def alerts() -> str:
-    """Return the values of the alerts, as the rule files have them."""
+def alert_values() -> str:
+    """Return the values of the alerts, as the rule files have them; what is optional is off."""
     lines = []
+    optional = alerts(EARLY)
     for name, rule in ALERTS.items():
         units = " and ".join(f"{number} {unit}" for number, unit in limits(rule))
         lines.append(
             f"    # {rule['annotations']['summary']}{f' Limit: {units}.' if units else ''}"
         )
-        lines.append(f"    {name}: {{{', '.join(_settings(rule))}}}")
+        lines.append(f"    {name}: {{{', '.join(_settings(rule, enabled=name not in optional))}}}")
     return "".join(f"{line}\n" for line in lines)
 
 
-def _settings(rule: dict[str, Any]) -> list[str]:
+def _settings(rule: dict[str, Any], *, enabled: bool) -> list[str]:
     numbers = [number for number, _ in limits(rule)]
     limit = numbers[0] if len(numbers) == 1 else f"[{', '.join(numbers)}]"
     return [
-        "enabled: true",
+        f"enabled: {json.dumps(enabled)}",
         *([f"limit: {limit}"] if numbers else []),
         f"severity: {rule['labels']['severity']}",
         *([f"for: {rule['for']}"] if "for" in rule else []),

@@ -16,7 +16,8 @@ import yaml
 from tests.helm.charts import GOOD, Rendered, render, with_values
 from tests.helm.values import CHART
 from tests.rules.alerts_table import limits
-from tests.rules.files import ALERTS, FILES
+from tests.rules.files import ALERTS, EARLY, FILES
+from tests.rules.files import alerts as alerts_of
 from tests.servers import Release, find
 
 pytestmark = [pytest.mark.process, pytest.mark.xdist_group("helm")]
@@ -61,11 +62,12 @@ WITH_LIMITS = [name for name, rule in ALERTS.items() if limits(rule)]
 
 def test_limits(tmp_path: Path) -> None:
     """Each limit can be changed. Nothing else changes, as with the command of the README."""
-    changed, values = {}, []
+    changed, values, new_limits = {}, [], {}
     for number, name in enumerate(WITH_LIMITS):
         new = [f"{1000 + number}.5{digit}" for digit, _ in enumerate(limits(ALERTS[name]), 1)]
         limit = new[0] if len(new) == 1 else f"[{', '.join(new)}]"
-        values.append(f"{name}: {{limit: {limit}}}")
+        new_limits[name] = limit
+        values.append(f"{name}: {{enabled: true, limit: {limit}}}")
         expr = ALERTS[name]["expr"]
         for (old, unit), value in zip(limits(ALERTS[name]), new, strict=True):
             line = re.compile(
@@ -74,6 +76,12 @@ def test_limits(tmp_path: Path) -> None:
             expr, count = line.subn(rf"\g<1>{value}", expr)
             assert count == 1
         changed[name] = expr
+    for name in alerts_of(EARLY):
+        end = re.compile(r"(<= )\d+(?=  # the limit of (\w+)$)", re.MULTILINE)
+        changed[name], count = end.subn(
+            lambda match: match[1] + str(new_limits[match[2]]), changed[name]
+        )
+        assert count == 1
 
     rendered = alerts(with_rules(tmp_path, f"alerts: {{{', '.join(values)}}}"))
 

@@ -27,7 +27,7 @@ def test_no_copy_is_left_over() -> None:
     copies = {path.relative_to(CHART / "files") for path in (CHART / "files").rglob("*.*")}
 
     assert copies == {
-        Path("rules", f"{name}.yaml") for name in ("exporter", "hygiene", "security")
+        Path("rules", f"{name}.yaml") for name in ("early", "exporter", "hygiene", "security")
     } | {Path("dashboards", f"{name}.json") for name in ("account", "exporter", "fleet", "key")}
 
 

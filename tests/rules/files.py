@@ -17,12 +17,17 @@ EARLY = PROMETHEUS / "optional" / "early.yaml"
 """What they do not load."""
 
 
-def rules(kind: str) -> Iterator[dict[str, Any]]:
+def rules(kind: str, *files: Path) -> Iterator[dict[str, Any]]:
     """Yield every rule of this *kind*, "alert" or "record", as it is parsed from YAML."""
-    for file in (*FILES, EARLY):
+    for file in files or (*FILES, EARLY):
         for group in yaml.safe_load(file.read_text(encoding="utf-8"))["groups"]:
             yield from (rule for rule in group["rules"] if kind in rule)
 
 
-ALERTS = {str(rule["alert"]): rule for rule in rules("alert")}
+def alerts(*files: Path) -> dict[str, dict[str, Any]]:
+    """Return the alerting rules of *files* by name."""
+    return {str(rule["alert"]): rule for rule in rules("alert", *files)}
+
+
+ALERTS = alerts(*FILES, EARLY)
 """Alerting rules by name, also those that are optional."""

@@ -2,7 +2,8 @@
 A rule of the shipped files, changed as the values say. Nothing, if it is disabled. Arguments: a list of
 the root context and the rule.
 
-A limit is a number on a line of the expression that begins with `>` and has a comment with the unit.
+A limit is a number on a line of the expression that begins with `>` and has a comment with the unit. On a
+line that begins with `<=`, the comment names the alert whose limit it is.
 */}}
 {{- define "exporter.rule" -}}
 {{- $values := (index . 0).Values.prometheusRule -}}
@@ -18,6 +19,9 @@ A limit is a number on a line of the expression that begins with `>` and has a c
 {{- $limit := index $limits $number -}}
 {{- $number = add1 $number -}}
 {{- $line = regexReplaceAll "^( *> (?:on \\([^)]*\\) )?)[0-9.]+" $line (printf "${1}%s" (toJson $limit)) -}}
+{{- end -}}
+{{- with get $values.alerts (regexReplaceAll "^ *<= [0-9.]+  # the limit of (\\w+)$" $line "${1}") -}}
+{{- $line = regexReplaceAll "[0-9.]+" $line (toJson .limit) -}}
 {{- end -}}
 {{- $lines = append $lines $line -}}
 {{- end -}}
