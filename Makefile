@@ -49,7 +49,7 @@ format: $(VENV)/dev  ## fix what ruff can fix, and format
 
 GENERATORS := tests.generate tests.rules.alerts_table grafana.generate tests.helm.generate
 
-generate: $(VENV)/dev  ## write all generated files, such as dashboards and the README's metrics
+generate: $(VENV)/dev  ## write all generated files, such as dashboards and the tables of metrics
 	@for module in $(GENERATORS); do $(BIN)/python -m $$module || exit; done
 
 bench: $(VENV)/dev  ## measure the performance claims
