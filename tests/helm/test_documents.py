@@ -141,6 +141,14 @@ class TestHelm:
         assert "WARNING" in notes(CHART / "examples" / "gateway.yaml")
         assert "WARNING" not in everything
 
+    def test_notes_ask_for_an_image(self, tmp_path: Path) -> None:
+        """The notes say that none is published, unless the values name another registry."""
+        own = tmp_path / "values.yaml"
+        own.write_text("image: {registry: registry.example.com}", encoding="utf-8")
+
+        assert "Image: none is published" in notes()
+        assert "Image:" not in notes(own)
+
     def test_commands_in_the_notes(self) -> None:
         """The exporter's command that the notes show is valid."""
         text = notes().replace("\\\n", " ")
