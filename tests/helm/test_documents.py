@@ -141,6 +141,20 @@ class TestHelm:
         assert "WARNING" in notes(CHART / "examples" / "gateway.yaml")
         assert "WARNING" not in everything
 
+    def test_notes_are_true(self, tmp_path: Path) -> None:
+        """No page is shown that is not served, no state called lost, no open Service passed over."""
+        values = tmp_path / "values.yaml"
+        values.write_text(
+            "service: {type: LoadBalancer}\nweb: {disablePages: true}\nnamespaceOverride: other\n"
+            "config: {state: {url: 'postgresql://db/x'}}\n"
+        )
+        text = notes(values)
+
+        assert "http://localhost:10064/metrics\n" in text
+        assert "is lost" not in text
+        assert "WARNING: the metrics name" in text
+        assert "--logs" not in text  # helm looks for them in the namespace of the release
+
     def test_commands_in_the_notes(self) -> None:
         """The exporter's command that the notes show is valid."""
         text = notes().replace("\\\n", " ")

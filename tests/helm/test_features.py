@@ -184,7 +184,7 @@ def test_role_of_the_service_account() -> None:
 
 @pytest.mark.parametrize("release", ["1st", "a.b"])
 def test_names_that_a_service_cannot_have(release: str) -> None:
-    """helm accepts such releases, Kubernetes refuses their Service: the message says what to set."""
+    """helm accepts such releases, Kubernetes would refuse their Service."""
     run = helm("template", release, str(CHART))
 
     assert run.returncode == 1
