@@ -142,7 +142,7 @@ class TestHelm:
         assert "WARNING" not in everything
 
     def test_notes_are_true(self, tmp_path: Path) -> None:
-        """No page is shown that is not served, no state called lost, no open Service passed over."""
+        """They name what is served, what is kept, and who can reach it."""
         values = tmp_path / "values.yaml"
         values.write_text(
             "service: {type: LoadBalancer}\nweb: {disablePages: true}\nnamespaceOverride: other\n"
