@@ -68,7 +68,7 @@ DETAILS: Final[dict[str, Schema]] = {
     "sharding.ordinal": {"type": ["integer", "null"], "minimum": 0},
     "config": CONFIG,
     "configReload.interval": {"pattern": INTERVAL},
-    "existingSecrets": STRINGS,
+    "existingSecrets": {**STRINGS, "uniqueItems": True},
     "log.level": {"enum": [*LEVELS]},
     "log.format": {"enum": ["logfmt", "json"]},
     "extraArgs": {"type": "array", "items": {"type": "string", "pattern": "^--"}},
@@ -86,6 +86,8 @@ DETAILS: Final[dict[str, Schema]] = {
         },
         "additionalProperties": False,
     },
+    "proxy.httpsProxy": {"pattern": f"^(https?://{VISIBLE}+)?$"},
+    "proxy.httpProxy": {"pattern": f"^(https?://{VISIBLE}+)?$"},
     "web.externalUrl": {"pattern": f"^(https?://{VISIBLE}+)?$"},
     "web.routePrefix": {"pattern": f"^(/{VISIBLE}*)?$"},
     "web.telemetryPath": {"pattern": f"^/{VISIBLE}+$"},
@@ -118,6 +120,7 @@ DETAILS: Final[dict[str, Schema]] = {
         }
     },
     "ingress.tls": OBJECTS,
+    "route": {"propertyNames": {"pattern": "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"}},
     "route.main.hostnames": STRINGS,
     "route.main.parentRefs": OBJECTS,
     "route.main.matches": OBJECTS,
@@ -164,7 +167,7 @@ DETAILS: Final[dict[str, Schema]] = {
     "extraVolumeMounts": OBJECTS,
     "extraContainers": OBJECTS,
     "extraInitContainers": OBJECTS,
-    "extraObjects": {"type": "array", "items": {"type": ["object", "string"]}},
+    "extraManifests": {"type": "array", "items": {"type": ["object", "string"]}},
 }
 """What the default of a value does not say about its type, by path."""
 

@@ -149,6 +149,20 @@ class TestHelm:
         assert "Image: none is published" in notes()
         assert "Image:" not in notes(own)
 
+    def test_notes_are_true(self, tmp_path: Path) -> None:
+        """They name what is served, what is kept, and who can reach it."""
+        values = tmp_path / "values.yaml"
+        values.write_text(
+            "service: {type: LoadBalancer}\nweb: {disablePages: true}\nnamespaceOverride: other\n"
+            "config: {state: {url: 'postgresql://db/x'}}\n"
+        )
+        text = notes(values)
+
+        assert "http://localhost:10064/metrics\n" in text
+        assert "is lost" not in text
+        assert "WARNING: the metrics name" in text
+        assert "--logs" not in text  # helm looks for them in the namespace of the release
+
     def test_commands_in_the_notes(self) -> None:
         """The exporter's command that the notes show is valid."""
         text = notes().replace("\\\n", " ")

@@ -4,7 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.helm.charts import GOOD, NAMESPACE, Manifest, example, render, with_values
+from tests.helm.charts import (
+    GOOD,
+    NAMESPACE,
+    RELEASE,
+    Manifest,
+    example,
+    helm,
+    render,
+    with_values,
+)
+from tests.helm.values import CHART
 
 pytestmark = [pytest.mark.process, pytest.mark.xdist_group("helm")]
 
@@ -167,3 +177,60 @@ def test_role_of_the_service_account() -> None:
     strange = next(render(file) for file in GOOD if file.stem == "strange")
     (account,) = strange.of("ServiceAccount")
     assert account["metadata"]["annotations"] == {"role": f"arn:{NAMESPACE}", "flag": "true"}
+
+
+# -- names and monitoring ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("release", ["1st", "a.b"])
+def test_names_that_a_service_cannot_have(release: str) -> None:
+    """helm accepts such releases, Kubernetes would refuse their Service."""
+    run = helm("template", release, str(CHART))
+
+    assert run.returncode == 1
+    assert "set fullnameOverride" in run.stderr
+
+
+def test_the_label_of_the_release(tmp_path: Path) -> None:
+    """With releaseLabel, every object has the label; by default, none."""
+    labelled = with_values(tmp_path, "releaseLabel: true").manifests
+
+    assert {of["metadata"]["labels"].get("release") for of in labelled} == {RELEASE}
+    assert not any("release" in of["metadata"]["labels"] for of in render().manifests)
+
+
+def test_empty_settings_of_tls_are_none(tmp_path: Path) -> None:
+    """The exporter serves plain HTTP with an empty tls_server_config, and so it is scraped."""
+    text = "webConfiguration: {tls_server_config: {}}\nserviceMonitor: {enabled: true}"
+    (monitor,) = with_values(tmp_path, text).of("ServiceMonitor")
+
+    assert monitor["spec"]["endpoints"][0]["scheme"] == "http"
+
+
+def test_durations_are_texts(tmp_path: Path) -> None:
+    """The operator's schema refuses the number that an unquoted 0 would be."""
+    (monitor,) = with_values(
+        tmp_path, 'serviceMonitor: {enabled: true, interval: "0", scrapeTimeout: "0"}'
+    ).of("ServiceMonitor")
+
+    assert monitor["spec"]["endpoints"][0]["interval"] == "0"
+
+
+def test_a_scrape_may_take_the_whole_interval(tmp_path: Path) -> None:
+    """Durations are compared by their length, not as texts."""
+    text = "serviceMonitor: {enabled: true, interval: 1m30s, scrapeTimeout: 90s}"
+
+    assert with_values(tmp_path, text).of("ServiceMonitor")
+
+
+def test_the_network_policy_allows_what_the_configuration_names(tmp_path: Path) -> None:
+    """The ports of state.url and of aws.endpoint_urls are allowed as well."""
+    state = "state: {url: 'postgresql://user:pass:word@[fd00::1]:6432/x?sslmode=require'}"
+    endpoints = "aws: {endpoint_urls: {iam: 'http://vpce:8080', sts: 'https://vpce'}}"
+    (policy,) = with_values(tmp_path, f"config: {{{state}, {endpoints}}}").of("NetworkPolicy")
+
+    assert egress(policy) == {53, 5353, 443, 80, 6432, 8080}
+    (usual,) = with_values(tmp_path, "config: {state: {url: 'postgresql://db/x'}}").of(
+        "NetworkPolicy"
+    )
+    assert egress(usual) == {53, 5353, 443, 80, 5432}

@@ -6,10 +6,10 @@
   path: {{ include "exporter.metricsPath" $root | quote }}
   scheme: {{ $values.scheme | default (include "exporter.scheme" $root) }}
   {{- with $values.interval }}
-  interval: {{ . }}
+  interval: {{ . | quote }}
   {{- end }}
   {{- with $values.scrapeTimeout }}
-  scrapeTimeout: {{ . }}
+  scrapeTimeout: {{ . | quote }}
   {{- end }}
   honorLabels: {{ $values.honorLabels }}
   relabelings:
@@ -33,6 +33,16 @@
   {{- with $values.proxyUrl }}
   proxyUrl: {{ . | quote }}
   {{- end }}
+{{- end -}}
+
+{{/* A duration of Prometheus in milliseconds. */}}
+{{- define "exporter.milliseconds" -}}
+{{- $units := dict "ms" 1 "s" 1000 "m" 60000 "h" 3600000 "d" 86400000 "w" 604800000 "y" 31536000000 -}}
+{{- $sum := 0 -}}
+{{- range regexFindAll "[0-9]+[a-z]+" . -1 -}}
+{{- $sum = add $sum (mul (regexFind "[0-9]+" . | atoi) (get $units (regexFind "[a-z]+" .))) -}}
+{{- end -}}
+{{- $sum -}}
 {{- end -}}
 
 {{/* Limits and labels of a ServiceMonitor or PodMonitor. Argument: the values. */}}

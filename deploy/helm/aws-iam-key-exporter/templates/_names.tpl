@@ -42,7 +42,8 @@ those by which objects are selected.
       "app.kubernetes.io/version" $root.Chart.AppVersion
       "app.kubernetes.io/managed-by" $root.Release.Service
       "helm.sh/chart" (printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" | trunc 63 | trimAll "-._") -}}
-{{- range list $root.Values.commonLabels (index . 1) (include "exporter.selectorLabels" $root | fromYaml) -}}
+{{- $release := ternary (dict "release" $root.Release.Name) dict (eq (toString $root.Values.releaseLabel) "true") -}}
+{{- range list $release $root.Values.commonLabels (index . 1) (include "exporter.selectorLabels" $root | fromYaml) -}}
 {{- $labels = mergeOverwrite $labels (deepCopy (. | default dict)) -}}
 {{- end -}}
 {{- toYaml $labels -}}
@@ -103,6 +104,7 @@ annotations:
 /{{ trimPrefix "/" $path }}
 {{- end -}}
 
+{{/* Empty settings of TLS are none, as for the exporter. */}}
 {{- define "exporter.scheme" -}}
-{{- ternary "https" "http" (hasKey (.Values.webConfiguration | default dict) "tls_server_config") -}}
+{{- ternary "http" "https" (empty (get (.Values.webConfiguration | default dict) "tls_server_config")) -}}
 {{- end -}}
