@@ -172,7 +172,7 @@ def test_redirects_have_no_backend() -> None:
 def test_role_of_the_service_account() -> None:
     """IRSA reads an annotation, whose value can be a template."""
     (account,) = example("irsa").of("ServiceAccount")
-    role = "arn:aws:iam::111111111111:role/aws-iam-key-exporter"
+    role = "arn:aws:iam::111111111111:role/exporter"
     assert account["metadata"]["annotations"]["eks.amazonaws.com/role-arn"] == role
     strange = next(render(file) for file in GOOD if file.stem == "strange")
     (account,) = strange.of("ServiceAccount")
