@@ -211,6 +211,7 @@ def test_the_console_script_runs_the_program() -> None:
 
 
 @pytest.mark.process
+@pytest.mark.slow
 def test_the_image_has_a_package_that_runs(tmp_path: Path) -> None:
     """What the Dockerfile copies installs every module and data file, and starts."""
     context, target = tmp_path / "context", tmp_path / "target"

@@ -14,7 +14,7 @@ from tests.fake_aws import FakeAws
 from tests.servers import exporter, get, wait_until
 from tests.test_cli import setup
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.slow]
 
 NAME = "ci-AKIAQQQQQQQQQQQQSAME"
 

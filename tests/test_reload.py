@@ -24,6 +24,8 @@ from tests.fake_aws import FakeAws
 from tests.fake_aws.fleet import MONITORING, ROLE, fill
 from tests.servers import wait_until
 
+pytestmark = pytest.mark.slow
+
 ONE, TWO = "100000000001", "100000000002"
 KEYS = 4
 

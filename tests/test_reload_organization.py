@@ -15,6 +15,8 @@ from tests.fake_aws.fleet import MONITORING, ROLE, fill
 from tests.servers import wait_until
 from tests.test_reload import ONE, ORGANIZATION, TWO, configuration, running
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def aws() -> Iterator[FakeAws]:

@@ -25,6 +25,8 @@ from tests.builders import (
 from tests.fake_aws import FakeAws, Fault
 from tests.servers import wait_until
 
+pytestmark = pytest.mark.slow
+
 SENTINEL = "wJalrXUtnFEMISENTINEL"
 
 

@@ -170,6 +170,7 @@ def _words(texts: list[str]) -> list[str]:
     return sorted(re.sub(r"\b(?!0\b(?!\.))[\d.]+(e[-+]\d+)?", "n", text) for text in texts)
 
 
+@pytest.mark.slow
 def test_newer_prometheus(folder: Path, end: float, said: Said) -> None:
     """With Prometheus 3 panels say the same, though it extrapolates increases differently."""
     newer = _ask(folder, end, Release.NEWER)

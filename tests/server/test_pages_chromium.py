@@ -17,7 +17,7 @@ from tests.report_scene import key_id
 from tests.server.pages_scene import HOSTILE, LONG, MARKUP, a_content, config_of
 from tests.server.serving import SITE, serving
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.slow]
 
 PAGES = {
     "accounts": "/",

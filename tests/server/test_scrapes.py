@@ -160,6 +160,7 @@ def test_a_client_that_does_not_read_is_cut_off() -> None:
     assert len(received) < LARGE.size
 
 
+@pytest.mark.slow
 def test_slow_readers_do_not_keep_others_from_scraping(caplog: pytest.LogCaptureFixture) -> None:
     """A client that has all slots, and does not read, loses one to another client."""
     started = Started()

@@ -26,6 +26,7 @@ from tests.server.web_files import (
 from tests.servers import Release, find, free_port, wait_until
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.process,
     pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning"),
 ]

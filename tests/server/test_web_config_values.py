@@ -11,6 +11,8 @@ from exporter.server import WebConfig, WebConfigError
 from tests.server.web_files import Certificates
 from tests.servers import Release, find
 
+pytestmark = pytest.mark.slow
+
 HASH = "QOauhQNbBCuQDKes6eFzPeMqBSjb7Mr5DUmpZ/VcEd00UAV/LDeSi"
 
 FIELDS = (

@@ -16,7 +16,7 @@ from tests.builders import PROD
 from tests.store.values import a_memory, save
 from tests.store.writer import a_store, memory_of
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.slow]
 
 
 def _start(path: Path) -> "subprocess.Popen[str]":
